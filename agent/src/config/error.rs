@@ -1,0 +1,133 @@
+//! What is wrong with a configuration: a code, one sentence, and the way out.
+//!
+//! Must not hold any part of a secret: those values are never in an error.
+
+use std::fmt;
+use std::path::PathBuf;
+
+use crate::paths::Owner;
+use crate::words::join_words;
+
+/// A configuration that cannot be built.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum ConfigError {
+    /// Required settings are not set.
+    #[error("{} not set", are(names))]
+    Missing {
+        /// Every one of them.
+        names: Vec<&'static str>,
+    },
+    /// Required settings are not set, and a file that nobody reads has them.
+    #[error(
+        "{} not set, but {} has {}: systemd does not read that file by itself",
+        are(names),
+        file.display(),
+        if names.len() == 1 { "it" } else { "them" }
+    )]
+    EnvFileNotLoaded {
+        /// Every missing setting.
+        names: Vec<&'static str>,
+        /// The file, as an absolute path.
+        file: PathBuf,
+        /// Whether lines of it begin with `export`, which systemd does not understand.
+        exported: bool,
+    },
+    /// A value that cannot be used.
+    #[error("{name}{}: {problem}", value.as_ref().map(|value| format!("={value:?}")).unwrap_or_default())]
+    Invalid {
+        /// The variable or flag.
+        name: String,
+        /// What it holds; nothing for a secret.
+        value: Option<String>,
+        /// What is wrong with that.
+        problem: String,
+        /// What to do.
+        fix: String,
+    },
+    /// A secret's file cannot be read by this user.
+    #[error("{0}")]
+    SecretUnreadable(Box<UnreadableSecret>),
+    /// Plain text over a network.
+    #[error("{name}={url:?}: http:// would send the token over the network in plain text")]
+    Plaintext {
+        /// The variable or flag.
+        name: String,
+        /// The URL.
+        url: String,
+        /// The same with https.
+        secure: String,
+    },
+}
+
+impl ConfigError {
+    /// The stable word for it.
+    pub(crate) const fn code(&self) -> &'static str {
+        match self {
+            Self::Missing { .. } => "config.missing",
+            Self::EnvFileNotLoaded { .. } => "config.env-file-not-loaded",
+            Self::Invalid { .. } => "config.invalid",
+            Self::SecretUnreadable(_) => "config.secret-unreadable",
+            Self::Plaintext { .. } => "config.plaintext",
+        }
+    }
+
+    /// What to do about it, ready to paste where that is possible.
+    pub(crate) fn fix(&self) -> String {
+        match self {
+            Self::Missing { names } => {
+                let lines: Vec<String> = names.iter().map(|name| format!("Environment={name}=…")).collect();
+                format!("in the unit (sudo systemctl edit SERVICE), below [Service]: {}", lines.join(" "))
+            }
+            Self::EnvFileNotLoaded { file, exported, .. } => {
+                let remove = if *exported { ", and remove `export ` from its lines" } else { "" };
+                format!("EnvironmentFile={}{remove}", file.display())
+            }
+            Self::Invalid { fix, .. } => fix.clone(),
+            Self::SecretUnreadable(secret) => secret.fix(),
+            Self::Plaintext { secure, .. } => format!("Environment=Z4J_BRAIN_URL={secure}"),
+        }
+    }
+}
+
+/// A secret's file that this user cannot read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct UnreadableSecret {
+    /// The setting that names the file.
+    pub(crate) name: String,
+    /// The file.
+    pub(crate) file: PathBuf,
+    /// Who tried.
+    pub(crate) user: String,
+    /// What the kernel said.
+    pub(crate) reason: String,
+    /// The path component that refuses.
+    pub(crate) refusing: PathBuf,
+    /// Its owner and mode, where they can be seen.
+    pub(crate) owner: Option<Owner>,
+    /// `user:group` of who tried.
+    pub(crate) chown: String,
+}
+
+impl UnreadableSecret {
+    fn fix(&self) -> String {
+        if self.file == self.refusing {
+            return format!("sudo chown {} {1} && sudo chmod 0400 {1}", self.chown, self.file.display());
+        }
+        format!("sudo chmod o+x {}", self.refusing.display())
+    }
+}
+
+impl fmt::Display for UnreadableSecret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { name, user, reason, .. } = self;
+        write!(f, "{name}: {} cannot be read by {user}: {reason}", self.file.display())?;
+        match self.owner {
+            Some(owner) => write!(f, " ({} is {owner})", self.refusing.display()),
+            None => Ok(()),
+        }
+    }
+}
+
+fn are(names: &[&str]) -> String {
+    format!("{} {}", join_words(names), if names.len() == 1 { "is" } else { "are" })
+}

@@ -1,0 +1,186 @@
+//! Configurations that cannot be built, and what is said about them; values that mean something else than
+//! they seem to.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+
+use super::*;
+use crate::clock::Clock;
+use crate::environment::Account;
+
+const SECRET: &str = "MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=";
+
+fn environment(variables: &[(&str, &str)]) -> Environment {
+    let complete = [
+        ("Z4J_BRAIN_URL", "https://tasks.example.com"),
+        ("Z4J_TOKEN", "s3cr3t-token"),
+        ("Z4J_PROJECT_ID", "picker"),
+        ("Z4J_HMAC_SECRET", SECRET),
+    ];
+    let mut all: BTreeMap<_, _> = complete.iter().map(|(k, v)| ((*k).into(), (*v).into())).collect();
+    all.extend(variables.iter().map(|(k, v)| ((*k).into(), (*v).into())));
+    Environment {
+        variables: all,
+        current_dir: None,
+        account: Account { uid: 33, gid: 33, name: Some("www-data".into()), group: None, home: None },
+        host_name: "host".into(),
+        pid: 7281,
+        clock: Clock::system(),
+        resolv_conf: "/etc/resolv.conf".into(),
+        mountinfo: "/proc/self/mountinfo".into(),
+    }
+}
+
+fn refusal(environment: &Environment) -> Option<ConfigError> {
+    resolve(environment, &ConfigFlags::default()).err()
+}
+
+#[test]
+fn a_complete_environment_is_taken() -> Result<(), ConfigError> {
+    let resolved = resolve(&environment(&[("Z4J_AGENT_NAME", " web ")]), &ConfigFlags::default())?;
+    assert_eq!(resolved.config.agent_name.as_deref(), Some("web"));
+    assert_eq!(resolved.config.transport, Transport::Auto);
+    assert!(matches!(resolved.config.signing, Signing::Ready(_)));
+    assert!(resolved.warnings.is_empty());
+    Ok(())
+}
+
+#[test]
+fn a_flag_wins_over_the_environment() -> Result<(), ConfigError> {
+    let flags = ConfigFlags { transport: Some("longpoll".into()), ..ConfigFlags::default() };
+    let resolved = resolve(&environment(&[("Z4J_TRANSPORT", "ws")]), &flags)?;
+    assert_eq!(resolved.config.transport, Transport::Longpoll);
+    Ok(())
+}
+
+#[test]
+fn every_missing_setting_is_named() {
+    let error = refusal(&environment(&[("Z4J_TOKEN", ""), ("Z4J_PROJECT_ID", " ")]));
+    let names = vec!["Z4J_TOKEN", "Z4J_PROJECT_ID"];
+    assert_eq!(error, Some(ConfigError::Missing { names }));
+    let text = error.map(|error| error.to_string()).unwrap_or_default();
+    assert_eq!(text, "Z4J_TOKEN and Z4J_PROJECT_ID are not set");
+}
+
+#[test]
+fn an_env_file_that_nobody_reads_is_named() -> std::io::Result<()> {
+    let dir = tempfile::tempdir()?;
+    fs::write(dir.path().join(".env"), "export Z4J_TOKEN=x\n")?;
+    let mut lacking = environment(&[("Z4J_TOKEN", "")]);
+    lacking.current_dir = Some(dir.path().to_owned());
+    let error = refusal(&lacking);
+    let fix = error.as_ref().map(ConfigError::fix);
+    let file = dir.path().join(".env").display().to_string();
+    assert_eq!(error.as_ref().map(ConfigError::code), Some("config.env-file-not-loaded"));
+    assert_eq!(fix, Some(format!("EnvironmentFile={file}, and remove `export ` from its lines")));
+    // It does not have the other one, so loading it would not do.
+    lacking.variables.remove(std::ffi::OsStr::new("Z4J_PROJECT_ID"));
+    assert_eq!(refusal(&lacking).as_ref().map(ConfigError::code), Some("config.missing"));
+    Ok(())
+}
+
+#[test]
+fn values_that_cannot_be_used_are_refused_by_name() {
+    let rows = [
+        ("Z4J_TRANSPORT", "WS", "config.invalid", "none of auto, ws, longpoll"),
+        ("Z4J_BRAIN_URL", "tasks.example.com", "config.invalid", "does not begin with https://"),
+        ("Z4J_BRAIN_URL", "https://tasks.example.com/\r", "config.invalid", "carriage return"),
+        ("Z4J_PROJECT_ID", "\"picker\"", "config.invalid", "begins with a quote"),
+        ("Z4J_AGENT_ID", "seven", "config.invalid", "no UUID"),
+        ("Z4J_BUFFER_MAX_BYTES", "10", "config.invalid", "below 1048576"),
+        ("Z4J_HOME", "relative", "config.invalid", "no absolute path"),
+        ("export Z4J_AGENT_NAME", "x", "config.invalid", "begins with `export `"),
+        ("Z4J_BRAIN_URL", "http://tasks.example.com", "config.plaintext", "plain text"),
+        ("Z4J_BRAIN_URL", "https://me:pass@h/", "config.invalid", "user name or password"),
+    ];
+    for (name, value, code, words) in rows {
+        let error = refusal(&environment(&[(name, value)]));
+        let text = error.as_ref().map(ToString::to_string).unwrap_or_default();
+        assert_eq!(error.as_ref().map(ConfigError::code), Some(code), "{name}={value}");
+        assert!(text.contains(name) && text.contains(words), "{text}");
+        assert!(!text.contains("pass@"), "{text}");
+    }
+}
+
+#[test]
+fn no_error_shows_any_part_of_a_secret() {
+    for value in ["\"s3cr3t\"", "s3cr3t with blank", "s3cr3t\r", "s3crét"] {
+        let error = refusal(&environment(&[("Z4J_TOKEN", value)]));
+        let shown = format!("{error:?} {}", error.as_ref().map(ToString::to_string).unwrap_or_default());
+        assert_eq!(error.as_ref().map(ConfigError::code), Some("config.invalid"), "{value}");
+        assert!(!shown.contains("s3cr"), "{shown}");
+    }
+    let shown = resolve(&environment(&[]), &ConfigFlags::default()).map(|ok| format!("{ok:?}"));
+    assert!(shown.is_ok_and(|shown| !shown.contains("s3cr3t") && !shown.contains(&SECRET[..8])));
+}
+
+#[test]
+fn an_unusable_signing_secret_is_left_to_the_probe() -> Result<(), ConfigError> {
+    let signing = |value: &str| {
+        let environment = environment(&[("Z4J_HMAC_SECRET", value)]);
+        resolve(&environment, &ConfigFlags::default()).map(|resolved| resolved.config.signing)
+    };
+    assert_eq!(signing("")?, Signing::Missing);
+    assert!(matches!(signing("c2hvcnQ=")?, Signing::Invalid(..)));
+    Ok(())
+}
+
+#[test]
+fn secrets_are_read_from_files_and_credentials() -> Result<(), Box<dyn std::error::Error>> {
+    let dir = tempfile::tempdir()?;
+    fs::write(dir.path().join("token"), "from-credential\n")?;
+    let path = dir.path().display().to_string();
+    let credential = environment(&[("Z4J_TOKEN", ""), ("CREDENTIALS_DIRECTORY", &path)]);
+    let token = resolve(&credential, &ConfigFlags::default())?.config.token;
+    assert_eq!(token.bearer(), "Bearer from-credential");
+    fs::write(dir.path().join("other"), "from-file")?;
+    let file = dir.path().join("other").display().to_string();
+    let flags = ConfigFlags { token_file: Some(file), ..ConfigFlags::default() };
+    assert_eq!(resolve(&environment(&[]), &flags)?.config.token.bearer(), "Bearer from-file");
+    Ok(())
+}
+
+#[test]
+fn a_secret_that_this_user_cannot_read_is_told_by_owner_and_mode() -> std::io::Result<()> {
+    let dir = tempfile::tempdir()?;
+    let file = dir.path().join("token");
+    fs::write(&file, "x")?;
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o000))?;
+    let variables = [("Z4J_TOKEN", ""), ("Z4J_TOKEN_FILE", &file.display().to_string())];
+    let error = refusal(&environment(&variables));
+    if nix::unistd::Uid::effective().is_root() {
+        // Root reads everything; as anybody else, the case below is what happens.
+        assert_eq!(error, None);
+        return Ok(());
+    }
+    let text = error.as_ref().map(ToString::to_string).unwrap_or_default();
+    assert_eq!(error.as_ref().map(ConfigError::code), Some("config.secret-unreadable"));
+    assert!(text.contains("mode 0000") && text.contains("EACCES"), "{text}");
+    Ok(())
+}
+
+#[test]
+fn dev_mode_is_never_taken_from_the_environment() -> Result<(), ConfigError> {
+    let asked = environment(&[("Z4J_DEV_MODE", "true")]);
+    let resolved = resolve(&asked, &ConfigFlags::default())?;
+    assert!(!resolved.config.dev_mode);
+    assert_eq!(resolved.warnings.len(), 1);
+    let plain = environment(&[("Z4J_BRAIN_URL", "http://tasks.example.com")]);
+    let flags = ConfigFlags { dev_mode: true, ..ConfigFlags::default() };
+    assert!(resolve(&plain, &flags)?.config.dev_mode);
+    Ok(())
+}
+
+#[test]
+fn a_uuid_is_told_from_a_slug() -> Result<(), ConfigError> {
+    for (project, is_uuid) in [
+        ("picker", false),
+        ("fb76ac03-c5fe-4c21-95cc-b9d59cf3f2bc", true),
+        ("fb76ac03c5fe4c2195ccb9d59cf3f2bc", false),
+    ] {
+        let resolved = resolve(&environment(&[("Z4J_PROJECT_ID", project)]), &ConfigFlags::default())?;
+        assert_eq!(resolved.config.project_uuid().is_some(), is_uuid, "{project}");
+    }
+    Ok(())
+}

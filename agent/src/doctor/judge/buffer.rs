@@ -1,0 +1,260 @@
+//! What the buffer probe saw, judged.
+
+use std::path::{Path, PathBuf};
+
+use nix::libc;
+
+use super::super::evidence::{BufferEvidence, BufferOutcome, Space};
+use super::{Case, Verdict};
+use crate::mounts::Mount;
+use crate::paths::{Cause, Owner, Refusal};
+
+/// Lines that give a service a directory which survives every sandbox (systemd.exec(5), `StateDirectory=`).
+pub(super) const STATE_DIRECTORY: &str = "StateDirectory=z4j\nEnvironment=Z4J_HOME=%S/z4j";
+
+/// Why a directory refuses, as far as the evidence tells.
+enum Kind<'a> {
+    NotWritable,
+    OwnedByOther,
+    ReadOnly(&'a Mount),
+    Masked(&'a Mount),
+    NoSpace(i32),
+    Sandbox,
+}
+
+impl Kind<'_> {
+    const fn code(&self) -> &'static str {
+        match self {
+            Self::NotWritable => "buffer.not-writable",
+            Self::OwnedByOther => "buffer.owned-by-other",
+            Self::ReadOnly(_) => "buffer.read-only",
+            Self::Masked(_) => "buffer.masked",
+            Self::NoSpace(_) => "buffer.no-space",
+            Self::Sandbox => "buffer.denied-by-sandbox",
+        }
+    }
+}
+
+/// Judges.
+pub(super) fn judge(case: &Case<'_>, seen: &BufferEvidence) -> Verdict {
+    let verdict = match &seen.outcome {
+        BufferOutcome::Writable { dir } => {
+            Verdict::ok(format!("buffer dir {} is writable", dir.display())).with("dir", text(dir))
+        }
+        BufferOutcome::NoRoot(temporary) => no_root(case, seen, temporary),
+        BufferOutcome::Explicit(refusal) => {
+            let sentence = format!("{} cannot be used: {}", refusal.wanted.display(), told(seen, refusal));
+            refused(case, seen, refusal, sentence)
+        }
+        BufferOutcome::Outside { written, resolved, roots, serves } => {
+            outside(written, resolved, roots, serves.as_deref())
+        }
+        BufferOutcome::NotABuffer { what } => Verdict::fail(
+            "buffer.not-a-buffer",
+            format!("Z4J_BUFFER_PATH={} is {what}: it is left alone", seen.path.display()),
+            format!("Environment=Z4J_BUFFER_PATH={}", beside(&seen.path).display()),
+        ),
+        BufferOutcome::Foreign(owner) => Verdict::fail(
+            "buffer.owned-by-other",
+            format!("{} is {owner}, not by {}", seen.path.display(), case.account.user_text()),
+            format!("sudo chown {} {}", case.account.chown_spec(), seen.path.display()),
+        ),
+    };
+    let verdict = verdict.with("path", text(&seen.path)).with("uid", case.account.uid);
+    match &seen.home_refusal {
+        Some(refusal) => verdict.with("home_root", format!("{}: {refusal}", refusal.wanted.display())),
+        None => verdict.with("home_root", seen.home.as_deref().map(text)),
+    }
+}
+
+fn text(path: &Path) -> String {
+    path.display().to_string()
+}
+
+/// A free name beside one that is taken.
+fn beside(path: &Path) -> PathBuf {
+    let stem = path.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
+    path.with_file_name(format!("{stem}-z4j.sqlite"))
+}
+
+fn no_root(case: &Case<'_>, seen: &BufferEvidence, temporary: &[Refusal]) -> Verdict {
+    let Some(main) = seen.home_refusal.as_ref().or(temporary.first()) else {
+        return Verdict::unknown("no root was looked at");
+    };
+    let each = seen.home_refusal.iter().chain(temporary.first());
+    let each: Vec<String> =
+        each.map(|refusal| format!("{}: {}", refusal.wanted.display(), told(seen, refusal))).collect();
+    let none = if seen.home_refusal.is_some() {
+        "neither root can hold a buffer"
+    } else {
+        "there is no home directory, and the temporary root cannot hold a buffer"
+    };
+    let all: Vec<String> =
+        temporary.iter().map(|refusal| format!("{}: {refusal}", refusal.wanted.display())).collect();
+    refused(case, seen, main, format!("{none}: {}", each.join("; "))).with("temporary_roots", all)
+}
+
+/// The refusal in words, with the mount that explains it.
+fn told(seen: &BufferEvidence, refusal: &Refusal) -> String {
+    match kind(seen, refusal, None) {
+        Kind::ReadOnly(mount) => {
+            let why = directive(mount).map(|name| format!(", as {name} makes it")).unwrap_or_default();
+            format!("{refusal}: the mount {} is read-only{why}", mount.point.display())
+        }
+        Kind::Masked(mount) => {
+            let how = if mount.fs_type == "tmpfs" && !is_inaccessible(mount) { "tmpfs" } else { "yes" };
+            format!("{refusal}: {} is hidden, as ProtectHome={how} makes it", mount.point.display())
+        }
+        Kind::NoSpace(libc::EDQUOT) => format!("{refusal}: the quota of this user is used up"),
+        Kind::NoSpace(libc::EFBIG) => {
+            format!("{refusal}: files may not be as large as a buffer, as LimitFSIZE= makes it")
+        }
+        Kind::NoSpace(_) => match seen.space {
+            Some(Space { bytes, inodes }) => {
+                let inodes = inodes.map(|inodes| format!(" and {inodes} inodes")).unwrap_or_default();
+                format!(
+                    "{refusal}: {} KiB{inodes} are free, and a buffer needs 2048 KiB in 3 files",
+                    bytes / 1024
+                )
+            }
+            None => refusal.to_string(),
+        },
+        _ => refusal.to_string(),
+    }
+}
+
+fn kind<'a>(seen: &'a BufferEvidence, refusal: &Refusal, account: Option<(u32, u32)>) -> Kind<'a> {
+    let mount = seen.mounts.as_ref().and_then(|mounts| mounts.of(&refusal.real_component));
+    match refusal.cause {
+        Cause::ForeignOwner => Kind::OwnedByOther,
+        Cause::Errno(errno @ (libc::ENOSPC | libc::EDQUOT | libc::EFBIG)) => Kind::NoSpace(errno),
+        Cause::Errno(libc::EACCES | libc::EPERM | libc::EROFS) => match (mount, &refusal.cause) {
+            (Some(mount), _) if is_masked(mount) => Kind::Masked(mount),
+            (Some(mount), Cause::Errno(libc::EROFS)) => Kind::ReadOnly(mount),
+            (_, Cause::Errno(libc::EROFS)) => Kind::NotWritable,
+            _ if account.is_some_and(|account| mode_allows(refusal.owner, account, WRITE)) => Kind::Sandbox,
+            _ => Kind::NotWritable,
+        },
+        _ => Kind::NotWritable,
+    }
+}
+
+fn is_inaccessible(mount: &Mount) -> bool {
+    mount.root.contains("systemd/inaccessible")
+}
+
+/// What `ProtectHome=yes` (an inaccessible directory) and `ProtectHome=tmpfs` put over the three.
+fn is_masked(mount: &Mount) -> bool {
+    let home = ["/home", "/root", "/run/user"].iter().any(|point| mount.point == Path::new(point));
+    is_inaccessible(mount) || home && mount.fs_type == "tmpfs"
+}
+
+/// The setting that makes such a read-only mount (systemd.exec(5)); none if the file system is so itself.
+fn directive(mount: &Mount) -> Option<String> {
+    if mount.superblock_read_only {
+        return None;
+    }
+    let point = mount.point.display().to_string();
+    Some(match point.as_str() {
+        "/" => "ProtectSystem=strict".to_owned(),
+        "/home" | "/root" | "/run/user" => "ProtectHome=read-only".to_owned(),
+        "/usr" | "/boot" | "/efi" => "ProtectSystem=yes".to_owned(),
+        "/etc" => "ProtectSystem=full".to_owned(),
+        _ => format!("ReadOnlyPaths={point}"),
+    })
+}
+
+/// What it takes to reach into a directory.
+const SEARCH: u32 = 0o1;
+/// What it takes to make a file in one.
+const WRITE: u32 = 0o3;
+
+/// Whether a directory's permission bits give this user something.
+fn mode_allows(owner: Option<Owner>, (uid, gid): (u32, u32), what: u32) -> bool {
+    let Some(owner) = owner else { return false };
+    let bits = if owner.uid == uid {
+        owner.mode >> 6
+    } else if owner.gid == gid {
+        owner.mode >> 3
+    } else {
+        owner.mode
+    };
+    uid == 0 || bits & what == what
+}
+
+fn refused(case: &Case<'_>, seen: &BufferEvidence, refusal: &Refusal, sentence: String) -> Verdict {
+    let kind = kind(seen, refusal, Some((case.account.uid, case.account.gid)));
+    let fix = fix(case, seen, &kind, refusal);
+    Verdict::fail(kind.code(), sentence, fix)
+        .with("component", text(&refusal.component))
+        .with("owner", refusal.owner.map(|owner| owner.to_string()))
+}
+
+fn fix(case: &Case<'_>, seen: &BufferEvidence, kind: &Kind<'_>, refusal: &Refusal) -> String {
+    let component = refusal.component.display();
+    let wanted = refusal.wanted.display();
+    let (user, group) = (case.account.user_text(), case.account.group_text());
+    match kind {
+        Kind::OwnedByOther => format!("sudo chown -R {} {component}", case.account.chown_spec()),
+        Kind::ReadOnly(mount) if mount.superblock_read_only => {
+            format!("sudo mount -o remount,rw {}", mount.point.display())
+        }
+        Kind::ReadOnly(_) if case.config.buffer_path.is_some() || case.config.home.is_some() => {
+            format!("ReadWritePaths={}", existing(&refusal.wanted, &refusal.component).display())
+        }
+        Kind::ReadOnly(_) | Kind::Masked(_) => STATE_DIRECTORY.to_owned(),
+        Kind::NoSpace(libc::EFBIG) => "LimitFSIZE=infinity".to_owned(),
+        Kind::NoSpace(_) => {
+            let mount = seen.mounts.as_ref().and_then(|mounts| mounts.of(&refusal.real_component));
+            let place = mount.map_or(refusal.component.as_path(), |mount| &mount.point).display();
+            format!("make room there: df -h {place}; df -i {place}")
+        }
+        Kind::Sandbox => {
+            format!("lsattr -d {component}; grep -E 'Seccomp|NoNewPrivs' /proc/self/status")
+        }
+        Kind::NotWritable => match refusal.cause {
+            Cause::NotADirectory | Cause::Link => format!("sudo mv {component} {component}.old"),
+            Cause::OpenToOthers => format!("sudo chmod 0700 {component}"),
+            _ if refusal.component == refusal.wanted => {
+                format!("sudo chown {} {wanted} && sudo chmod 0700 {wanted}", case.account.chown_spec())
+            }
+            // Only the last component is missing, and it could be reached: it is made for the user.
+            _ if refusal.wanted.parent() == Some(&refusal.component)
+                && refusal.component != Path::new("/")
+                && mode_allows(refusal.owner, (case.account.uid, case.account.gid), SEARCH) =>
+            {
+                format!("sudo install -d -o {user} -g {group} -m 0700 {wanted}")
+            }
+            _ => format!(
+                "sudo install -d -o {user} -g {group} -m 0700 /var/lib/z4j\nEnvironment=Z4J_HOME=/var/lib/z4j"
+            ),
+        },
+    }
+}
+
+/// The part of a wanted directory that exists: systemd refuses a `ReadWritePaths=` that does not.
+fn existing(wanted: &Path, component: &Path) -> PathBuf {
+    if wanted.starts_with(component) { component.to_owned() } else { wanted.to_owned() }
+}
+
+fn outside(written: &Path, resolved: &Path, roots: &[PathBuf], serves: Option<&Path>) -> Verdict {
+    let leads =
+        if resolved == written { String::new() } else { format!(" (it leads to {})", resolved.display()) };
+    let named: Vec<String> = roots.iter().map(|root| root.display().to_string()).collect();
+    let sentence = match named.as_slice() {
+        [only] => format!("Z4J_BUFFER_PATH={}{leads} is outside the one root, {only}", written.display()),
+        _ => format!(
+            "Z4J_BUFFER_PATH={}{leads} is outside both roots, {}",
+            written.display(),
+            crate::words::join_words(&named)
+        ),
+    };
+    let fix = match serves {
+        Some(dir) => format!("Environment=Z4J_HOME={}", dir.display()),
+        None => "UnsetEnvironment=Z4J_BUFFER_PATH".to_owned(),
+    };
+    Verdict::fail("buffer.outside-roots", sentence, fix)
+        .with("written", text(written))
+        .with("resolved", text(resolved))
+        .with("roots", named)
+}

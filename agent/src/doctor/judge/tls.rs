@@ -1,0 +1,233 @@
+//! What the tls probe saw, judged.
+
+use rustls::CertificateError;
+
+use super::super::evidence::TlsEvidence;
+use super::names::{date, list};
+use super::{Case, Verdict};
+use crate::net::Break;
+use crate::net::certificate::Certificate;
+use crate::net::tls::{Failed, Failure, Session};
+use crate::words::printable;
+
+/// Most of a peer's first words that are shown.
+const SHOWN_CHARS: usize = 60;
+
+/// Judges.
+pub(super) fn judge(case: &Case<'_>, seen: &TlsEvidence) -> Verdict {
+    match seen {
+        TlsEvidence::NotHttps => super::network::not_https(case),
+        TlsEvidence::Session(session) => with_chain(good(case, session), case, &session.chain),
+        TlsEvidence::Failed { failed, source, kin } => {
+            with_chain(bad(case, failed, source, *kin), case, &failed.chain)
+        }
+    }
+}
+
+fn good(case: &Case<'_>, session: &Session) -> Verdict {
+    let host = case.config.brain_url.host_text();
+    let common_name = session.chain.first().and_then(|leaf| leaf.common_name.clone());
+    let shown = match &common_name {
+        Some(name) => format!("cert CN='{}'", printable(name.as_bytes(), 256)),
+        None => format!("cert for {}", names(&session.chain)),
+    };
+    Verdict::ok(format!("TLS {} to {host} ({shown})", session.version))
+        .with("tls_version", session.version.clone())
+        .with("cn", common_name)
+}
+
+fn with_chain(verdict: Verdict, case: &Case<'_>, chain: &[Certificate]) -> Verdict {
+    let rows: Vec<serde_json::Value> = chain
+        .iter()
+        .map(|certificate| {
+            serde_json::json!({
+                "subject": certificate.subject,
+                "issuer": certificate.issuer,
+                "names": certificate.names,
+                "not_before": date(certificate.not_before),
+                "not_after": date(certificate.not_after),
+            })
+        })
+        .collect();
+    verdict
+        .with("host", case.config.brain_url.host_text())
+        .with("port", case.config.brain_url.port())
+        .with("chain", rows)
+}
+
+fn names(chain: &[Certificate]) -> String {
+    let names = chain.first().map(|leaf| leaf.names.clone()).unwrap_or_default();
+    if names.is_empty() { "no name".to_owned() } else { printable(list(names).as_bytes(), 400) }
+}
+
+fn bad(case: &Case<'_>, failed: &Failed, source: &str, kin: bool) -> Verdict {
+    let endpoint = case.config.brain_url.endpoint();
+    match &failed.failure {
+        Failure::NoRoots => Verdict::fail(
+            "tls.no-roots",
+            format!("no root certificate was found in {source}"),
+            "sudo apt-get install ca-certificates",
+        ),
+        Failure::Certificate(error) => certificate(case, error, &failed.chain, source, kin),
+        Failure::Incompatible(what) => Verdict::fail(
+            "tls.version",
+            format!("{endpoint} speaks no TLS version that is spoken here (1.2 and 1.3): {what}"),
+            format!("let {endpoint} speak TLS 1.2 or 1.3 (nginx: ssl_protocols TLSv1.2 TLSv1.3;)"),
+        ),
+        Failure::NotTls => Verdict::fail(
+            "tls.not-tls",
+            format!(
+                "{endpoint} does not speak TLS: its first bytes are {:?}",
+                printable(&failed.received.head, SHOWN_CHARS)
+            ),
+            "correct the port in Z4J_BRAIN_URL, or turn TLS on for it",
+        ),
+        Failure::Broken(broken) => aborted(&endpoint, broken, failed),
+        Failure::Other(text) => Verdict::fail(
+            "tls.aborted",
+            format!("the TLS handshake with {endpoint} failed: {text}"),
+            probe_line(case),
+        ),
+    }
+}
+
+fn aborted(endpoint: &str, broken: &Break, failed: &Failed) -> Verdict {
+    if *broken == Break::TimedOut && failed.received.bytes == 0 {
+        return Verdict::fail(
+            "tls.aborted",
+            format!("{endpoint} takes connections and does not answer our ClientHello"),
+            format!("look at what listens on {endpoint}: it hangs, or waits for something other than TLS"),
+        );
+    }
+    let when = match (failed.received.bytes, failed.chain.is_empty()) {
+        (0, _) => "after our ClientHello, before it sent a byte".to_owned(),
+        (bytes, true) => format!("after our ClientHello and {bytes} bytes of its own"),
+        (_, false) => "after it sent its certificate".to_owned(),
+    };
+    Verdict::fail(
+        "tls.aborted",
+        format!("the TLS handshake with {endpoint} ended {when}: {broken}"),
+        format!("look at the log of what terminates TLS on {endpoint}"),
+    )
+}
+
+fn probe_line(case: &Case<'_>) -> String {
+    let host = case.config.brain_url.host_text();
+    format!(
+        "openssl s_client -connect {} -servername {host} -showcerts </dev/null",
+        case.config.brain_url.endpoint()
+    )
+}
+
+fn certificate(
+    case: &Case<'_>,
+    error: &CertificateError,
+    chain: &[Certificate],
+    source: &str,
+    kin: bool,
+) -> Verdict {
+    use CertificateError as E;
+    let host = case.config.brain_url.host_text();
+    let now = case.now.unix_seconds();
+    match error {
+        E::Expired | E::ExpiredContext { .. } => {
+            let ended = chain.iter().find(|certificate| certificate.not_after < now).or(chain.first());
+            let (subject, end) = subject_and(ended, |certificate| certificate.not_after);
+            let sentence = format!("{subject} ended {end}; it is {} by this clock", date(now));
+            Verdict::fail("tls.expired", sentence, format!("renew the certificate of {host}"))
+        }
+        E::NotValidYet | E::NotValidYetContext { .. } => {
+            let later = chain.iter().find(|certificate| certificate.not_before > now).or(chain.first());
+            let (subject, start) = subject_and(later, |certificate| certificate.not_before);
+            let sentence = format!("{subject} begins {start}; it is {} by this clock", date(now));
+            Verdict::fail(
+                "tls.not-yet-valid",
+                sentence,
+                "set this machine's clock: sudo timedatectl set-ntp true",
+            )
+        }
+        E::NotValidForName | E::NotValidForNameContext { .. } => Verdict::fail(
+            "tls.hostname-mismatch",
+            format!("the certificate is not for {host}; it is for {}", names(chain)),
+            mismatch_fix(case, chain),
+        ),
+        E::UnknownIssuer => unknown_issuer(case, chain, source, kin),
+        other => Verdict::fail(
+            "tls.untrusted-ca",
+            format!("the certificate of {host} is not acceptable: {other}"),
+            probe_line(case),
+        ),
+    }
+}
+
+fn subject_and(certificate: Option<&Certificate>, when: impl Fn(&Certificate) -> i64) -> (String, String) {
+    certificate.map_or_else(
+        || ("the certificate".to_owned(), "then".to_owned()),
+        |certificate| {
+            let subject = printable(certificate.subject.as_bytes(), 200);
+            (format!("the certificate of {subject}"), date(when(certificate)))
+        },
+    )
+}
+
+fn mismatch_fix(case: &Case<'_>, chain: &[Certificate]) -> String {
+    let host = case.config.brain_url.host_text();
+    let usable = chain.first().and_then(|leaf| leaf.names.iter().find(|name| !name.starts_with('*')));
+    match usable {
+        Some(name) => format!(
+            "Environment=Z4J_BRAIN_URL={}\nor install a certificate that names {host}",
+            case.config.brain_url.as_str().replacen(&host, &printable(name.as_bytes(), 253), 1)
+        ),
+        None => format!("install a certificate that names {host}"),
+    }
+}
+
+/// rustls says the same of all of these; the presented chain tells them apart.
+fn unknown_issuer(case: &Case<'_>, chain: &[Certificate], source: &str, kin: bool) -> Verdict {
+    let host = case.config.brain_url.host_text();
+    let top = top_of(chain);
+    let issuer = top.map(|top| printable(top.issuer.as_bytes(), 200)).unwrap_or_default();
+    let alone = chain.len() == 1;
+    if alone && top.is_some_and(Certificate::is_self_issued) {
+        return Verdict::fail(
+            "tls.self-signed",
+            format!("the certificate of {host} is signed by itself ({issuer}), and not among {source}"),
+            trust_line(case),
+        );
+    }
+    let fetchable = top.is_some_and(|top| top.issuer_url.is_some());
+    if alone && (fetchable || kin) {
+        return Verdict::fail(
+            "tls.missing-intermediate",
+            format!("{host} sends its own certificate alone, without that of its issuer, {issuer}"),
+            format!(
+                "install the full chain on {host} (nginx: ssl_certificate fullchain.pem;), its own certificate first"
+            ),
+        );
+    }
+    Verdict::fail(
+        "tls.untrusted-ca",
+        format!("no root certificate knows the issuer {issuer}; roots are from {source}"),
+        trust_line(case),
+    )
+}
+
+fn trust_line(case: &Case<'_>) -> String {
+    let host = case.config.brain_url.host_text();
+    format!(
+        "put that issuer's PEM into /etc/ssl/{host}-ca.pem\nEnvironment=Z4J_CA_FILE=/etc/ssl/{host}-ca.pem"
+    )
+}
+
+/// The certificate at which the presented chain ends, following issuers from the peer's own.
+fn top_of(chain: &[Certificate]) -> Option<&Certificate> {
+    let mut top = chain.first()?;
+    for _ in 0..chain.len() {
+        let above = chain.iter().find(|other| other.subject == top.issuer && *other != top);
+        match above {
+            Some(above) if !top.is_self_issued() => top = above,
+            _ => break,
+        }
+    }
+    Some(top)
+}

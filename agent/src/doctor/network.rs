@@ -1,0 +1,119 @@
+//! The dns, tcp and tls probes: the way to the brain, one step after the other.
+
+use std::future::Future;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::time::Duration;
+
+use tokio::net::{TcpStream, UdpSocket};
+use tokio::time::Instant;
+
+use super::evidence::{DnsEvidence, LocalNetwork, TcpEvidence, Timed, TlsEvidence};
+use crate::config::Config;
+use crate::environment::Environment;
+use crate::net::budget::Budget;
+use crate::net::route::Link;
+use crate::net::{dns, roots, tcp, tls};
+
+/// How long a connection to a closed port of this machine may take, before something must be in its way.
+const LOOPBACK_WAIT: Duration = Duration::from_millis(500);
+/// How long our own question to a DNS server may take.
+const QUESTION_WAIT: Duration = Duration::from_secs(2);
+/// Most of /proc/net/dev that is read, in bytes.
+const MAX_INTERFACES_BYTES: u64 = 256 * 1024;
+
+/// Runs a probe and takes its time.
+pub(super) async fn timed<T>(probe: impl Future<Output = T>) -> Timed<T> {
+    let start = Instant::now();
+    let seen = probe.await;
+    Timed { seen, took: start.elapsed() }
+}
+
+/// Looks the host up.
+pub(super) async fn dns(config: &Config, environment: &Environment, budget: &Budget) -> DnsEvidence {
+    let url = &config.brain_url;
+    if url.host().is_none() {
+        return DnsEvidence::NoHost;
+    }
+    if let Some(address) = url.literal() {
+        return DnsEvidence::Found(vec![SocketAddr::new(address, url.port())]);
+    }
+    let name = url.host_text();
+    match dns::resolve(&name, url.port(), budget).await {
+        Ok(addresses) => DnsEvidence::Found(addresses),
+        Err(error) => {
+            let servers = dns::servers(&environment.resolv_conf);
+            let wait = budget.with_each(QUESTION_WAIT.min(budget.next_wait()));
+            let (answers, local) = tokio::join!(dns::ask_all(&servers, &name, &wait), local_network(budget));
+            DnsEvidence::Failed { error, answers, local }
+        }
+    }
+}
+
+/// Connects.
+pub(super) async fn tcp(addresses: &[SocketAddr], budget: &Budget) -> (TcpEvidence, Option<TcpStream>) {
+    match tcp::connect(addresses, budget).await {
+        Ok((stream, address)) => (TcpEvidence::Connected(address), Some(stream)),
+        Err(attempts) => {
+            let local = local_network(budget).await;
+            (TcpEvidence::Failed { attempts, local }, None)
+        }
+    }
+}
+
+/// Shakes hands, where the URL is https. The connection comes back for the upgrade.
+pub(super) async fn tls(
+    context: Option<&tls::Context>,
+    stream: TcpStream,
+    budget: &Budget,
+) -> (TlsEvidence, Option<Link>) {
+    let Some(context) = context else { return (TlsEvidence::NotHttps, Some(Link::plain(stream))) };
+    match context.handshake(stream, budget).await {
+        Ok((stream, session)) => (TlsEvidence::Session(session), Some(Link::secure(stream))),
+        Err(failed) => {
+            let kin = failed.chain.last().is_some_and(|last| context.roots.has_kin_of(last));
+            let mut source = context.roots.source.clone();
+            if !context.roots.problems.is_empty() {
+                source = format!("{source}; not readable: {}", context.roots.problems.join("; "));
+            }
+            (TlsEvidence::Failed { failed, source, kin }, None)
+        }
+    }
+}
+
+/// TLS as it is configured; none for http.
+pub(super) fn tls_context(config: &Config, environment: &Environment) -> Option<tls::Context> {
+    config.brain_url.is_secure().then(|| tls::Context {
+        roots: roots::load(&config.ca),
+        host: config.brain_url.host_text(),
+        clock: environment.clock,
+    })
+}
+
+/// What a socket may do here: looked at before a name server or a distant host is blamed.
+async fn local_network(budget: &Budget) -> LocalNetwork {
+    let mut closed_families = Vec::new();
+    for (family, address) in [("AF_INET", "0.0.0.0:0"), ("AF_INET6", "[::]:0")] {
+        if let Err(error) = UdpSocket::bind(address).await {
+            closed_families.push((family, error.raw_os_error().unwrap_or_default()));
+        }
+    }
+    let wait = budget.with_each(LOOPBACK_WAIT);
+    let full_wait = budget.next_wait() >= LOOPBACK_WAIT;
+    // Port 1 is closed practically everywhere; an answer of any kind will do.
+    let loopback = wait.bound(TcpStream::connect(("127.0.0.1", 1))).await;
+    LocalNetwork {
+        closed_families,
+        loopback_hangs: full_wait && loopback.is_err(),
+        interfaces: interfaces(Path::new("/proc/net/dev")),
+    }
+}
+
+/// Interface names: the lines of /proc/net/dev behind its two of heading.
+fn interfaces(file: &Path) -> Option<Vec<String>> {
+    use std::io::Read;
+    let mut text = String::new();
+    std::fs::File::open(file).ok()?.take(MAX_INTERFACES_BYTES).read_to_string(&mut text).ok()?;
+    let names = text.lines().skip(2).filter_map(|line| line.split_once(':'));
+    Some(names.map(|(name, _)| name.trim().to_owned()).collect())
+}

@@ -1,0 +1,232 @@
+//! HTTP/1.1 as far as an agent needs it: one request, one answer, both bounded.
+//!
+//! By hand, because the doctor tells what a refused upgrade looked like: status, headers and body.
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+use super::Break;
+use super::budget::Budget;
+use super::route::{Duplex, Route};
+
+/// Longest head of an answer, in bytes.
+const MAX_HEAD_BYTES: usize = 64 * 1024;
+/// Longest body that is read, in bytes; the rest is left.
+const MAX_BODY_BYTES: usize = 64 * 1024;
+/// Most header lines.
+const MAX_HEADERS: usize = 128;
+
+/// A request.
+#[derive(Clone, Debug)]
+pub(crate) struct Request {
+    /// `GET`, `POST`.
+    pub(crate) method: &'static str,
+    /// Path and query.
+    pub(crate) target: String,
+    /// Header lines beside `Host`.
+    pub(crate) headers: Vec<(&'static str, String)>,
+    /// The body, JSON.
+    pub(crate) body: Option<String>,
+}
+
+/// An answer.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Answer {
+    /// The status code.
+    pub(crate) status: u16,
+    /// The words after it.
+    pub(crate) reason: String,
+    /// Header lines; names in lower case.
+    pub(crate) headers: Vec<(String, String)>,
+    /// As much of the body as is read.
+    pub(crate) body: Vec<u8>,
+}
+
+impl Answer {
+    /// The first header of a name (given in lower case).
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+        self.headers.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
+    }
+
+    /// The body as JSON.
+    pub(crate) fn json(&self) -> Option<serde_json::Value> {
+        serde_json::from_slice(&self.body).ok()
+    }
+}
+
+/// Why there is no answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Failure {
+    /// The connection ended.
+    Broken(Break),
+    /// What came is no HTTP; this is how it began.
+    NotHttp(Vec<u8>),
+    /// The head is longer than anything sane.
+    TooLong,
+}
+
+impl From<Break> for Failure {
+    fn from(broken: Break) -> Self {
+        Self::Broken(broken)
+    }
+}
+
+/// Sends a request. The `Host` header comes first.
+///
+/// # Errors
+/// The connection ended.
+pub(crate) async fn send(
+    stream: &mut dyn Duplex,
+    host: &str,
+    request: &Request,
+    budget: &Budget,
+) -> Result<(), Failure> {
+    let mut text = format!("{} {} HTTP/1.1\r\nHost: {host}\r\n", request.method, request.target);
+    for (name, value) in &request.headers {
+        text.push_str(&format!("{name}: {value}\r\n"));
+    }
+    if let Some(body) = &request.body {
+        text.push_str(&format!("Content-Type: application/json\r\nContent-Length: {}\r\n", body.len()));
+    }
+    text.push_str("\r\n");
+    text.push_str(request.body.as_deref().unwrap_or_default());
+    let write = async {
+        stream.write_all(text.as_bytes()).await?;
+        stream.flush().await
+    };
+    match budget.bound(write).await {
+        Err(_) => Err(Break::TimedOut.into()),
+        Ok(Err(error)) => Err(Break::from_io(&error).into()),
+        Ok(Ok(())) => Ok(()),
+    }
+}
+
+/// Reads the head of an answer. The bytes behind it come back too.
+///
+/// # Errors
+/// The connection ended, or what came is no HTTP.
+pub(crate) async fn read_head(
+    stream: &mut dyn Duplex,
+    budget: &Budget,
+) -> Result<(Answer, Vec<u8>), Failure> {
+    let mut bytes = Vec::with_capacity(2048);
+    let read = async {
+        loop {
+            if stream.read_buf(&mut bytes).await.map_err(|error| Break::from_io(&error))? == 0 {
+                let closed = bytes.is_empty();
+                return Err(if closed { Break::Closed.into() } else { not_http(&bytes) });
+            }
+            if let Some((answer, length)) = parse_head(&bytes)? {
+                return Ok((answer, bytes.split_off(length)));
+            }
+            if bytes.len() > MAX_HEAD_BYTES {
+                return Err(Failure::TooLong);
+            }
+        }
+    };
+    budget.bound(read).await.unwrap_or(Err(Break::TimedOut.into()))
+}
+
+fn not_http(bytes: &[u8]) -> Failure {
+    Failure::NotHttp(bytes.iter().take(128).copied().collect())
+}
+
+/// The head, and where it ends; `None` if more is needed.
+fn parse_head(bytes: &[u8]) -> Result<Option<(Answer, usize)>, Failure> {
+    let mut lines = [httparse::EMPTY_HEADER; MAX_HEADERS];
+    let mut head = httparse::Response::new(&mut lines);
+    match head.parse(bytes) {
+        Ok(httparse::Status::Partial) => Ok(None),
+        Err(_) => Err(not_http(bytes)),
+        Ok(httparse::Status::Complete(length)) => {
+            let headers = head.headers.iter().map(|line| {
+                (line.name.to_ascii_lowercase(), String::from_utf8_lossy(line.value).into_owned())
+            });
+            let answer = Answer {
+                status: head.code.unwrap_or_default(),
+                reason: head.reason.unwrap_or_default().to_owned(),
+                headers: headers.collect(),
+                body: Vec::new(),
+            };
+            Ok(Some((answer, length)))
+        }
+    }
+}
+
+/// Reads the body behind a head. One that ends early, late or never is taken as far as it came.
+pub(crate) async fn read_body(
+    stream: &mut dyn Duplex,
+    answer: &mut Answer,
+    mut bytes: Vec<u8>,
+    budget: &Budget,
+) {
+    // These have none, whatever their headers say (RFC 9112, 6.3).
+    if matches!(answer.status, 100..=199 | 204 | 304) {
+        return;
+    }
+    let chunked = answer.header("transfer-encoding").is_some_and(|value| value.contains("chunked"));
+    let length = answer.header("content-length").and_then(|value| value.trim().parse::<usize>().ok());
+    let most = length.unwrap_or(MAX_BODY_BYTES).min(MAX_BODY_BYTES);
+    let read = async {
+        while !(bytes.len() >= most || chunked && bytes.ends_with(b"0\r\n\r\n")) {
+            if !matches!(stream.read_buf(&mut bytes).await, Ok(1..)) {
+                break;
+            }
+        }
+    };
+    let _ = budget.bound(read).await;
+    if chunked {
+        bytes = unchunk(&bytes);
+    }
+    bytes.truncate(most);
+    answer.body = bytes;
+}
+
+/// The content of chunks (RFC 9112, 7.1), as far as they are complete.
+fn unchunk(mut bytes: &[u8]) -> Vec<u8> {
+    let mut out = Vec::new();
+    while let Ok(httparse::Status::Complete((start, length))) = httparse::parse_chunk_size(bytes) {
+        let Some(end) = usize::try_from(length).ok().and_then(|length| start.checked_add(length)) else {
+            break;
+        };
+        let Some(chunk) = bytes.get(start..end).filter(|chunk| !chunk.is_empty()) else { break };
+        out.extend_from_slice(chunk);
+        bytes = bytes.get(end + 2..).unwrap_or_default();
+    }
+    out
+}
+
+/// One request over a connection of its own.
+///
+/// # Errors
+/// There is no connection, or no answer.
+pub(crate) async fn once(route: &Route, request: &Request) -> Result<Answer, Failure> {
+    let mut link = route.open().await?;
+    let mut request = request.clone();
+    request.headers.push(("Connection", "close".to_owned()));
+    send(&mut *link.stream, &route.url.host_header(), &request, &route.budget).await?;
+    let (mut answer, rest) = read_head(&mut *link.stream, &route.budget).await?;
+    read_body(&mut *link.stream, &mut answer, rest, &route.budget).await;
+    Ok(answer)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_head_is_read_when_it_is_complete() {
+        assert_eq!(parse_head(b"HTTP/1.1 404 Not Found\r\nServer: ng"), Ok(None));
+        let head = b"HTTP/1.1 404 Not Found\r\nServer: nginx\r\n\r\n{}";
+        let parsed = parse_head(head);
+        let Ok(Some((answer, length))) = parsed else { panic!("{parsed:?}") };
+        assert_eq!((answer.status, answer.header("server"), length), (404, Some("nginx"), head.len() - 2));
+        assert!(matches!(parse_head(b"SSH-2.0-OpenSSH\r\n"), Err(Failure::NotHttp(_))));
+    }
+
+    #[test]
+    fn chunks_are_joined() {
+        assert_eq!(unchunk(b"3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n"), b"abcde");
+        assert_eq!(unchunk(b"5\r\nab"), b"");
+        assert_eq!(unchunk(b"ffffffffffffffff\r\nab"), b"");
+    }
+}

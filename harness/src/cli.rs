@@ -1,0 +1,238 @@
+//! The command line.
+//!
+//! Owns words, flags and exit statuses (0 good, 1 a scenario failed, 2 usage or an invalid file, 3 nothing
+//! failed but something could not run here). Everything else is called.
+
+use std::io::{IsTerminal, Write};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+
+use anyhow::Context;
+use clap::{Args, CommandFactory, Parser, Subcommand};
+use serde_json::json;
+
+use crate::agent::AgentProgram;
+use crate::normalise::Normaliser;
+use crate::report::{self, Progress, Totals};
+use crate::runner::{self, Settings};
+use crate::scenario::{self, Backend, Loaded};
+
+const USAGE: u8 = 2;
+
+/// Runs z4j scenario files: an agent under a simulated service user, against a mock brain that breaks on
+/// command, with the doctor's output held as a snapshot.
+#[derive(Debug, Parser)]
+#[command(name = "harness", version, arg_required_else_help = true)]
+#[command(after_help = "Exit status: 0 all good, 1 a scenario failed, 2 usage or an invalid file, \
+    3 nothing failed but something could not run on this machine.\n\n\
+    Examples:\n  harness run                       every scenario below ./scenarios\n  \
+    harness run tls/expired           one of them\n  \
+    harness run my-ticket.toml        a file of your own\n  \
+    harness run --update              write snapshots anew, then look with `git diff`")]
+struct Cli {
+    /// Folder that holds the scenarios.
+    #[arg(long, global = true, default_value = "scenarios", value_name = "DIR")]
+    scenarios: PathBuf,
+    #[command(subcommand)]
+    command: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// Run scenarios.
+    Run(RunArguments),
+    /// List scenarios.
+    List(SelectArguments),
+    /// Read scenarios and say what is wrong with them.
+    Validate(SelectArguments),
+    /// Print a completion script for a shell.
+    Completions {
+        /// The shell.
+        shell: clap_complete::Shell,
+    },
+}
+
+#[derive(Debug, Args)]
+struct SelectArguments {
+    /// Files, folders or names; all scenarios if none is given.
+    #[arg(value_name = "PATH|NAME")]
+    selections: Vec<String>,
+    /// One JSON document on stdout.
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, Args)]
+struct RunArguments {
+    #[command(flatten)]
+    select: SelectArguments,
+    /// How many run at once; the number of processors if not given.
+    #[arg(short, long, value_name = "N")]
+    jobs: Option<std::num::NonZeroUsize>,
+    /// Kind of sandbox: the one that each scenario needs, or this one.
+    #[arg(long, value_enum, value_name = "KIND")]
+    backend: Option<Backend>,
+    /// The agent to test; `z4j` beside this program if not given.
+    #[arg(long, value_name = "CMD")]
+    agent: Option<String>,
+    /// Write snapshots anew instead of comparing.
+    #[arg(long)]
+    update: bool,
+    /// Start nothing new after a failure.
+    #[arg(long)]
+    fail_fast: bool,
+    /// Leave the sandboxes' files for a look, and say where.
+    #[arg(long)]
+    keep: bool,
+}
+
+/// What the process was started with.
+#[derive(Debug)]
+pub struct Surroundings {
+    /// This program's file.
+    pub program: PathBuf,
+    /// `PATH`, split.
+    pub search: Vec<PathBuf>,
+    /// Where temporary files go.
+    pub temporary: PathBuf,
+}
+
+/// Runs a command line and returns the exit status.
+///
+/// # Errors
+/// What stands in the way, as one sentence with the way out.
+pub fn run(arguments: Vec<std::ffi::OsString>, surroundings: &Surroundings) -> anyhow::Result<u8> {
+    let cli = match Cli::try_parse_from(arguments) {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Nothing can be said where neither stdout nor stderr takes it.
+            let _ = error.print();
+            return Ok(u8::try_from(error.exit_code()).unwrap_or(USAGE));
+        }
+    };
+    match cli.command {
+        Verb::Run(arguments) => run_scenarios(&cli.scenarios, &arguments, surroundings),
+        Verb::List(arguments) => list(&cli.scenarios, &arguments),
+        Verb::Validate(arguments) => validate(&cli.scenarios, &arguments),
+        Verb::Completions { shell } => {
+            clap_complete::generate(shell, &mut Cli::command(), "harness", &mut std::io::stdout());
+            Ok(0)
+        }
+    }
+}
+
+fn run_scenarios(root: &Path, arguments: &RunArguments, surroundings: &Surroundings) -> anyhow::Result<u8> {
+    if let Some(backend @ (Backend::Process | Backend::Container)) = arguments.backend {
+        anyhow::bail!("the {} sandbox does not exist yet: use --backend namespace", backend.word());
+    }
+    let loaded = scenario::load(root, &arguments.select.selections)?;
+    let agent = AgentProgram::find(arguments.agent.as_deref(), &surroundings.program, &surroundings.search)?;
+    let processors = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let settings = Settings {
+        agent,
+        temporary: surroundings.temporary.clone(),
+        jobs: arguments.jobs.map_or(processors, std::num::NonZero::get),
+        update: arguments.update,
+        keep: arguments.keep,
+        fail_fast: arguments.fail_fast,
+    };
+    let normaliser = Normaliser::new().context("the normaliser's rules")?;
+    let stop = stop_on_interrupt()?;
+    let quiet = arguments.select.json;
+    let progress = Progress::new(loaded.len(), std::io::stderr().is_terminal(), quiet);
+    let started = Instant::now();
+    let finished = runner::run(&loaded, &settings, &normaliser, &stop, &|done| progress.tell(done));
+    let totals = Totals::of(&finished);
+    progress.finish(totals, started.elapsed());
+    if quiet {
+        print_json(&report::to_json(&finished, started.elapsed()))?;
+    }
+    Ok(totals.exit_status())
+}
+
+/// SIGINT and SIGTERM let what runs come to its end, so that every sandbox is taken down; a second one ends
+/// the process, and the kernel takes them down.
+fn stop_on_interrupt() -> anyhow::Result<Arc<AtomicBool>> {
+    let stop = Arc::new(AtomicBool::new(false));
+    let seen = Arc::clone(&stop);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let (mut interrupt, mut terminate) = {
+        let _entered = runtime.enter();
+        use tokio::signal::unix::{SignalKind, signal};
+        (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?)
+    };
+    std::thread::spawn(move || {
+        runtime.block_on(async {
+            loop {
+                tokio::select! {
+                    _ = interrupt.recv() => {}
+                    _ = terminate.recv() => {}
+                }
+                if seen.swap(true, Ordering::Relaxed) {
+                    std::process::exit(130);
+                }
+                eprintln!("harness: finishing what runs; once more to stop at once");
+            }
+        });
+    });
+    Ok(stop)
+}
+
+fn list(root: &Path, arguments: &SelectArguments) -> anyhow::Result<u8> {
+    let loaded = scenario::load(root, &arguments.selections)?;
+    if arguments.json {
+        let items: Vec<_> = loaded.iter().map(describe).collect();
+        print_json(&json!({ "schema_version": 1, "scenarios": items }))?;
+        return Ok(0);
+    }
+    let width = loaded.iter().map(|one| one.id.name.len()).max().unwrap_or(0);
+    for one in &loaded {
+        print_line(&format!("{:width$}  {}", one.id.name, one.scenario.title))?;
+    }
+    Ok(0)
+}
+
+fn describe(one: &Loaded) -> serde_json::Value {
+    let scenario = &one.scenario;
+    json!({
+        "name": one.id.name,
+        "file": one.id.file,
+        "title": scenario.title,
+        "why": scenario.why,
+        "ticket": scenario.ticket,
+        "tags": scenario.tags,
+        "needs": scenario.needs.word(),
+        "steps": scenario.steps.len(),
+    })
+}
+
+fn validate(root: &Path, arguments: &SelectArguments) -> anyhow::Result<u8> {
+    match scenario::load(root, &arguments.selections) {
+        Ok(loaded) if arguments.json => {
+            print_json(&json!({ "schema_version": 1, "ok": true, "scenarios": loaded.len() }))?;
+            Ok(0)
+        }
+        Ok(loaded) => {
+            print_line(&format!("{} scenarios are valid", loaded.len()))?;
+            Ok(0)
+        }
+        Err(error) if arguments.json => {
+            print_json(&json!({ "schema_version": 1, "ok": false, "error": error.to_string() }))?;
+            Ok(USAGE)
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn print_json(document: &serde_json::Value) -> anyhow::Result<()> {
+    print_line(&serde_json::to_string_pretty(document)?)
+}
+
+fn print_line(text: &str) -> anyhow::Result<()> {
+    match writeln!(std::io::stdout(), "{text}") {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(error.into()),
+        _ => Ok(()),
+    }
+}

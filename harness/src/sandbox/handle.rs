@@ -1,0 +1,117 @@
+//! The harness's end of a sandbox: starts it, asks it to run things, ends it.
+
+use std::env;
+use std::io::{self, BufReader};
+use std::net::{TcpListener, UdpSocket};
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
+use std::process::{Child, Stdio};
+
+use super::DOOR;
+use super::manifest::Manifest;
+use super::plan::Plan;
+use super::wire::{self, Arrival, Command, Output, Request, Response};
+
+/// A running sandbox. Dropping it ends everything inside.
+#[derive(Debug)]
+pub(crate) struct Sandbox {
+    socket: Option<UnixStream>,
+    reader: BufReader<UnixStream>,
+    door: Child,
+}
+
+/// Sockets that were bound inside and are served from outside.
+#[derive(Debug)]
+pub(crate) struct Sockets {
+    pub(crate) brain: TcpListener,
+    pub(crate) resolver: UdpSocket,
+}
+
+/// Why there is no sandbox, or no answer from it.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum SandboxError {
+    /// This machine does not allow it.
+    #[error("{0}")]
+    Unavailable(String),
+    /// It should have worked.
+    #[error("the sandbox failed: {0}")]
+    Failed(String),
+    /// The harness could not talk to it.
+    #[error("the sandbox cannot be reached: {0}")]
+    Io(#[from] io::Error),
+}
+
+impl Sandbox {
+    /// Starts a sandbox.
+    ///
+    /// # Errors
+    /// The machine does not allow one, or setting it up failed.
+    pub(crate) fn start(plan: &Plan) -> Result<(Self, Sockets), SandboxError> {
+        let (ours, theirs) = UnixStream::pair()?;
+        let door = std::process::Command::new(env::current_exe()?)
+            .arg(DOOR)
+            .stdin(Stdio::from(OwnedFd::from(theirs)))
+            .spawn()?;
+        let reader = BufReader::new(ours.try_clone()?);
+        let sandbox = Self { socket: Some(ours), reader, door };
+        // A door that could not open has said so already; what it said counts, not the broken pipe.
+        let sent = wire::send(sandbox.socket()?, plan);
+        match wire::receive_arrival(sandbox.socket()?)? {
+            Arrival::Ready([brain, resolver]) => {
+                sent?;
+                Ok((sandbox, Sockets { brain: brain.into(), resolver: resolver.into() }))
+            }
+            Arrival::Unavailable(reason) => Err(SandboxError::Unavailable(reason)),
+            Arrival::Failed(reason) => Err(SandboxError::Failed(reason)),
+        }
+    }
+
+    /// Runs a command inside and waits for it.
+    ///
+    /// # Errors
+    /// It could not be started, or the sandbox is gone.
+    pub(crate) fn run(&mut self, command: Command) -> Result<Output, SandboxError> {
+        match self.ask(&Request::Run(command))? {
+            Response::Ran(output) => Ok(output),
+            other => Err(unexpected(other)),
+        }
+    }
+
+    /// The state of the sandbox's files.
+    ///
+    /// # Errors
+    /// The sandbox is gone.
+    pub(crate) fn manifest(&mut self) -> Result<Manifest, SandboxError> {
+        match self.ask(&Request::Manifest)? {
+            Response::Manifest(manifest) => Ok(manifest),
+            other => Err(unexpected(other)),
+        }
+    }
+
+    fn ask(&mut self, request: &Request) -> Result<Response, SandboxError> {
+        wire::send(self.socket()?, request)?;
+        let response = wire::receive(&mut self.reader)?;
+        response.ok_or_else(|| SandboxError::Failed("it ended early".to_owned()))
+    }
+
+    fn socket(&self) -> io::Result<&UnixStream> {
+        self.socket.as_ref().ok_or_else(|| io::Error::from(io::ErrorKind::NotConnected))
+    }
+}
+
+fn unexpected(response: Response) -> SandboxError {
+    match response {
+        Response::Failed(reason) => SandboxError::Failed(reason),
+        other => SandboxError::Failed(format!("it answered something else: {other:?}")),
+    }
+}
+
+impl Drop for Sandbox {
+    fn drop(&mut self) {
+        // Init ends when the socket closes; shutting it down closes the reader's copy too.
+        if let Some(socket) = self.socket.take() {
+            let _ = socket.shutdown(std::net::Shutdown::Both);
+        }
+        let _ = self.door.wait();
+    }
+}

@@ -1,0 +1,73 @@
+//! The last step before a command of the service: becomes its user, then the command.
+//!
+//! Runs as a process of its own, with the service's environment already in place. Must not come back.
+
+use std::ffi::OsString;
+use std::io;
+use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
+use std::process::Command;
+
+use nix::sched::{CloneFlags, unshare};
+use nix::sys::prctl;
+use nix::sys::stat::{Mode, umask};
+use nix::unistd::{Gid, Uid, chdir, setgroups, setresgid, setresuid};
+use serde::{Deserialize, Serialize};
+
+use super::door::map_ids;
+use super::plan::Ids;
+
+/// The word that starts this part of the program.
+pub(crate) const LAUNCH: &str = "__sandbox-launch";
+
+/// Exit statuses as systemd and shells have them.
+const EXIT_CHDIR: i32 = 200;
+const EXIT_USER: i32 = 217;
+const EXIT_NOT_FOUND: i32 = 127;
+
+/// How the command is to be run.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Launch {
+    pub(super) ids: Ids,
+    /// Whether the ids are a mapping of the one user there is, instead of real ones.
+    pub(super) map: bool,
+    pub(super) umask: u32,
+    pub(super) working_directory: PathBuf,
+    pub(super) no_new_privileges: bool,
+}
+
+/// Returns the exit status of a launch that failed.
+pub(crate) fn main(arguments: &[OsString]) -> i32 {
+    let launch = arguments.get(2).and_then(|text| serde_json::from_str::<Launch>(text.to_str()?).ok());
+    let (Some(launch), Some(program)) = (launch, arguments.get(3)) else { return 2 };
+    umask(Mode::from_bits_truncate(launch.umask));
+    if let Err(error) = become_user(&launch) {
+        eprintln!("cannot become uid {}: {error}", launch.ids.uid);
+        return EXIT_USER;
+    }
+    // After the user is known: a directory may be closed to it.
+    if let Err(error) = chdir(&launch.working_directory) {
+        eprintln!("cannot change to {}: {error}", launch.working_directory.display());
+        return EXIT_CHDIR;
+    }
+    let error = Command::new(program).args(&arguments[4..]).exec();
+    eprintln!("cannot run {}: {error}", program.display());
+    EXIT_NOT_FOUND
+}
+
+fn become_user(launch: &Launch) -> io::Result<()> {
+    let Ids { uid, gid } = launch.ids;
+    if launch.map {
+        unshare(CloneFlags::CLONE_NEWUSER)?;
+        map_ids(uid, 0, gid, 0)?;
+    } else {
+        let (uid, gid) = (Uid::from_raw(uid), Gid::from_raw(gid));
+        setgroups(&[])?;
+        setresgid(gid, gid, gid)?;
+        setresuid(uid, uid, uid)?;
+    }
+    if launch.no_new_privileges {
+        prctl::set_no_new_privs()?;
+    }
+    Ok(())
+}

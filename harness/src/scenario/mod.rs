@@ -1,0 +1,281 @@
+//! One scenario file as typed data: what the machine looks like, which service runs, what the brain does,
+//! which steps follow.
+//!
+//! Owns the language; an unknown key or a wrong type is refused while reading (`parse`). It must not know
+//! how any of it is carried out.
+
+mod parse;
+mod service;
+mod value;
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::path::PathBuf;
+
+use mock_brain::fault::FaultSpec;
+use serde::Deserialize;
+
+pub(crate) use parse::{Loaded, load};
+pub(crate) use service::{ProtectHome, ProtectSystem, Service};
+pub(crate) use value::{AbsolutePath, Answer, BrainUrl, Duration, Mode, Packages, Size};
+
+/// A scenario.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Scenario {
+    /// One line that says what is the matter.
+    pub(crate) title: String,
+    /// Why the scenario exists: required, so that nobody deletes it unaware.
+    pub(crate) why: String,
+    /// Where it was reported.
+    pub(crate) ticket: Option<String>,
+    /// Words to find it by.
+    #[serde(default)]
+    pub(crate) tags: Vec<String>,
+    /// The least sandbox that can show it.
+    #[serde(default)]
+    pub(crate) needs: Backend,
+    /// What the machine looks like to the agent.
+    #[serde(default)]
+    pub(crate) host: Host,
+    /// The service, in systemd's own words.
+    #[serde(default)]
+    pub(crate) service: Service,
+    /// The mock brain.
+    #[serde(default)]
+    pub(crate) brain: Brain,
+    /// What happens, in order.
+    #[serde(rename = "step", default)]
+    pub(crate) steps: Vec<Step>,
+}
+
+/// A kind of sandbox, from the weakest to the strongest.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Backend {
+    /// No privileges at all: a scratch tree and an environment.
+    Process,
+    /// User, mount, pid, uts, ipc and network namespaces.
+    #[default]
+    Namespace,
+    /// A container with a real init.
+    Container,
+}
+
+impl Backend {
+    pub(crate) const fn word(self) -> &'static str {
+        match self {
+            Self::Process => "process",
+            Self::Namespace => "namespace",
+            Self::Container => "container",
+        }
+    }
+}
+
+/// The machine around the service.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Host {
+    /// What /tmp is.
+    #[serde(default)]
+    pub(crate) tmp: Tmp,
+    /// `/etc/hosts`, beside localhost.
+    #[serde(default)]
+    pub(crate) hosts: BTreeMap<String, IpAddr>,
+    /// What the resolver on 127.0.0.53 answers; a name that is not here does not exist.
+    #[serde(default)]
+    pub(crate) dns: BTreeMap<String, Answer>,
+    /// Users beside root, www-data, nobody and app.
+    #[serde(default)]
+    pub(crate) users: Vec<User>,
+    /// Directories and files to make.
+    #[serde(default)]
+    pub(crate) files: Vec<HostFile>,
+    /// A Python environment to lay out: its site-packages, without an interpreter.
+    pub(crate) venv: Option<Venv>,
+}
+
+/// What holds /tmp.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Tmp {
+    /// The disk.
+    #[default]
+    Disk,
+    /// A tmpfs of that size.
+    Tmpfs(Size),
+}
+
+/// A user of the machine.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct User {
+    pub(crate) name: String,
+    pub(crate) uid: u32,
+    /// Group id; the uid if absent.
+    pub(crate) gid: Option<u32>,
+    pub(crate) home: AbsolutePath,
+}
+
+/// A directory, or a file if it has a content.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct HostFile {
+    pub(crate) path: AbsolutePath,
+    #[serde(default = "root")]
+    pub(crate) owner: String,
+    pub(crate) mode: Option<Mode>,
+    /// Absent: a directory.
+    pub(crate) content: Option<String>,
+}
+
+fn root() -> String {
+    "root".to_owned()
+}
+
+/// A Python environment.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Venv {
+    pub(crate) path: AbsolutePath,
+    /// `NAME==VERSION` each.
+    pub(crate) packages: Packages,
+}
+
+/// The mock brain of the scenario.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Brain {
+    /// Where agents reach it; it listens at that very address and port.
+    pub(crate) url: BrainUrl,
+    /// The project's slug.
+    pub(crate) project: String,
+    /// The agent's name.
+    pub(crate) agent: String,
+    /// What is broken from the start.
+    pub(crate) faults: Vec<FaultSpec>,
+}
+
+impl Default for Brain {
+    fn default() -> Self {
+        Self {
+            url: BrainUrl::default(),
+            project: "picker".to_owned(),
+            agent: "picker_agent".to_owned(),
+            faults: Vec::new(),
+        }
+    }
+}
+
+/// One step: what is done, and what must come of it.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Step {
+    /// Names the snapshot; the step's number if absent.
+    pub(crate) name: Option<String>,
+    /// Run the doctor as the service.
+    pub(crate) doctor: Option<Doctor>,
+    /// Run any command as the service.
+    pub(crate) run: Option<Vec<String>>,
+    /// Change what the brain does.
+    pub(crate) brain: Option<BrainStep>,
+    /// Look at the sandbox and the brain.
+    pub(crate) expect: Option<Expect>,
+    /// The exit status that a command must have.
+    pub(crate) exit: Option<i32>,
+    /// Hold the command's output against a snapshot.
+    #[serde(default)]
+    pub(crate) snapshot: Snapshot,
+    /// How long a command may take.
+    #[serde(default)]
+    pub(crate) within: Duration,
+}
+
+/// How the doctor is called.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Doctor {
+    pub(crate) framework: Option<String>,
+    /// More flags.
+    #[serde(default)]
+    pub(crate) args: Vec<String>,
+}
+
+/// What changes at the brain.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct BrainStep {
+    /// Faults to switch on.
+    #[serde(default)]
+    pub(crate) set: Vec<FaultSpec>,
+    /// Faults to switch off, by name.
+    #[serde(default)]
+    pub(crate) clear: Vec<String>,
+}
+
+/// What must be so.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Expect {
+    /// Events that the brain has accepted.
+    pub(crate) events: Option<usize>,
+    /// Close codes of the sessions so far, in order.
+    pub(crate) close_codes: Option<Vec<u16>>,
+    /// Files and directories of the sandbox.
+    #[serde(default)]
+    pub(crate) files: Vec<FileExpectation>,
+}
+
+/// What must be so of one path.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct FileExpectation {
+    pub(crate) path: AbsolutePath,
+    /// Whether it is there at all.
+    #[serde(default = "yes")]
+    pub(crate) exists: bool,
+    pub(crate) owner: Option<String>,
+    pub(crate) mode: Option<Mode>,
+    /// The same type, owner, mode and content as when the scenario began.
+    #[serde(default)]
+    pub(crate) unchanged: bool,
+}
+
+const fn yes() -> bool {
+    true
+}
+
+/// Whether a command's output is held against a snapshot. The form (`"json"`) also asks the doctor for it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Snapshot {
+    #[default]
+    No,
+    Text,
+    Json,
+}
+
+impl<'de> Deserialize<'de> for Snapshot {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(untagged)]
+        enum Spelled {
+            Flag(bool),
+            Form(String),
+        }
+        match Spelled::deserialize(deserializer) {
+            Ok(Spelled::Flag(false)) => Ok(Self::No),
+            Ok(Spelled::Flag(true)) => Ok(Self::Text),
+            Ok(Spelled::Form(form)) if form == "json" => Ok(Self::Json),
+            _ => Err(serde::de::Error::custom("a snapshot is true, false or \"json\"")),
+        }
+    }
+}
+
+/// Where a scenario lies and how it is called.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct ScenarioId {
+    /// Its path below the scenarios folder, without `.toml`.
+    pub(crate) name: String,
+    /// Its file.
+    pub(crate) file: PathBuf,
+}

@@ -1,0 +1,192 @@
+//! Finding scenario files and reading them, with every refusal placed: file, line, column.
+//!
+//! Owns what needs more than one value (impossible combinations). Must not carry anything out.
+
+use std::fmt::Write;
+use std::path::{Path, PathBuf};
+
+use super::{Scenario, ScenarioId, Step};
+
+/// A scenario with its place.
+#[derive(Debug)]
+pub(crate) struct Loaded {
+    pub(crate) id: ScenarioId,
+    pub(crate) scenario: Scenario,
+}
+
+/// Why scenarios cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum LoadError {
+    #[error("cannot read {}: {source}; name a scenario file or run where the folder `scenarios` lies", .path.display())]
+    Read { path: PathBuf, source: std::io::Error },
+    #[error("no scenario is called `{name}`; `harness list` shows what there is")]
+    Unknown { name: String },
+    #[error("no scenario file (*.toml) below {}", .path.display())]
+    Empty { path: PathBuf },
+    #[error("{0}")]
+    Invalid(String),
+}
+
+/// Loads the scenarios that the selections name (files, folders, themes or names; none: all below `root`).
+///
+/// # Errors
+/// A selection matches nothing, or a file cannot be read or is no scenario. Of several invalid files all are
+/// named.
+pub(crate) fn load(root: &Path, selections: &[String]) -> Result<Vec<Loaded>, LoadError> {
+    let mut ids = Vec::new();
+    if selections.is_empty() {
+        ids = find(root, root)?;
+    }
+    for selection in selections {
+        let path = Path::new(selection);
+        if path.is_dir() {
+            ids.extend(find(path, if path.starts_with(root) { root } else { path })?);
+        } else if path.extension().is_some_and(|extension| extension == "toml") {
+            ids.push(id_of(root, path));
+        } else {
+            ids.extend(by_name(root, selection)?);
+        }
+    }
+    ids.sort();
+    ids.dedup();
+    let (loaded, invalid): (Vec<_>, Vec<_>) = ids.into_iter().map(read).partition(Result::is_ok);
+    let mut errors: Vec<_> = invalid.into_iter().filter_map(Result::err).collect();
+    match errors.len() {
+        0 => Ok(loaded.into_iter().flatten().collect()),
+        1 => Err(errors.remove(0)),
+        _ => {
+            let texts: Vec<_> = errors.iter().map(ToString::to_string).collect();
+            Err(LoadError::Invalid(texts.join("\n")))
+        }
+    }
+}
+
+fn by_name(root: &Path, name: &str) -> Result<Vec<ScenarioId>, LoadError> {
+    let mut ids = find(root, root)?;
+    let theme = format!("{}/", name.trim_end_matches('/'));
+    ids.retain(|id| {
+        id.name == name || id.name.starts_with(&theme) || id.name.rsplit('/').next() == Some(name)
+    });
+    if ids.is_empty() { Err(LoadError::Unknown { name: name.to_owned() }) } else { Ok(ids) }
+}
+
+fn find(folder: &Path, root: &Path) -> Result<Vec<ScenarioId>, LoadError> {
+    let mut ids = Vec::new();
+    let mut folders = vec![folder.to_owned()];
+    while let Some(folder) = folders.pop() {
+        let failed = |source| LoadError::Read { path: folder.clone(), source };
+        for entry in std::fs::read_dir(&folder).map_err(failed)? {
+            let path = entry.map_err(failed)?.path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "toml") {
+                ids.push(id_of(root, &path));
+            }
+        }
+    }
+    if ids.is_empty() { Err(LoadError::Empty { path: folder.to_owned() }) } else { Ok(ids) }
+}
+
+fn id_of(root: &Path, file: &Path) -> ScenarioId {
+    let below = file.strip_prefix(root).unwrap_or(file).with_extension("");
+    ScenarioId { name: below.to_string_lossy().into_owned(), file: file.to_owned() }
+}
+
+fn read(id: ScenarioId) -> Result<Loaded, LoadError> {
+    let text = std::fs::read_to_string(&id.file)
+        .map_err(|source| LoadError::Read { path: id.file.clone(), source })?;
+    let scenario: Scenario = toml::from_str(&text)
+        .map_err(|error| LoadError::Invalid(place(&id.file, &text, error.span(), error.message())))?;
+    if let Some(problem) = impossible(&scenario) {
+        return Err(LoadError::Invalid(format!("{}: {problem}", id.file.display())));
+    }
+    Ok(Loaded { id, scenario })
+}
+
+/// `FILE:LINE:COLUMN: MESSAGE` with the line and a mark below it.
+fn place(file: &Path, text: &str, span: Option<std::ops::Range<usize>>, message: &str) -> String {
+    let at = span.as_ref().map_or(0, |span| span.start.min(text.len()));
+    let before = text.get(..at).unwrap_or_default();
+    let line = before.matches('\n').count();
+    let column = before.rsplit('\n').next().unwrap_or_default().chars().count();
+    let shown = text.lines().nth(line).unwrap_or_default();
+    let width = span.map_or(1, |span| span.len().clamp(1, shown.len().saturating_sub(column).max(1)));
+    let mut out = format!("{}:{}:{}: {message}\n", file.display(), line + 1, column + 1);
+    let _ = write!(out, "  | {shown}\n  | {}{}", " ".repeat(column), "^".repeat(width));
+    out
+}
+
+/// A combination that no run could make sense of.
+fn impossible(scenario: &Scenario) -> Option<String> {
+    if scenario.title.trim().is_empty() || scenario.why.trim().is_empty() {
+        return Some("`title` and `why` must say something: why does this scenario exist?".to_owned());
+    }
+    if scenario.steps.is_empty() {
+        return Some("there is no [[step]]: nothing would be shown".to_owned());
+    }
+    if scenario.service.dynamic_user && scenario.service.user.is_some() {
+        return Some("[service] has both User= and DynamicUser=: leave one out".to_owned());
+    }
+    scenario.steps.iter().enumerate().find_map(|(index, step)| {
+        let problem = impossible_step(step)?;
+        Some(format!("step {}: {problem}", index + 1))
+    })
+}
+
+fn impossible_step(step: &Step) -> Option<&'static str> {
+    let commands = usize::from(step.doctor.is_some()) + usize::from(step.run.is_some());
+    let verbs = commands + usize::from(step.brain.is_some()) + usize::from(step.expect.is_some());
+    match (verbs, commands) {
+        (0, _) => Some("it does nothing: give it doctor, run, brain or expect"),
+        (2.., _) => Some("it has more than one verb: make each a [[step]] of its own"),
+        (_, 0) if step.exit.is_some() => Some("`exit` goes with doctor or run"),
+        (_, 0) if step.snapshot != super::Snapshot::No => Some("`snapshot` goes with doctor or run"),
+        _ if step.run.as_ref().is_some_and(Vec::is_empty) => Some("`run` names no command"),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refusal(text: &str) -> String {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("x.toml");
+        std::fs::write(&file, text).unwrap();
+        let error = read(id_of(folder.path(), &file)).unwrap_err().to_string();
+        error.replace(&format!("{}/", folder.path().display()), "")
+    }
+
+    #[test]
+    fn refusals_name_the_place_and_what_is_allowed() {
+        let start = "title = \"t\"\nwhy = \"w\"\n";
+        for (rest, place, says) in [
+            ("[service]\nProtectHom = true", "x.toml:4:1: ", "unknown field `ProtectHom`"),
+            ("[service]\nProtectHome = \"maybe\"", "x.toml:4:15: ", "read-only"),
+            ("[brain]\nfaults = [\"tls.expird\"]", "x.toml:4:10: ", "did you mean tls.expired"),
+            ("[host]\ndns = { \"a\" = \"gone\" }", "x.toml:4:15: ", "nxdomain"),
+            ("[host]\ntmp = { tmpfs = \"8X\" }", "x.toml:4:", "K, M or G"),
+            ("[[step]]\nexit = \"one\"", "x.toml:4:8: ", "expected i32"),
+        ] {
+            let text = refusal(&format!("{start}{rest}\n"));
+            assert!(text.starts_with(place), "{text}");
+            assert!(text.contains(says), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_makes_no_sense_is_refused() {
+        for (text, says) in [
+            ("title = \"t\"\nwhy = \" \"\n", "`why` must say"),
+            ("title = \"t\"\nwhy = \"w\"\n", "no [[step]]"),
+            ("title = \"t\"\nwhy = \"w\"\n[[step]]\n", "step 1: it does nothing"),
+            ("title = \"t\"\nwhy = \"w\"\n[[step]]\ndoctor = {}\nrun = [\"id\"]\n", "more than one verb"),
+            ("title = \"t\"\nwhy = \"w\"\n[[step]]\nexpect = {}\nexit = 0\n", "goes with doctor"),
+            ("title = \"t\"\n", "missing field `why`"),
+        ] {
+            let error = refusal(text);
+            assert!(error.contains(says), "{error}");
+        }
+    }
+}

@@ -1,0 +1,193 @@
+//! Single values of a scenario file, each read into a type that cannot be wrong afterwards.
+//!
+//! Every refusal happens while reading, so that it carries file, line and column. Must not touch the machine.
+
+use std::fmt;
+use std::net::IpAddr;
+use std::path::{Component, Path, PathBuf};
+use std::time;
+
+use serde::{Deserialize, Deserializer};
+
+/// Declares a type that is read from text by a function.
+macro_rules! from_text {
+    ($name:ident, $parse:expr) => {
+        impl<'de> Deserialize<'de> for $name {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                let text = String::deserialize(deserializer)?;
+                let parse: fn(&str) -> Result<$name, String> = $parse;
+                parse(&text).map_err(serde::de::Error::custom)
+            }
+        }
+    };
+}
+
+/// An absolute path without `..`.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct AbsolutePath(pub(crate) PathBuf);
+
+from_text!(AbsolutePath, |text| {
+    let path = Path::new(text);
+    let plain = path.components().all(|part| matches!(part, Component::RootDir | Component::Normal(_)));
+    if path.is_absolute() && plain {
+        Ok(AbsolutePath(path.components().collect()))
+    } else {
+        Err(format!("`{text}` is not an absolute path without `..`"))
+    }
+});
+
+/// Permission bits, written in octal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Mode(pub(crate) u32);
+
+from_text!(Mode, |text| {
+    let mode = u32::from_str_radix(text, 8).ok().filter(|mode| *mode <= 0o7777);
+    mode.map(Mode).ok_or_else(|| format!("`{text}` is not a mode: octal digits as in \"0755\""))
+});
+
+impl fmt::Display for Mode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:04o}", self.0)
+    }
+}
+
+/// Bytes, written with K, M or G.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Size(pub(crate) u64);
+
+from_text!(Size, |text| {
+    let (digits, unit) = match text.strip_suffix(['K', 'M', 'G']) {
+        Some(digits) => (digits, &text[digits.len()..]),
+        None => (text, ""),
+    };
+    let factor = match unit {
+        "K" => 1 << 10,
+        "M" => 1 << 20,
+        "G" => 1 << 30,
+        _ => 1,
+    };
+    let bytes = digits.parse::<u64>().ok().and_then(|number| number.checked_mul(factor));
+    bytes
+        .filter(|bytes| *bytes > 0)
+        .map(Size)
+        .ok_or_else(|| format!("`{text}` is not a size: a number with K, M or G"))
+});
+
+/// A time span, written with ms or s.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Duration(pub(crate) time::Duration);
+
+impl Default for Duration {
+    fn default() -> Self {
+        Self(time::Duration::from_secs(20))
+    }
+}
+
+fn parse_duration(text: &str) -> Result<Duration, String> {
+    let seconds = text.strip_suffix("ms").map(|number| (number, 1)).or_else(|| {
+        let number = text.strip_suffix('s')?;
+        Some((number, 1000))
+    });
+    let millis = seconds.and_then(|(number, factor)| number.parse::<u64>().ok()?.checked_mul(factor));
+    let span = millis.map(time::Duration::from_millis).map(Duration);
+    span.ok_or_else(|| format!("`{text}` is not a time span: a number with ms or s"))
+}
+
+from_text!(Duration, parse_duration);
+
+/// What the resolver says of a name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Answer {
+    Address(IpAddr),
+    NxDomain,
+    ServFail,
+    Refused,
+    Silent,
+    /// Not existing, said late.
+    Slow(time::Duration),
+}
+
+from_text!(Answer, |text| {
+    let slow = text.strip_prefix("slow(").and_then(|rest| rest.strip_suffix(')'));
+    if let Some(span) = slow {
+        return parse_duration(span).map(|span| Answer::Slow(span.0));
+    }
+    match text {
+        "nxdomain" => Ok(Answer::NxDomain),
+        "servfail" => Ok(Answer::ServFail),
+        "refused" => Ok(Answer::Refused),
+        "silent" => Ok(Answer::Silent),
+        _ => text.parse().map(Answer::Address).map_err(|_| {
+            format!("`{text}` is neither an address nor nxdomain, servfail, refused, silent or slow(2s)")
+        }),
+    }
+});
+
+/// One `NAME=VALUE` of `Environment=`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Assignment {
+    pub(crate) name: String,
+    pub(crate) value: String,
+}
+
+from_text!(Assignment, |text| match text.split_once('=') {
+    Some((name, value)) if !name.is_empty() && !name.contains(char::is_whitespace) =>
+        Ok(Assignment { name: name.to_owned(), value: value.to_owned() }),
+    _ => Err(format!("`{text}` is not NAME=VALUE")),
+});
+
+/// Python distributions, `NAME==VERSION`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Packages(pub(crate) Vec<(String, String)>);
+
+impl<'de> Deserialize<'de> for Packages {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let texts = Vec::<String>::deserialize(deserializer)?;
+        let plain = |text: &str| !text.is_empty() && !text.contains(['/', '=', ' ']);
+        let pairs = texts.iter().map(|text| match text.split_once("==") {
+            Some((name, version)) if plain(name) && plain(version) => {
+                Ok((name.to_owned(), version.to_owned()))
+            }
+            _ => Err(serde::de::Error::custom(format!("`{text}` is not NAME==VERSION"))),
+        });
+        pairs.collect::<Result<_, _>>().map(Self)
+    }
+}
+
+/// The brain's URL, split as far as the stage needs it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct BrainUrl {
+    pub(crate) text: String,
+    pub(crate) tls: bool,
+    pub(crate) host: String,
+    pub(crate) port: u16,
+}
+
+impl Default for BrainUrl {
+    fn default() -> Self {
+        Self {
+            text: "https://tasks.example.com/".to_owned(),
+            tls: true,
+            host: "tasks.example.com".to_owned(),
+            port: 443,
+        }
+    }
+}
+
+from_text!(BrainUrl, |text| {
+    let wrong = || format!("`{text}` is not http(s)://HOST[:PORT]/");
+    let (tls, rest) = match text.split_once("://") {
+        Some(("https", rest)) => (true, rest),
+        Some(("http", rest)) => (false, rest),
+        _ => return Err(wrong()),
+    };
+    let authority = rest.split('/').next().unwrap_or_default();
+    let (host, port) = match authority.rsplit_once(':') {
+        Some((host, port)) => (host, port.parse().map_err(|_| wrong())?),
+        None => (authority, if tls { 443 } else { 80 }),
+    };
+    if host.is_empty() || host.contains(['@', '[']) {
+        return Err(wrong());
+    }
+    Ok(BrainUrl { text: text.to_owned(), tls, host: host.to_owned(), port })
+});

@@ -1,0 +1,75 @@
+# Every job by name. `./dev JOB` runs one on a machine that has no just yet.
+
+set shell := ["bash", "-euo", "pipefail", "-c"]
+
+target := env("CARGO_TARGET_DIR", "target")
+
+# What cargo-installed tools are pinned to.
+deny_version := "0.20.2"
+insta_version := "1.49.0"
+
+# List the jobs.
+default:
+    @just --list --unsorted
+
+# The main job: run every scenario. Arguments go to `harness run`.
+e2e *ARGS: build
+    {{ target }}/debug/harness run {{ ARGS }}
+
+# All tests that need nothing but the toolchain.
+test *ARGS:
+    cargo test --workspace --locked {{ ARGS }}
+
+# Build the programs.
+build:
+    cargo build --workspace --bins --locked
+
+# Formatting, lints, licences and sources of dependencies, generated files.
+check: _cargo-deny
+    cargo fmt --all --check
+    cargo clippy --workspace --all-targets --locked -- -D warnings
+    {{ target }}/tools/bin/cargo-deny --locked check bans licenses sources
+
+# Our programs against the published Python packages.
+interop *ARGS: build _interop-venv
+    cargo test --package e2e --test interop --locked {{ ARGS }}
+
+# Measure what this project promises, in release builds.
+bench:
+    cargo build --workspace --bins --locked --release
+    cargo bench --package e2e --bench bounds --locked
+
+# What CI runs, in its order.
+ci: test check e2e interop
+
+# A mock brain for local development.
+serve *ARGS:
+    cargo run --package mock-brain --locked -- serve {{ ARGS }}
+
+# Look at snapshots that differ, and accept or reject them.
+review: (_cargo-install "cargo-insta" insta_version)
+    {{ target }}/tools/bin/cargo-insta review
+
+_cargo-deny: (_cargo-install "cargo-deny" deny_version)
+
+# Install a cargo tool once.
+_cargo-install NAME VERSION:
+    #!/usr/bin/env bash
+    set -euo pipefail
+    if [ "$('{{ target }}/tools/bin/{{ NAME }}' --version 2>/dev/null | awk '{ print $2 }')" != "{{ VERSION }}" ]; then
+        echo 'installing {{ NAME }} {{ VERSION }} (once, takes a minute or two)' >&2
+        cargo install --quiet --locked --root '{{ target }}/tools' '{{ NAME }}@{{ VERSION }}'
+    fi
+
+# Install the Python packages that we are tested against, once.
+_interop-venv:
+    #!/usr/bin/env bash
+    set -euo pipefail
+    venv='{{ target }}/interop/venv'
+    if ! cmp --silent tests/interop/requirements.txt "$venv/requirements.txt"; then
+        echo 'installing the published Python packages (once)' >&2
+        rm -rf "$venv"
+        python3 -m venv "$venv"
+        "$venv/bin/pip" install --quiet --disable-pip-version-check --requirement tests/interop/requirements.txt
+        cp tests/interop/requirements.txt "$venv/requirements.txt"
+    fi

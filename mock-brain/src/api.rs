@@ -1,0 +1,201 @@
+//! The control API: `/mock/v1/…` on an address of its own, for the other subcommands.
+//!
+//! Owns who may use it: a bearer token from `control.json`, no foreign Host and no Origin, so that no web
+//! page can (DNS rebinding). Must not be reachable on the agent port.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use aws_lc_rs::constant_time;
+use axum::extract::rejection::JsonRejection;
+use axum::extract::{Path, Query, Request, State};
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{delete, get};
+use axum::{Json, Router};
+use http::StatusCode;
+use http::header::{HOST, ORIGIN};
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use tokio::net::TcpListener;
+
+use crate::fault::FaultSpec;
+use crate::fault::table::ActiveFault;
+use crate::hub::Hub;
+use crate::registry::Credentials;
+use crate::sessions::SessionInfo;
+use crate::store::StoredEvent;
+use crate::strict::Violation;
+use crate::verdict;
+
+/// Largest request body.
+const MAX_BODY: usize = 64 << 10;
+
+/// A list with a name, as every list here is.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Items<T> {
+    pub(crate) items: Vec<T>,
+}
+
+/// `GET /mock/v1/events`.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Events {
+    pub(crate) items: Vec<StoredEvent>,
+    pub(crate) duplicates: u64,
+}
+
+/// `GET /mock/v1/env`.
+#[derive(Serialize, Deserialize)]
+pub(crate) struct EnvAnswer {
+    /// `https://127.0.0.1:7700/`
+    pub(crate) brain_url: String,
+    #[serde(flatten)]
+    pub(crate) credentials: Credentials,
+    /// The CA file's path, with TLS.
+    pub(crate) ca_file: Option<String>,
+}
+
+/// `POST /mock/v1/faults`.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct SetFault {
+    pub(crate) spec: String,
+}
+
+/// A refusal.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct ApiError {
+    pub(crate) error: String,
+    pub(crate) message: String,
+}
+
+struct Refusal(StatusCode, &'static str, String);
+
+impl IntoResponse for Refusal {
+    fn into_response(self) -> Response {
+        (self.0, Json(json!({ "error": self.1, "message": self.2 }))).into_response()
+    }
+}
+
+/// The API of one brain.
+pub(crate) struct Api {
+    pub(crate) hub: Arc<Hub>,
+    pub(crate) token: String,
+    /// The API's own address, which the Host header must name.
+    pub(crate) address: SocketAddr,
+    pub(crate) brain_url: String,
+    pub(crate) ca_file: Option<String>,
+}
+
+/// Serves until the brain stops.
+pub(crate) async fn serve(api: Api, listener: TcpListener) -> io::Result<()> {
+    let api = Arc::new(api);
+    let hub = Arc::clone(&api.hub);
+    let stopping = async move { hub.stopping().await };
+    axum::serve(listener, router(api)).with_graceful_shutdown(stopping).await
+}
+
+fn router(api: Arc<Api>) -> Router {
+    let unknown = || async { Refusal(StatusCode::NOT_FOUND, "not_found", "no such endpoint".to_owned()) };
+    Router::new()
+        .route("/mock/v1/env", get(env))
+        .route("/mock/v1/events", get(events))
+        .route("/mock/v1/sessions", get(sessions))
+        .route("/mock/v1/violations", get(violations))
+        .route("/mock/v1/faults", get(faults).post(set_fault).delete(clear_faults))
+        .route("/mock/v1/faults/{name}", delete(clear_fault))
+        .fallback(unknown)
+        .layer(axum::extract::DefaultBodyLimit::max(MAX_BODY))
+        .layer(middleware::from_fn_with_state(Arc::clone(&api), guard))
+        .with_state(api)
+}
+
+async fn guard(State(api): State<Arc<Api>>, request: Request, next: Next) -> Response {
+    let headers = request.headers();
+    let host = headers.get(HOST).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let local = format!("localhost:{}", api.address.port());
+    if host != api.address.to_string() && host != local {
+        let message = format!("this API is reached as {}", api.address);
+        return Refusal(StatusCode::FORBIDDEN, "foreign_host", message).into_response();
+    }
+    if headers.contains_key(ORIGIN) {
+        let message = "requests of web pages are not taken".to_owned();
+        return Refusal(StatusCode::FORBIDDEN, "foreign_origin", message).into_response();
+    }
+    let token = verdict::bearer(headers).unwrap_or_default();
+    if constant_time::verify_slices_are_equal(token.as_bytes(), api.token.as_bytes()).is_err() {
+        let message = "the bearer token is the one in control.json".to_owned();
+        return Refusal(StatusCode::UNAUTHORIZED, "unauthenticated", message).into_response();
+    }
+    next.run(request).await
+}
+
+#[derive(Deserialize)]
+struct EnvQuery {
+    agent: Option<String>,
+}
+
+async fn env(State(api): State<Arc<Api>>, Query(query): Query<EnvQuery>) -> Result<Json<EnvAnswer>, Refusal> {
+    let registry = &api.hub.registry;
+    let agent = match &query.agent {
+        None => Arc::clone(&registry.primary),
+        Some(name) => registry.by_name(name).ok_or_else(|| {
+            let message = format!("no agent {name:?}; there are: {}", registry.names().join(", "));
+            Refusal(StatusCode::NOT_FOUND, "not_found", message)
+        })?,
+    };
+    Ok(Json(EnvAnswer {
+        brain_url: api.brain_url.clone(),
+        credentials: agent.credentials(),
+        ca_file: api.ca_file.clone(),
+    }))
+}
+
+async fn events(State(api): State<Arc<Api>>) -> Json<Events> {
+    Json(Events { items: api.hub.store.list(), duplicates: api.hub.store.duplicates() })
+}
+
+async fn sessions(State(api): State<Arc<Api>>) -> Json<Items<SessionInfo>> {
+    Json(Items { items: api.hub.sessions.list() })
+}
+
+async fn violations(State(api): State<Arc<Api>>) -> Json<Items<Violation>> {
+    Json(Items { items: api.hub.violations.list() })
+}
+
+async fn faults(State(api): State<Arc<Api>>) -> Json<Items<ActiveFault>> {
+    Json(Items { items: api.hub.faults.list() })
+}
+
+async fn set_fault(
+    State(api): State<Arc<Api>>,
+    body: Result<Json<SetFault>, JsonRejection>,
+) -> Result<Json<Items<ActiveFault>>, Refusal> {
+    let Json(SetFault { spec }) =
+        body.map_err(|error| Refusal(StatusCode::BAD_REQUEST, "bad_request", error.body_text()))?;
+    let refused = |error: crate::fault::FaultError| {
+        Refusal(StatusCode::UNPROCESSABLE_ENTITY, "bad_fault", error.to_string())
+    };
+    api.hub.set_fault(spec.parse::<FaultSpec>().map_err(refused)?).map_err(refused)?;
+    tracing::info!(%spec, "fault set");
+    Ok(faults(State(api)).await)
+}
+
+async fn clear_faults(State(api): State<Arc<Api>>) -> Json<Items<ActiveFault>> {
+    api.hub.clear_faults(None);
+    tracing::info!("all faults cleared");
+    faults(State(api)).await
+}
+
+async fn clear_fault(
+    State(api): State<Arc<Api>>,
+    Path(name): Path<String>,
+) -> Result<Json<Items<ActiveFault>>, Refusal> {
+    if !api.hub.clear_faults(Some(&name)) {
+        let message = format!("fault {name:?} is not set");
+        return Err(Refusal(StatusCode::NOT_FOUND, "not_set", message));
+    }
+    tracing::info!(name, "fault cleared");
+    Ok(faults(State(api)).await)
+}

@@ -1,0 +1,134 @@
+//! `fault list|set|clear`.
+
+use std::fmt::Write;
+
+use http::Method;
+use serde_json::json;
+
+use super::output::{print, print_json};
+use super::{Failure, StateDir, block_on};
+use crate::api::{Items, SetFault};
+use crate::client::Client;
+use crate::fault::FaultSpec;
+use crate::fault::catalog::{ENTRIES, Entry};
+use crate::{ActiveFault, Environment};
+
+/// Show, set and clear faults.
+#[derive(Debug, clap::Subcommand)]
+pub(super) enum Command {
+    /// Explain every fault, and show those that are set
+    #[command(after_help = "Example:\n  mock-brain fault list")]
+    List {
+        #[command(flatten)]
+        state_dir: StateDir,
+        /// One JSON document
+        #[arg(long)]
+        json: bool,
+    },
+    /// Set a fault: NAME[(key=value, …)] [at POINT] [first N]
+    #[command(after_help = "Examples:\n  mock-brain fault set tls.expired\n  \
+        mock-brain fault set 'ws.close(code=4401, reason=\"x\") at hello first 2'")]
+    Set {
+        #[command(flatten)]
+        state_dir: StateDir,
+        /// The fault, as one argument or several
+        #[arg(required = true, num_args = 1.., value_name = "SPEC")]
+        spec: Vec<String>,
+    },
+    /// Clear a fault, or all of them
+    #[command(after_help = "Examples:\n  mock-brain fault clear tls.expired\n  mock-brain fault clear")]
+    Clear {
+        #[command(flatten)]
+        state_dir: StateDir,
+        /// The fault's name [default: all]
+        name: Option<String>,
+    },
+}
+
+pub(super) fn run(command: Command, environment: &Environment) -> Result<(), Failure> {
+    match command {
+        Command::List { state_dir, json } => list(&state_dir, json, environment),
+        Command::Set { state_dir, spec } => {
+            let spec: FaultSpec = spec.join(" ").parse().map_err(Failure::usage)?;
+            let body = serde_json::to_string(&SetFault { spec: spec.to_string() }).map_err(Failure::no)?;
+            ask(&state_dir.client(environment)?, Method::POST, "/mock/v1/faults", Some(body))?;
+            print(format!("set: {spec}\n").as_bytes())
+        }
+        Command::Clear { state_dir, name } => {
+            let client = state_dir.client(environment)?;
+            let path = match &name {
+                Some(name) if ENTRIES.iter().any(|entry| entry.name == name) => {
+                    format!("/mock/v1/faults/{name}")
+                }
+                Some(name) => {
+                    return Err(Failure::usage(format!("no such fault {name:?}; see `fault list`")));
+                }
+                None => "/mock/v1/faults".to_owned(),
+            };
+            ask(&client, Method::DELETE, &path, None)?;
+            print(b"cleared\n")
+        }
+    }
+}
+
+fn ask(
+    client: &Client,
+    method: Method,
+    path: &str,
+    body: Option<String>,
+) -> Result<Vec<ActiveFault>, Failure> {
+    Ok(block_on(client.ask::<Items<ActiveFault>>(method, path, body))??.items)
+}
+
+/// Works without a running brain: then nothing is set.
+fn list(state_dir: &StateDir, json: bool, environment: &Environment) -> Result<(), Failure> {
+    let client = state_dir.client(environment).ok();
+    let active = client.and_then(|client| ask(&client, Method::GET, "/mock/v1/faults", None).ok());
+    let set = |entry: &Entry| -> Vec<&ActiveFault> {
+        active.iter().flatten().filter(|fault| fault.spec.name() == entry.name).collect()
+    };
+    if json {
+        let items: Vec<_> = ENTRIES.iter().map(|entry| entry_json(entry, &set(entry))).collect();
+        return print_json(&json!({ "running": active.is_some(), "items": items }));
+    }
+    let mut text = "Grammar: NAME[(key=value, …)] [at POINT] [first N]\n".to_owned();
+    for entry in ENTRIES {
+        describe(&mut text, entry, &set(entry));
+    }
+    print(text.as_bytes())
+}
+
+fn entry_json(entry: &Entry, active: &[&ActiveFault]) -> serde_json::Value {
+    let parameters: Vec<_> = entry
+        .parameters
+        .iter()
+        .map(|p| json!({ "name": p.name, "about": p.about, "required": p.required }))
+        .collect();
+    let points: Vec<_> = entry.points.iter().map(|point| point.as_str()).collect();
+    json!({
+        "name": entry.name,
+        "about": entry.about,
+        "points": points,
+        "parameters": parameters,
+        "counted": entry.counted,
+        "example": entry.example,
+        "active": active,
+    })
+}
+
+fn describe(text: &mut String, entry: &Entry, active: &[&ActiveFault]) {
+    let points: Vec<_> = entry.points.iter().map(|point| point.as_str()).collect();
+    let _ = writeln!(text, "\n{}\n  {}", entry.name, entry.about);
+    let _ = match points.as_slice() {
+        [only] => writeln!(text, "  strikes at: {only}"),
+        many => writeln!(text, "  strikes at: {} (default {})", many.join(", "), many[0]),
+    };
+    for parameter in entry.parameters {
+        let required = if parameter.required { ", required" } else { "" };
+        let _ = writeln!(text, "  {}: {}{required}", parameter.name, parameter.about);
+    }
+    let _ = writeln!(text, "  example: {}", entry.example);
+    for fault in active {
+        let _ = writeln!(text, "  ACTIVE: {} (struck {} connections)", fault.spec, fault.struck);
+    }
+}

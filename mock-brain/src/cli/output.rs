@@ -1,0 +1,45 @@
+//! Writing to stdout and stderr.
+//!
+//! Owns what happens when nobody reads: a closed pipe ends the output, and is no error.
+
+use std::io::{self, Write};
+
+use super::Failure;
+
+/// Writes to stdout.
+pub(super) fn print(bytes: &[u8]) -> Result<(), Failure> {
+    let mut stdout = io::stdout().lock();
+    match stdout.write_all(bytes).and_then(|()| stdout.flush()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            Err(Failure::no(format!("stdout: {error}")))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Writes a JSON document and a line end to stdout.
+pub(super) fn print_json(document: &impl serde::Serialize) -> Result<(), Failure> {
+    let mut text = serde_json::to_vec(document).map_err(Failure::no)?;
+    text.push(b'\n');
+    print(&text)
+}
+
+/// Tells of an error in one line on stderr.
+pub(super) fn complain(line: &str) {
+    complain_at_length(&format!("mock-brain: {}\n", line.replace('\n', " ")));
+}
+
+pub(super) fn complain_at_length(text: &str) {
+    let _ = io::stderr().lock().write_all(text.as_bytes());
+}
+
+/// Text as one word of a POSIX shell.
+pub(super) fn shell_word(text: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "_-./:@%+,=".contains(c);
+    if !text.is_empty() && text.chars().all(plain) { text.to_owned() } else { shell_quoted(text) }
+}
+
+/// Text in single quotes for a POSIX shell.
+pub(super) fn shell_quoted(text: &str) -> String {
+    format!("'{}'", text.replace('\'', r"'\''"))
+}

@@ -1,0 +1,55 @@
+//! `control.json`: how the other subcommands find a running `serve`.
+//!
+//! Owns the file's content. It bears a token and is 0600; `Debug` does not show it.
+
+use std::fmt;
+use std::io;
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+use crate::state::{self, StateError};
+
+/// The file's name in the state directory.
+const FILE: &str = "control.json";
+
+/// Where the control API listens, and what it takes to use it.
+#[derive(Clone, Serialize, Deserialize)]
+pub(crate) struct Control {
+    /// `http://ADDRESS`
+    pub(crate) url: String,
+    pub(crate) token: String,
+    pub(crate) pid: u32,
+}
+
+impl fmt::Debug for Control {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Control").field("url", &self.url).field("pid", &self.pid).finish_non_exhaustive()
+    }
+}
+
+impl Control {
+    /// Tells others of this `serve`.
+    pub(crate) fn write(&self, dir: &Path) -> Result<(), StateError> {
+        let text = serde_json::to_vec(self)
+            .map_err(|error| StateError::Io { path: dir.join(FILE), error: error.into() })?;
+        state::replace(dir, FILE, 0o600, &text)
+    }
+
+    /// What a `serve` of this directory left; `None` if there is none.
+    pub(crate) fn read(dir: &Path) -> io::Result<Option<Self>> {
+        match std::fs::read(dir.join(FILE)) {
+            Ok(bytes) => Ok(Some(serde_json::from_slice(&bytes).map_err(|_| {
+                io::Error::new(io::ErrorKind::InvalidData, "control.json is not what serve writes")
+            })?)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    pub(crate) fn remove(dir: &Path) {
+        if let Err(error) = std::fs::remove_file(dir.join(FILE)) {
+            tracing::warn!(%error, "control.json cannot be removed");
+        }
+    }
+}

@@ -1,0 +1,184 @@
+//! One WebSocket connection: messages in, messages out, keep-alive pings, and the close.
+//!
+//! Owns message sizes and the transport's own errors. Must not know frames.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::{SinkExt, StreamExt};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::time::{Instant, sleep_until, timeout};
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig};
+use tokio_tungstenite::tungstenite::{Error, Message};
+use z4j_protocol::{DEFAULT_MAX_FRAME_BYTES, close};
+
+use crate::hub::Limits;
+use crate::stream::Stream;
+use crate::verdict::Closing;
+
+/// Largest message that is read at all.
+const MAX_MESSAGE: usize = 16 << 20;
+/// Read buffer of a connection, in bytes.
+const READ_BUFFER: usize = 16 << 10;
+/// How long a message may take to be written.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// What arrived.
+pub(super) enum Arrival {
+    /// A text or binary message within the frame limit.
+    Message(Bytes),
+    /// A text that is not UTF-8.
+    NotUtf8,
+    /// A message over the frame limit.
+    OverLimit,
+    /// Something that ends the connection with this close frame.
+    Fatal(Closing),
+    /// The peer's close frame.
+    Closed(Option<Closing>),
+    /// The connection ended without one.
+    Gone(String),
+}
+
+/// A WebSocket connection.
+pub(super) struct Link {
+    socket: WebSocketStream<Stream>,
+    limits: Limits,
+    next_ping: Instant,
+    pong_missing: bool,
+    /// The stream of messages ended in an error: the peer's close frame can no longer be read as one.
+    broken: bool,
+}
+
+impl Link {
+    pub(super) async fn new(stream: Stream, already_read: Vec<u8>, limits: Limits) -> Self {
+        let config = WebSocketConfig::default()
+            .read_buffer_size(READ_BUFFER)
+            .write_buffer_size(0)
+            .max_message_size(Some(MAX_MESSAGE))
+            .max_frame_size(Some(MAX_MESSAGE));
+        let socket =
+            WebSocketStream::from_partially_read(stream, already_read, Role::Server, Some(config)).await;
+        Self { socket, limits, next_ping: Instant::now() + limits.ping, pong_missing: false, broken: false }
+    }
+
+    /// The next message. May be dropped at any await without losing one.
+    pub(super) async fn next(&mut self) -> Arrival {
+        loop {
+            tokio::select! {
+                message = self.socket.next() => {
+                    if let Some(arrival) = self.arrived(message) {
+                        return arrival;
+                    }
+                }
+                () = sleep_until(self.next_ping) => {
+                    if self.pong_missing {
+                        let closing = Closing::with_reason(close::INTERNAL, "keepalive ping timeout", "");
+                        return Arrival::Fatal(closing);
+                    }
+                    self.next_ping = Instant::now() + self.limits.ping;
+                    self.pong_missing = true;
+                    // RFC 6455, 5.5.2: any payload; the real brain sends four bytes.
+                    let ping = Message::Ping(Bytes::copy_from_slice(&crate::random::bytes::<4>()));
+                    if let Err(gone) = self.write(ping).await {
+                        return gone;
+                    }
+                }
+            }
+        }
+    }
+
+    fn arrived(&mut self, message: Option<Result<Message, Error>>) -> Option<Arrival> {
+        Some(match message {
+            Some(Ok(message @ (Message::Text(_) | Message::Binary(_)))) => {
+                let bytes = message.into_data();
+                if bytes.len() as u64 > DEFAULT_MAX_FRAME_BYTES {
+                    return Some(Arrival::OverLimit);
+                }
+                Arrival::Message(bytes)
+            }
+            Some(Ok(Message::Pong(_))) => {
+                self.pong_missing = false;
+                return None;
+            }
+            Some(Ok(Message::Close(frame))) => {
+                Arrival::Closed(frame.map(|frame| {
+                    Closing::with_reason(frame.code.into(), frame.reason.as_str(), String::new())
+                }))
+            }
+            Some(Ok(Message::Ping(_) | Message::Frame(_))) => return None,
+            Some(Err(error)) => {
+                self.broken = true;
+                failed(&error)
+            }
+            None => Arrival::Gone("the connection ended".to_owned()),
+        })
+    }
+
+    /// Sends a message; an error is how the connection ended.
+    pub(super) async fn send(&mut self, text: String) -> Result<(), Arrival> {
+        // All messages of the brain are binary (protocol.md, Transports).
+        self.write(Message::Binary(text.into())).await
+    }
+
+    async fn write(&mut self, message: Message) -> Result<(), Arrival> {
+        match timeout(WRITE_TIMEOUT, self.socket.send(message)).await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(error)) => Err(Arrival::Gone(error.to_string())),
+            Err(_) => Err(Arrival::Gone("the peer does not read".to_owned())),
+        }
+    }
+
+    /// Sends a close frame, waits for the peer's, and ends the connection.
+    pub(super) async fn close(mut self, closing: &Closing) {
+        let frame = CloseFrame { code: closing.code.into(), reason: closing.reason.as_str().into() };
+        let broken = self.broken;
+        let farewell = async {
+            self.socket.send(Message::Close(Some(frame))).await.ok()?;
+            while !broken && self.socket.next().await?.is_ok() {}
+            broken.then_some(())
+        };
+        let unread = timeout(self.limits.close, farewell).await;
+        if let Ok(Some(())) = unread {
+            drain(self.socket.into_inner(), self.limits.close).await;
+        }
+    }
+
+    /// Answers the peer's close frame.
+    pub(super) async fn finish(mut self) {
+        let farewell = async { while self.socket.next().await.is_some_and(|message| message.is_ok()) {} };
+        let _ = timeout(self.limits.close, farewell).await;
+    }
+
+    /// Ends the connection with a RST.
+    pub(super) fn reset(self) {
+        self.socket.into_inner().reset();
+    }
+}
+
+/// Reads what the peer still sends. Closing with bytes unread would send a RST, and that can overtake the
+/// close frame (RFC 1122, 4.2.2.13).
+async fn drain(mut stream: Stream, limit: Duration) {
+    let _ = stream.shutdown().await;
+    let mut buffer = vec![0; READ_BUFFER];
+    let reading = async { while stream.read(&mut buffer).await.is_ok_and(|count| count > 0) {} };
+    let _ = timeout(limit, reading).await;
+}
+
+fn failed(error: &Error) -> Arrival {
+    match error {
+        Error::Utf8(_) => Arrival::NotUtf8,
+        Error::Capacity(_) => {
+            let reason = format!("frame exceeds limit of {MAX_MESSAGE} bytes");
+            Arrival::Fatal(Closing::with_reason(close::TOO_BIG, &reason, ""))
+        }
+        // RFC 6455, 7.4.1: 1002, protocol error. An end without a close frame is none that can be answered.
+        Error::Protocol(problem) => match problem {
+            tokio_tungstenite::tungstenite::error::ProtocolError::ResetWithoutClosingHandshake => {
+                Arrival::Gone(error.to_string())
+            }
+            _ => Arrival::Fatal(Closing::new(1002, error.to_string())),
+        },
+        _ => Arrival::Gone(error.to_string()),
+    }
+}

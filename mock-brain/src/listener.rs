@@ -1,0 +1,197 @@
+//! The listening socket: accepting, TLS, and the faults of these layers.
+//!
+//! Owns the socket that was passed in; it is never rebound from here to another one, because it may have
+//! been made in another network namespace. Must not know what is spoken over a connection.
+
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::AsRawFd;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use nix::sys::socket::{Backlog, Shutdown, SockaddrStorage, bind, listen, shutdown};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::time::timeout;
+use tokio_rustls::LazyConfigAcceptor;
+
+use crate::fault::{Fault, Point, Tcp};
+use crate::hub::{Hub, TaskGuard};
+use crate::lock::lock;
+use crate::stream::{self, Stream};
+use crate::web;
+
+/// Most connections at a time; more wait in the kernel's queue.
+const MAX_CONNECTIONS: usize = 4_096;
+/// How long a TLS handshake may take.
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long to wait after accept failed for want of resources.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// The listening socket, and whether it listens.
+pub(crate) struct Listener {
+    socket: std::net::TcpListener,
+    address: SocketAddr,
+    refused: watch::Sender<bool>,
+    change: Mutex<()>,
+}
+
+impl Listener {
+    /// Takes over a bound and listening socket.
+    pub(crate) fn new(socket: std::net::TcpListener) -> io::Result<Self> {
+        socket.set_nonblocking(true)?;
+        let address = socket.local_addr()?;
+        Ok(Self { socket, address, refused: watch::Sender::new(false), change: Mutex::new(()) })
+    }
+
+    pub(crate) const fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Makes connects be refused by the kernel, or accepted again.
+    pub(crate) fn set_refused(&self, refused: bool) {
+        let _one_at_a_time = lock(&self.change);
+        if *self.refused.borrow() == refused {
+            return;
+        }
+        let done = if refused {
+            self.refused.send_replace(true);
+            self.close()
+        } else {
+            let done = listen(&self.socket, Backlog::MAXCONN);
+            self.refused.send_replace(false);
+            done
+        };
+        if let Err(error) = done {
+            tracing::error!(%error, address = %self.address, refused, "cannot change the listening state");
+        }
+    }
+
+    /// Ends listening and keeps the port. Linux takes shutdown(2) on a listening socket and lets go of a
+    /// port that it chose itself (bind to port 0), so the same socket is bound to that port again at once.
+    /// EINVAL says that it never lost it, and so does EACCES: ports below 1024 are not chosen by the kernel,
+    /// and bind(2) asks for the privilege before it looks at the socket.
+    fn close(&self) -> nix::Result<()> {
+        shutdown(self.socket.as_raw_fd(), Shutdown::Both)?;
+        match bind(self.socket.as_raw_fd(), &SockaddrStorage::from(self.address)) {
+            Err(nix::Error::EINVAL | nix::Error::EACCES) => Ok(()),
+            done => done,
+        }
+    }
+
+    /// The socket as the runtime polls it. It is a new descriptor each time: the runtime takes the hang-up
+    /// that the end of listening is as final, and would not wait on the old one again.
+    fn polled(&self) -> io::Result<TcpListener> {
+        TcpListener::from_std(self.socket.try_clone()?)
+    }
+}
+
+/// Takes connections from a [`Listener`], whatever becomes of it.
+struct Acceptor<'l> {
+    listener: &'l Listener,
+    state: watch::Receiver<bool>,
+    polled: Option<TcpListener>,
+}
+
+impl<'l> Acceptor<'l> {
+    fn new(listener: &'l Listener) -> Self {
+        Self { listener, state: listener.refused.subscribe(), polled: None }
+    }
+
+    /// The next connection. Never gives up: errors are the machine's, and pass.
+    async fn next(&mut self) -> (TcpStream, SocketAddr) {
+        loop {
+            match self.attempt().await {
+                Ok(Some(accepted)) => return accepted,
+                Ok(None) => {}
+                Err(error) => {
+                    tracing::debug!(%error, "accept failed");
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                }
+            }
+        }
+    }
+
+    /// A connection; `None` if the socket began or ended to listen meanwhile.
+    async fn attempt(&mut self) -> io::Result<Option<(TcpStream, SocketAddr)>> {
+        if *self.state.borrow_and_update() {
+            self.polled = None;
+            let _ = self.state.changed().await;
+            return Ok(None);
+        }
+        let polled = match &mut self.polled {
+            Some(polled) => polled,
+            empty => empty.insert(self.listener.polled()?),
+        };
+        let accepted = tokio::select! {
+            accepted = polled.accept() => Some(accepted),
+            _ = self.state.changed() => None,
+        };
+        let changed = accepted.is_none() || self.state.has_changed().unwrap_or(false);
+        match accepted {
+            Some(Ok(accepted)) => Ok(Some(accepted)),
+            Some(Err(error)) if !changed => Err(error),
+            _ => {
+                self.polled = None;
+                Ok(None)
+            }
+        }
+    }
+}
+
+/// What a connection holds while it lives, its websocket session included.
+pub(crate) struct Ticket {
+    _permit: OwnedSemaphorePermit,
+    _task: TaskGuard,
+}
+
+/// Accepts connections until the brain stops.
+pub(crate) async fn run(hub: Arc<Hub>) {
+    let permits = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    let mut acceptor = Acceptor::new(&hub.listener);
+    loop {
+        let Ok(permit) = Arc::clone(&permits).acquire_owned().await else { return };
+        let (socket, peer) = tokio::select! {
+            accepted = acceptor.next() => accepted,
+            () = hub.stopping() => return,
+        };
+        let ticket = Ticket { _permit: permit, _task: hub.task() };
+        tokio::spawn(connection(Arc::clone(&hub), socket, peer, ticket));
+    }
+}
+
+async fn connection(hub: Arc<Hub>, socket: TcpStream, peer: SocketAddr, ticket: Ticket) {
+    if hub.faults.take(Point::Accept, |fault| matches!(fault, Fault::Tcp(Tcp::Reset)).then_some(())).is_some()
+    {
+        tracing::info!(%peer, "fault tcp.reset: connection reset at accept");
+        stream::reset(&socket);
+        return;
+    }
+    // Frames are small and answered one by one: Nagle's algorithm would only delay them.
+    let _ = socket.set_nodelay(true);
+    let stream = match &hub.pki {
+        None => Stream::Plain(socket),
+        Some(_) => match timeout(HANDSHAKE_TIMEOUT, handshake(&hub, socket, peer)).await {
+            Ok(Ok(stream)) => stream,
+            Ok(Err(error)) => return tracing::debug!(%peer, %error, "TLS handshake failed"),
+            Err(_) => return tracing::debug!(%peer, "TLS handshake timed out"),
+        },
+    };
+    web::serve(hub, stream, peer, Arc::new(ticket)).await;
+}
+
+/// A TLS handshake. The certificate is chosen once the client has spoken, so that a fault with `first N`
+/// counts handshakes and not bare TCP connects.
+async fn handshake(hub: &Hub, socket: TcpStream, peer: SocketAddr) -> io::Result<Stream> {
+    let pki = hub.pki.as_ref().ok_or_else(|| io::Error::other("no certificates"))?;
+    let start = LazyConfigAcceptor::new(rustls::server::Acceptor::default(), socket).await?;
+    let fault = hub.faults.take(Point::Handshake, |fault| match fault {
+        Fault::Tls(fault) => Some(*fault),
+        _ => None,
+    });
+    if let Some(fault) = fault {
+        tracing::info!(%peer, fault = fault.name(), "fault in the certificate shown");
+    }
+    let config = pki.server_config(fault).map_err(io::Error::other)?;
+    Ok(Stream::Tls(Box::new(start.into_stream(config).await?)))
+}

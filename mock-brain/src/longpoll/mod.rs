@@ -1,0 +1,177 @@
+//! The long-poll transport: `GET /api/v1/agent/commands` and `POST /api/v1/agent/events`.
+//!
+//! Owns the two endpoints: their parameters, order of checks and bodies. Must not keep session state
+//! (`sessions`).
+
+mod body;
+mod frames;
+pub(crate) mod sessions;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::Body;
+use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
+use serde_json::json;
+
+use crate::hub::Hub;
+use crate::registry::Agent;
+use crate::verdict;
+use crate::web::{AgentRequest, Peer, detail, domain_error, json_response};
+use sessions::{Invalidated, Use};
+
+/// A poll's parameters.
+#[derive(Debug, PartialEq, Eq)]
+struct Poll {
+    wait: u64,
+    max_frames: u64,
+}
+
+impl Poll {
+    /// The request that only asks whether the session would do.
+    const fn is_probe(&self) -> bool {
+        self.wait == 0 && self.max_frames == 0
+    }
+}
+
+/// How our agents name their project (protocol.md, Session); the real brain does not look.
+const PROJECT_HEADER: &str = "x-z4j-project";
+
+/// Answers a poll. There are no commands: it is held for as long as it asked, and is empty.
+pub(crate) async fn commands(hub: &Arc<Hub>, _peer: &Peer, request: &AgentRequest) -> Response<Body> {
+    let poll = match poll(request.uri().query().unwrap_or_default()) {
+        Ok(poll) => poll,
+        Err(complaints) => return detail(StatusCode::UNPROCESSABLE_ENTITY, complaints),
+    };
+    let agent = match admit(hub, request.headers(), "") {
+        Ok(agent) => agent,
+        Err(refusal) => return *refusal,
+    };
+    let used = if poll.is_probe() { Use::Probe } else { Use::Poll };
+    if let Err(invalidated) = hub.longpoll.enter(hub, &agent, &nonce(request.headers()), used) {
+        return conflict(invalidated);
+    }
+    if poll.wait > 0 {
+        tokio::select! {
+            () = tokio::time::sleep(Duration::from_secs(poll.wait)) => {}
+            () = hub.stopping() => {}
+        }
+    }
+    identified(json_response(StatusCode::OK, &json!({ "frames": [] })), &agent, request.headers())
+}
+
+/// Takes frames.
+pub(crate) async fn events(
+    hub: &Arc<Hub>,
+    peer: &Peer,
+    request: AgentRequest,
+    request_id: &str,
+) -> Response<Body> {
+    let headers = request.headers().clone();
+    let frames = match body::read(request).await {
+        Ok(frames) => frames,
+        Err(refusal) => return *refusal,
+    };
+    let agent = match admit(hub, &headers, request_id) {
+        Ok(agent) => agent,
+        Err(refusal) => return *refusal,
+    };
+    match frames::apply(hub, &agent, &nonce(&headers), peer.address, &frames) {
+        Ok(tally) => identified(json_response(StatusCode::OK, &tally.to_json()), &agent, &headers),
+        Err(invalidated) => conflict(invalidated),
+    }
+}
+
+/// The agent of a request's token, if its project is the one it means.
+fn admit(hub: &Hub, headers: &HeaderMap, request_id: &str) -> Result<Arc<Agent>, Box<Response<Body>>> {
+    let agent = verdict::bearer(headers).and_then(|token| hub.registry.by_token(token));
+    let Some(agent) = agent else {
+        return Err(Box::new(detail(StatusCode::UNAUTHORIZED, "invalid agent token")));
+    };
+    match headers.get(PROJECT_HEADER) {
+        Some(name) if !agent.project.is_called(name.as_bytes()) => {
+            let message = format!("the token is of project {}", agent.project.slug);
+            let details = json!({ "project_id": agent.project.id, "agent_id": agent.id });
+            let status = StatusCode::FORBIDDEN;
+            Err(Box::new(domain_error(status, "project_mismatch", &message, request_id, &details)))
+        }
+        _ => Ok(agent),
+    }
+}
+
+/// The session nonce; missing and empty are the same session.
+fn nonce(headers: &HeaderMap) -> String {
+    let value = headers.get("x-z4j-session-nonce").map(|value| String::from_utf8_lossy(value.as_bytes()));
+    value.unwrap_or_default().into_owned()
+}
+
+fn conflict(invalidated: Invalidated) -> Response<Body> {
+    detail(StatusCode::CONFLICT, invalidated.to_string())
+}
+
+/// Adds the headers that tell an agent who it is, and one that named its project how that is called here.
+fn identified(mut response: Response<Body>, agent: &Agent, asked: &HeaderMap) -> Response<Body> {
+    let told = [
+        ("x-z4j-longpoll-worker", std::process::id().to_string()),
+        ("x-z4j-agent-id", agent.id.to_string()),
+        ("x-z4j-project-id", agent.project.id.to_string()),
+    ];
+    let checked = asked.contains_key(PROJECT_HEADER);
+    let slug = checked.then(|| ("x-z4j-project-slug", agent.project.slug.clone()));
+    for (name, value) in told.into_iter().chain(slug) {
+        if let Ok(value) = HeaderValue::from_str(&value) {
+            response.headers_mut().insert(HeaderName::from_static(name), value);
+        }
+    }
+    response
+}
+
+/// Reads `wait` (0..=60, default 30) and `max_frames` (0..=500, default 50).
+fn poll(query: &str) -> Result<Poll, serde_json::Value> {
+    let value = |name| {
+        let pairs = query.split('&').filter_map(|pair| pair.split_once('='));
+        pairs.filter(|(key, _)| *key == name).map(|(_, value)| value).next_back()
+    };
+    let mut complaints = Vec::new();
+    let mut number = |name: &'static str, default: u64, most: u64| {
+        let Some(text) = value(name) else { return default };
+        match text.parse::<i64>() {
+            Ok(number) if number < 0 => complaints.push(complaint(name, "greater_than_equal", text, "ge", 0)),
+            Ok(number) if number.unsigned_abs() > most => {
+                complaints.push(complaint(name, "less_than_equal", text, "le", most));
+            }
+            Ok(number) => return number.unsigned_abs(),
+            Err(_) => complaints.push(json!({
+                "type": "int_parsing", "loc": ["query", name], "input": text,
+                "msg": "Input should be a valid integer",
+            })),
+        }
+        default
+    };
+    let poll = Poll { wait: number("wait", 30, 60), max_frames: number("max_frames", 50, 500) };
+    if complaints.is_empty() { Ok(poll) } else { Err(complaints.into()) }
+}
+
+fn complaint(name: &str, kind: &str, input: &str, bound: &str, limit: u64) -> serde_json::Value {
+    let words = if bound == "le" { "less" } else { "greater" };
+    json!({
+        "type": kind, "loc": ["query", name], "input": input, "ctx": { bound: limit },
+        "msg": format!("Input should be {words} than or equal to {limit}"),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn poll_parameters() {
+        assert_eq!(poll(""), Ok(Poll { wait: 30, max_frames: 50 }));
+        assert_eq!(poll("wait=0&max_frames=0&other=x"), Ok(Poll { wait: 0, max_frames: 0 }));
+        assert_eq!(poll("wait=60&max_frames=500"), Ok(Poll { wait: 60, max_frames: 500 }));
+        for bad in ["wait=61", "wait=-1", "wait=x", "wait=", "max_frames=501", "wait=1&wait=99"] {
+            assert!(poll(bad).is_err(), "{bad}");
+        }
+        assert_eq!(poll("wait=61").unwrap_err()[0]["type"], "less_than_equal");
+    }
+}

@@ -1,0 +1,179 @@
+//! Long-poll sessions: one for each agent and session nonce.
+//!
+//! Owns the sequence state of each and the rule of the tombstone: a failed signature ends the nonce, and the
+//! agent's new nonces too, until a probe with a fresh one clears them (protocol.md, Transports). Bounded:
+//! agents are known ones, each has up to 16 nonces, and those that fall idle are forgotten.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::Mutex;
+
+use aws_lc_rs::digest;
+use uuid::Uuid;
+use z4j_protocol::{Class, Frame, Refusal, Timestamp, Verifier};
+
+use crate::clock;
+use crate::hub::Hub;
+use crate::lock::lock;
+use crate::registry::Agent;
+use crate::sessions::{ClosedBy, Serial, Transport};
+use crate::verdict::Closing;
+
+/// Most nonces of one agent; a further one takes the place of the one idle longest.
+const MAX_NONCES: usize = 16;
+/// After this long without a request a nonce is forgotten, in seconds.
+const IDLE_SECONDS: i64 = 300;
+
+/// The HTTP status that ends a session here, listed where a websocket has its close code.
+const CONFLICT: u16 = 409;
+
+/// Why a request meets no session: 409.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Invalidated {
+    /// A signature or replay check failed, now or before.
+    #[error("session invalidated: a frame failed verification; probe with a new session nonce")]
+    Signature,
+    /// Another nonce of this agent failed.
+    #[error("session invalidated: probe with a new session nonce before using it")]
+    ProbeFirst,
+}
+
+/// What a request wants of its session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Use {
+    Probe,
+    Poll,
+    Post,
+}
+
+/// A nonce as it is kept: its SHA-256, so that long ones cost nothing.
+type NonceKey = [u8; 32];
+
+enum Session {
+    Live(Box<Verifier>),
+    Tombstone,
+}
+
+struct Entry {
+    session: Session,
+    used_at: Timestamp,
+    /// Its place in the session list, from the first good frame on.
+    listed: Option<(Serial, String)>,
+}
+
+type Nonces = HashMap<NonceKey, Entry>;
+
+/// The long-poll sessions of one brain.
+#[derive(Default)]
+pub(crate) struct LongPollSessions(Mutex<HashMap<Uuid, Nonces>>);
+
+impl LongPollSessions {
+    /// Finds or makes the session of a request.
+    pub(crate) fn enter(&self, hub: &Hub, agent: &Agent, nonce: &str, used: Use) -> Result<(), Invalidated> {
+        let now = clock::now();
+        let mut agents = lock(&self.0);
+        let nonces = agents.entry(agent.id).or_default();
+        let is_idle = |entry: &Entry| now.micros_since(entry.used_at) >= IDLE_SECONDS * 1_000_000;
+        forget(hub, nonces, is_idle);
+        let key = key(nonce);
+        if let Some(entry) = nonces.get_mut(&key) {
+            if matches!(entry.session, Session::Tombstone) {
+                return Err(Invalidated::Signature);
+            }
+            entry.used_at = now;
+            return Ok(());
+        }
+        let is_dead = |entry: &Entry| matches!(entry.session, Session::Tombstone);
+        if used == Use::Probe {
+            forget(hub, nonces, is_dead);
+        } else if nonces.values().any(is_dead) {
+            return Err(Invalidated::ProbeFirst);
+        }
+        evict(hub, nonces);
+        let verifier = Verifier::new(&agent.project.secret, agent.binding(nonce));
+        let session = Session::Live(Box::new(verifier));
+        nonces.insert(key, Entry { session, used_at: now, listed: None });
+        Ok(())
+    }
+
+    /// Verifies a frame in a session that was entered. A failed signature leaves a tombstone.
+    pub(crate) fn verify(
+        &self,
+        hub: &Hub,
+        agent: &Agent,
+        nonce: &str,
+        peer: SocketAddr,
+        frame: &Frame,
+        now: Timestamp,
+    ) -> Result<Result<(), Refusal>, Invalidated> {
+        let mut agents = lock(&self.0);
+        let entry = agents.get_mut(&agent.id).and_then(|nonces| nonces.get_mut(&key(nonce)));
+        let Some(entry) = entry else { return Err(Invalidated::ProbeFirst) };
+        let Session::Live(verifier) = &mut entry.session else { return Err(Invalidated::Signature) };
+        let verdict = verifier.verify_frame(frame, now);
+        match verdict {
+            Ok(()) => entry.counted(hub, agent, peer, frame),
+            Err(refusal) if refusal.class() == Class::InvalidSignature => {
+                entry.bury(hub, agent, peer, refusal);
+            }
+            Err(_) => {}
+        }
+        Ok(verdict)
+    }
+}
+
+impl Entry {
+    /// Its place in the session list, made at the first call.
+    fn list(&mut self, hub: &Hub, agent: &Agent, peer: SocketAddr) -> (Serial, String) {
+        let listed = self.listed.get_or_insert_with(|| {
+            let id = Uuid::new_v4().to_string();
+            let serial = hub.sessions.open(&id, Transport::LongPoll, peer);
+            hub.sessions.identified(serial, agent);
+            (serial, id)
+        });
+        listed.clone()
+    }
+
+    fn counted(&mut self, hub: &Hub, agent: &Agent, peer: SocketAddr, frame: &Frame) {
+        let is_new = self.listed.is_none();
+        let (serial, id) = self.list(hub, agent, peer);
+        if is_new {
+            hub.sessions.accepted(serial);
+            tracing::info!(session = %id, %peer, agent = %agent.name, "long-poll session started");
+        }
+        hub.sessions.counted(serial, frame.frame_type());
+        hub.violations.judge(&id, frame);
+    }
+
+    fn bury(&mut self, hub: &Hub, agent: &Agent, peer: SocketAddr, refusal: Refusal) {
+        let (serial, id) = self.list(hub, agent, peer);
+        self.session = Session::Tombstone;
+        let closing = Closing::new(CONFLICT, refusal.to_string());
+        hub.sessions.ended(serial, ClosedBy::Brain, Some(&closing));
+        tracing::info!(session = %id, %peer, code = CONFLICT, detail = %refusal, "long-poll session ended");
+    }
+}
+
+/// Makes room for one more.
+fn evict(hub: &Hub, nonces: &mut Nonces) {
+    while nonces.len() >= MAX_NONCES {
+        let Some(oldest) = nonces.values().map(|entry| entry.used_at).min() else { return };
+        forget(hub, nonces, |entry| entry.used_at == oldest);
+    }
+}
+
+fn forget(hub: &Hub, nonces: &mut Nonces, which: impl Fn(&Entry) -> bool) {
+    for (_, entry) in nonces.extract_if(|_, entry| which(entry)) {
+        let live = matches!(entry.session, Session::Live(_));
+        if let Some((serial, id)) = entry.listed.filter(|_| live) {
+            hub.sessions.ended(serial, ClosedBy::Network, None);
+            tracing::info!(session = %id, "long-poll session ended: not used any more");
+        }
+    }
+}
+
+fn key(nonce: &str) -> NonceKey {
+    let mut key = NonceKey::default();
+    key.copy_from_slice(digest::digest(&digest::SHA256, nonce.as_bytes()).as_ref());
+    key
+}

@@ -1,0 +1,232 @@
+//! Sessions, live and ended, and who holds which worker slot.
+//!
+//! Owns the list that people look at and the rule that one slot has one connection. Must not close sockets:
+//! it wakes the session that has to go.
+
+use std::collections::{BTreeMap, HashMap};
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+
+use serde::{Deserialize, Serialize};
+use tokio::sync::Notify;
+use uuid::Uuid;
+use z4j_protocol::FrameType;
+use z4j_protocol::payload::Hello;
+
+use crate::clock;
+use crate::lock::lock;
+use crate::registry::Agent;
+use crate::verdict::Closing;
+
+/// Most sessions listed; the oldest ended ones go first.
+const MAX_LISTED: usize = 10_000;
+/// Most worker slots of one agent (the real brain's cap).
+const MAX_SLOTS: usize = 64;
+
+/// How an agent is connected.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Transport {
+    /// `/ws/agent`.
+    Websocket,
+    /// `/api/v1/agent/…`.
+    LongPoll,
+}
+
+/// Who ended a session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ClosedBy {
+    /// This brain.
+    Brain,
+    /// The agent, by a close frame.
+    Agent,
+    /// Nobody said so: the connection ended.
+    Network,
+}
+
+impl ClosedBy {
+    /// The word for it.
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Brain => "brain",
+            Self::Agent => "agent",
+            Self::Network => "network",
+        }
+    }
+}
+
+/// A session: every websocket that was accepted, and every long-poll session that sent a good frame.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SessionInfo {
+    /// The id told in hello_ack; one of our own for long-poll.
+    pub id: String,
+    /// How the agent is connected.
+    pub transport: Transport,
+    /// The peer's address.
+    pub peer: String,
+    /// The agent's name, once the token is known.
+    pub agent_name: Option<String>,
+    /// The agent's UUID.
+    pub agent_id: Option<String>,
+    /// The worker slot that hello asked for.
+    pub worker_id: Option<String>,
+    /// The agent's release, from hello.
+    pub agent_version: Option<String>,
+    /// The framework, from hello.
+    pub framework: Option<String>,
+    /// The engines, from hello.
+    pub engines: Vec<String>,
+    /// Whether a hello_ack was sent (for long-poll: a frame verified).
+    pub accepted: bool,
+    /// Signed frames that were verified.
+    pub frames: u64,
+    /// How many of them were heartbeats.
+    pub heartbeats: u64,
+    /// When the upgrade was accepted, ISO 8601.
+    pub opened_at: String,
+    /// When it ended; none while it lives.
+    pub ended_at: Option<String>,
+    /// The close code that was sent or received; 409 for a long-poll session that was invalidated.
+    pub close_code: Option<u16>,
+    /// The close reason that was sent or received.
+    pub close_reason: Option<String>,
+    /// Who ended it.
+    pub closed_by: Option<ClosedBy>,
+    /// Which check refused it, or what ended it, in words.
+    pub detail: Option<String>,
+}
+
+/// A session's place in the list.
+pub(crate) type Serial = u64;
+
+/// The agent and the worker id that it gave; none is a slot too.
+type SlotKey = (Uuid, Option<String>);
+
+struct Slot {
+    serial: Serial,
+    displaced: Arc<Notify>,
+}
+
+#[derive(Default)]
+struct Inner {
+    next: Serial,
+    listed: BTreeMap<Serial, SessionInfo>,
+    slots: HashMap<SlotKey, Slot>,
+}
+
+/// The sessions of one brain.
+#[derive(Default)]
+pub(crate) struct Sessions(Mutex<Inner>);
+
+impl Sessions {
+    /// Lists a new session.
+    pub(crate) fn open(&self, id: &str, transport: Transport, peer: SocketAddr) -> Serial {
+        let mut inner = lock(&self.0);
+        let serial = inner.next;
+        inner.next += 1;
+        inner.listed.insert(serial, new_info(id, transport, peer));
+        if inner.listed.len() > MAX_LISTED {
+            let ended =
+                inner.listed.iter().find(|(_, info)| info.ended_at.is_some()).map(|(serial, _)| *serial);
+            ended.and_then(|serial| inner.listed.remove(&serial));
+        }
+        serial
+    }
+
+    fn update(&self, serial: Serial, change: impl FnOnce(&mut SessionInfo)) {
+        if let Some(info) = lock(&self.0).listed.get_mut(&serial) {
+            change(info);
+        }
+    }
+
+    pub(crate) fn identified(&self, serial: Serial, agent: &Agent) {
+        self.update(serial, |info| {
+            info.agent_name = Some(agent.name.clone());
+            info.agent_id = Some(agent.id.to_string());
+        });
+    }
+
+    pub(crate) fn greeted(&self, serial: Serial, hello: &Hello) {
+        self.update(serial, |info| {
+            info.worker_id.clone_from(&hello.worker_id);
+            info.agent_version = Some(hello.agent_version.clone());
+            info.framework = Some(hello.framework.clone());
+            info.engines.clone_from(&hello.engines);
+        });
+    }
+
+    pub(crate) fn accepted(&self, serial: Serial) {
+        self.update(serial, |info| info.accepted = true);
+    }
+
+    pub(crate) fn counted(&self, serial: Serial, frame_type: FrameType) {
+        self.update(serial, |info| {
+            info.frames += 1;
+            info.heartbeats += u64::from(frame_type == FrameType::Heartbeat);
+        });
+    }
+
+    /// Takes a worker slot, and wakes the session that held it. `None` if the agent has too many. What is
+    /// returned is notified when this session is displaced in turn.
+    pub(crate) fn take_slot(
+        &self,
+        serial: Serial,
+        agent: &Agent,
+        worker: Option<&str>,
+    ) -> Option<Arc<Notify>> {
+        let mut inner = lock(&self.0);
+        let key = (agent.id, worker.map(str::to_owned));
+        let held = inner.slots.keys().filter(|(id, _)| *id == agent.id).count();
+        if held >= MAX_SLOTS && !inner.slots.contains_key(&key) {
+            return None;
+        }
+        let displaced = Arc::new(Notify::new());
+        let slot = Slot { serial, displaced: Arc::clone(&displaced) };
+        if let Some(old) = inner.slots.insert(key, slot) {
+            old.displaced.notify_one();
+        }
+        Some(displaced)
+    }
+
+    /// A session ended; its slot is free.
+    pub(crate) fn ended(&self, serial: Serial, by: ClosedBy, closing: Option<&Closing>) {
+        let mut inner = lock(&self.0);
+        inner.slots.retain(|_, slot| slot.serial != serial);
+        if let Some(info) = inner.listed.get_mut(&serial) {
+            info.ended_at = Some(clock::now().to_string());
+            info.closed_by = Some(by);
+            info.close_code = closing.map(|closing| closing.code);
+            info.close_reason = closing.map(|closing| closing.reason.clone());
+            info.detail = closing.map(|closing| closing.detail.clone()).filter(|detail| !detail.is_empty());
+        }
+    }
+
+    /// Every listed session, oldest first.
+    pub(crate) fn list(&self) -> Vec<SessionInfo> {
+        lock(&self.0).listed.values().cloned().collect()
+    }
+}
+
+fn new_info(id: &str, transport: Transport, peer: SocketAddr) -> SessionInfo {
+    SessionInfo {
+        id: id.to_owned(),
+        transport,
+        peer: peer.to_string(),
+        agent_name: None,
+        agent_id: None,
+        worker_id: None,
+        agent_version: None,
+        framework: None,
+        engines: Vec::new(),
+        accepted: false,
+        frames: 0,
+        heartbeats: 0,
+        opened_at: clock::now().to_string(),
+        ended_at: None,
+        close_code: None,
+        close_reason: None,
+        closed_by: None,
+        detail: None,
+    }
+}

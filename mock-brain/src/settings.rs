@@ -1,0 +1,158 @@
+//! What `serve` is told, by flags and by a file: flags win.
+//!
+//! Owns the keys of the configuration file and the checks that need no socket. Must not start anything.
+
+use std::fmt;
+use std::io::Read;
+use std::net::{IpAddr, SocketAddr};
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+
+use crate::fault::FaultSpec;
+use crate::{Options, state};
+
+/// Largest configuration file.
+const MAX_CONFIG_BYTES: u64 = 1 << 20;
+/// Where agents connect, unless said otherwise.
+const DEFAULT_LISTEN: &str = "127.0.0.1:7700";
+/// Where the control API listens, unless said otherwise.
+const DEFAULT_CONTROL: &str = "127.0.0.1:0";
+
+/// Settings of `serve`, from a file or from flags. Lists of flags replace lists of the file.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub(crate) struct Settings {
+    pub(crate) listen: Option<String>,
+    pub(crate) control: Option<String>,
+    pub(crate) state_dir: Option<PathBuf>,
+    pub(crate) tls: Option<bool>,
+    pub(crate) name: Vec<String>,
+    pub(crate) project: Option<String>,
+    pub(crate) agent: Option<String>,
+    pub(crate) fault: Vec<String>,
+    pub(crate) allow_remote: Option<bool>,
+    pub(crate) strict: Option<bool>,
+}
+
+/// A setting that cannot be used: one line with the thing, the reason and the way out.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct SettingsError(pub(crate) String);
+
+impl fmt::Display for SettingsError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// Settings that have been checked.
+#[derive(Debug)]
+pub(crate) struct Resolved {
+    pub(crate) listen: SocketAddr,
+    pub(crate) control: SocketAddr,
+    pub(crate) state_dir: PathBuf,
+    pub(crate) options: Options,
+}
+
+impl Settings {
+    /// Reads a TOML file.
+    pub(crate) fn read(path: &Path) -> Result<Self, SettingsError> {
+        let mut text = String::new();
+        std::fs::File::open(path)
+            .and_then(|file| file.take(MAX_CONFIG_BYTES).read_to_string(&mut text))
+            .map_err(|error| SettingsError(format!("config file {}: {error}", path.display())))?;
+        toml::from_str(&text).map_err(|error| {
+            let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
+            let line = before.matches('\n').count() + 1;
+            let message = error.message().replace('\n', " ");
+            SettingsError(format!("config file {}, line {line}: {message}", path.display()))
+        })
+    }
+
+    /// These settings where they say something, else the others.
+    pub(crate) fn or(self, other: Self) -> Self {
+        let list = |own: Vec<String>, other| if own.is_empty() { other } else { own };
+        Self {
+            listen: self.listen.or(other.listen),
+            control: self.control.or(other.control),
+            state_dir: self.state_dir.or(other.state_dir),
+            tls: self.tls.or(other.tls),
+            name: list(self.name, other.name),
+            project: self.project.or(other.project),
+            agent: self.agent.or(other.agent),
+            fault: list(self.fault, other.fault),
+            allow_remote: self.allow_remote.or(other.allow_remote),
+            strict: self.strict.or(other.strict),
+        }
+    }
+
+    /// Checks everything that can be checked before anything is started.
+    pub(crate) fn resolve(self, default_state_dir: Option<PathBuf>) -> Result<Resolved, SettingsError> {
+        let remote = self.allow_remote.unwrap_or(false);
+        let listen = address("--listen", self.listen.as_deref().unwrap_or(DEFAULT_LISTEN), remote)?;
+        let control = address("--control", self.control.as_deref().unwrap_or(DEFAULT_CONTROL), remote)?;
+        let state_dir = self.state_dir.or(default_state_dir).ok_or_else(|| {
+            let message =
+                "there is no state directory: neither XDG_STATE_HOME nor HOME is set; say --state-dir DIR";
+            SettingsError(message.to_owned())
+        })?;
+        let state_dir = std::path::absolute(&state_dir)
+            .map_err(|error| SettingsError(format!("--state-dir {}: {error}", state_dir.display())))?;
+        let faults = self.fault.iter().map(|text| text.parse::<FaultSpec>());
+        let faults = faults.collect::<Result<_, _>>().map_err(|error| SettingsError(error.to_string()))?;
+        let default = Options::default();
+        let (project, agent) = state::first_names(&state_dir).unwrap_or((default.project, default.agent));
+        let options = Options {
+            tls: self.tls.unwrap_or(true),
+            names: self.name,
+            project: self.project.unwrap_or(project),
+            agent: self.agent.unwrap_or(agent),
+            strict: self.strict.unwrap_or(false),
+            state_dir: Some(state_dir.clone()),
+            faults,
+        };
+        Ok(Resolved { listen, control, state_dir, options })
+    }
+}
+
+fn address(flag: &str, text: &str, remote: bool) -> Result<SocketAddr, SettingsError> {
+    let text = text.strip_prefix("localhost:").map_or(text.to_owned(), |port| format!("127.0.0.1:{port}"));
+    let address: SocketAddr = text.parse().map_err(|_| {
+        SettingsError(format!("{flag} {text}: not an IP address and port, such as 127.0.0.1:7700"))
+    })?;
+    let loopback = match address.ip() {
+        IpAddr::V4(ip) => ip.is_loopback(),
+        IpAddr::V6(ip) => ip.is_loopback() || ip.to_ipv4_mapped().is_some_and(|ip| ip.is_loopback()),
+    };
+    if loopback || remote {
+        return Ok(address);
+    }
+    let reason = "is not loopback, and others could reach this brain";
+    Err(SettingsError(format!("{flag} {address} {reason}; add --allow-remote if that is wanted")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn flags_win_over_the_file() {
+        let file: Settings =
+            toml::from_str("listen = '127.0.0.1:1'\nname = ['a', 'b']\nstrict = true").unwrap();
+        let flags = Settings { name: vec!["c".to_owned()], strict: Some(false), ..Settings::default() };
+        let both = flags.or(file);
+        assert_eq!(both.listen.as_deref(), Some("127.0.0.1:1"));
+        assert_eq!((both.name, both.strict), (vec!["c".to_owned()], Some(false)));
+    }
+
+    #[test]
+    fn only_loopback_unless_allowed() {
+        for good in ["127.0.0.1:0", "127.9.9.9:1", "[::1]:0", "localhost:0"] {
+            assert!(address("--listen", good, false).is_ok(), "{good}");
+        }
+        for bad in ["0.0.0.0:0", "[::]:0", "192.0.2.1:7700", "7700", "host:1", "127.0.0.1"] {
+            assert!(address("--listen", bad, false).is_err(), "{bad}");
+        }
+        assert!(address("--listen", "0.0.0.0:0", true).is_ok());
+    }
+}

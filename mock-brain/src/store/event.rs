@@ -1,0 +1,96 @@
+//! One element of an `event_batch`, read as the real brain reads it.
+//!
+//! Owns which elements are usable, what is stored of them, and what makes two of them the same
+//! (protocol.md, Session).
+
+use std::sync::Arc;
+
+use aws_lc_rs::digest::{Context, SHA1_FOR_LEGACY_USE_ONLY};
+use uuid::{Builder, Uuid};
+use z4j_protocol::payload::{KINDS, UNKNOWN_KIND};
+use z4j_protocol::{Timestamp, Value};
+
+use super::Record;
+use crate::registry::Agent;
+
+/// How far ahead of the receiver's clock an `occurred_at` is kept, in seconds.
+const MAX_AHEAD: i64 = 60;
+/// How old an `occurred_at` is kept, in seconds.
+const MAX_AGE: i64 = 400 * 86_400;
+
+/// A usable event.
+pub(super) struct Sighting<'e> {
+    event_id: Option<&'e str>,
+    engine: &'e str,
+    task_id: &'e str,
+    kind: &'static str,
+    occurred_at: Timestamp,
+    data: String,
+}
+
+impl<'e> Sighting<'e> {
+    /// `None` for what the real brain drops: no object, or no kind or engine.
+    pub(super) fn read(event: &'e Value, now: Timestamp) -> Option<Self> {
+        let text = |key| event.get(key).and_then(Value::as_str).filter(|text| !text.is_empty());
+        let word = text("kind")?;
+        let kind = KINDS.into_iter().find(|kind| *kind == word).unwrap_or(UNKNOWN_KIND);
+        let engine = text("engine")?;
+        let task_id = text("task_id").unwrap_or_default();
+        let occurred_at = occurred_at(text("occurred_at"), !task_id.is_empty(), now);
+        let data = event.get("data").filter(|data| data.as_object().is_some());
+        // A verified frame has a canonical text, so its parts have one.
+        let data = data.and_then(|data| data.to_canonical().ok()).unwrap_or_else(|| "{}".to_owned());
+        Some(Self { event_id: text("id"), engine, task_id, kind, occurred_at, data })
+    }
+
+    /// The id under which it is stored: two events are the same if theirs are. Of an event of a task it
+    /// follows from engine, task, kind and second; of another one from its own id; one without that is never
+    /// the same as any. It is a version 5 UUID, as the real brain's ids are.
+    pub(super) fn id(&self, project: Uuid) -> Uuid {
+        let own = self.event_id.and_then(|id| Uuid::try_parse(id).ok());
+        let second = self.occurred_at.unix_seconds().to_string();
+        match (self.task_id, own) {
+            ("", None) => Uuid::new_v4(),
+            ("", Some(own)) => name_based(project, &["id", &own.to_string()]),
+            (task, _) => name_based(project, &["task", self.engine, task, self.kind, &second]),
+        }
+    }
+
+    pub(super) fn into_record(self, id: Uuid, agent: Arc<Agent>, now: Timestamp) -> Record {
+        Record {
+            id,
+            event_id: self.event_id.map(Into::into),
+            agent,
+            engine: self.engine.into(),
+            task_id: self.task_id.into(),
+            kind: self.kind,
+            occurred_at: self.occurred_at,
+            received_at: now,
+            payload: self.data.into(),
+            duplicates: 0,
+        }
+    }
+}
+
+/// What is stored: the event's own time if it is one and plausible, else the time of receipt; in whole
+/// seconds for an event of a task.
+fn occurred_at(text: Option<&str>, of_task: bool, now: Timestamp) -> Timestamp {
+    let own = text.and_then(|text| Timestamp::parse_or_utc(text).ok());
+    let plausible =
+        |time: &Timestamp| *time <= now.plus_seconds(MAX_AHEAD) && *time >= now.plus_seconds(-MAX_AGE);
+    let time = own.filter(plausible).unwrap_or(now);
+    if of_task { Timestamp::from_unix_micros(time.unix_seconds() * 1_000_000) } else { time }
+}
+
+/// A version 5 UUID (RFC 9562, 5.5). Parts are told apart by their lengths: any of them may hold any text.
+fn name_based(namespace: Uuid, parts: &[&str]) -> Uuid {
+    let mut context = Context::new(&SHA1_FOR_LEGACY_USE_ONLY);
+    context.update(namespace.as_bytes());
+    for part in parts {
+        context.update(&(part.len() as u64).to_be_bytes());
+        context.update(part.as_bytes());
+    }
+    let mut bytes = [0; 16];
+    bytes.copy_from_slice(&context.finish().as_ref()[..16]);
+    Builder::from_sha1_bytes(bytes).into_uuid()
+}

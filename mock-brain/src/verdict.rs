@@ -1,0 +1,88 @@
+//! What each check of the gateway decides, as plain functions.
+//!
+//! Owns the mapping from a failed check to a close code (protocol.md, Session). Must not touch a socket.
+
+use http::HeaderMap;
+use http::header::AUTHORIZATION;
+use z4j_protocol::payload::Hello;
+use z4j_protocol::{Class, PROTOCOL_VERSION_TEXT, Refusal, close};
+
+use crate::quote::quote;
+use crate::registry::Project;
+
+/// How a brain ends a session, or how it was ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Closing {
+    pub(crate) code: u16,
+    pub(crate) reason: String,
+    /// Which check refused, for logs and the session list. Never on the wire.
+    pub(crate) detail: String,
+}
+
+impl Closing {
+    pub(crate) fn new(code: u16, detail: impl Into<String>) -> Self {
+        Self { code, reason: String::new(), detail: detail.into() }
+    }
+
+    pub(crate) fn with_reason(code: u16, reason: &str, detail: impl Into<String>) -> Self {
+        Self { code, reason: reason.to_owned(), detail: detail.into() }
+    }
+}
+
+/// The token of an Authorization header. The scheme's case does not matter, and white space around the token
+/// is tolerated.
+pub(crate) fn bearer(headers: &HeaderMap) -> Option<&str> {
+    let value = headers.get(AUTHORIZATION)?.to_str().ok()?.trim();
+    let (scheme, token) = value.split_once([' ', '\t'])?;
+    let token = token.trim();
+    (scheme.eq_ignore_ascii_case("bearer") && !token.is_empty()).then_some(token)
+}
+
+/// Judges a well-formed hello.
+pub(crate) fn hello(hello: &Hello, project: &Project) -> Result<(), Closing> {
+    if hello.protocol_version != PROTOCOL_VERSION_TEXT {
+        return Err(Closing::new(
+            close::PROTOCOL,
+            format!("protocol_version {}", quote(&hello.protocol_version)),
+        ));
+    }
+    match &hello.project_id {
+        Some(name) if !project.is_called(name.as_bytes()) => {
+            let detail = format!("hello says project {}, the token is of {}", quote(name), project.slug);
+            Err(Closing::with_reason(close::FORBIDDEN, "project_mismatch", detail))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// What a refused frame leads to on an established session.
+pub(crate) fn refused_frame(refusal: Refusal) -> Closing {
+    let code = match refusal.class() {
+        Class::InvalidSignature => close::FORBIDDEN,
+        Class::ProtocolIncompatible | Class::ProtocolVersionMismatch => close::INTERNAL,
+    };
+    Closing::new(code, refusal.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http::HeaderValue;
+
+    #[test]
+    fn bearer_header_forms() {
+        let cases = [
+            ("Bearer abc", Some("abc")),
+            ("bearer  abc ", Some("abc")),
+            ("BEARER \tabc", Some("abc")),
+            ("Bearer ", None),
+            ("Bearer", None),
+            ("Basic abc", None),
+        ];
+        for (text, token) in cases {
+            let headers = HeaderMap::from_iter([(AUTHORIZATION, HeaderValue::from_static(text))]);
+            assert_eq!(bearer(&headers), token, "{text}");
+        }
+        assert_eq!(bearer(&HeaderMap::new()), None);
+    }
+}

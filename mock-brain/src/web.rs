@@ -1,0 +1,277 @@
+//! The HTTP surface on the agent port: which request gets which answer.
+//!
+//! Owns the routes, the Host rule and the bodies of errors, which are the real brain's. Must not know what
+//! an agent's frames mean (`gateway`, `longpoll`).
+
+use std::convert::Infallible;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::Body;
+use http::header::{ALLOW, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HOST, SERVER, UPGRADE};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Version};
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use serde_json::{Value, json};
+
+use crate::fault::{Fault, Http, Point, Ws};
+use crate::hub::Hub;
+use crate::listener::Ticket;
+use crate::stream::Stream;
+use crate::{gateway, longpoll, random};
+
+/// Largest request body (the real brain's default).
+pub(crate) const MAX_BODY: u64 = 8_192;
+/// Largest request head.
+const MAX_HEAD: usize = 64 << 10;
+/// How long a request's head may take.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long open requests may take once the brain stops.
+const STOP_TIMEOUT: Duration = Duration::from_secs(2);
+/// The path of the WebSocket gateway.
+const GATEWAY: &str = "/ws/agent";
+
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// A connection, as requests see it.
+#[derive(Clone)]
+pub(crate) struct Peer {
+    pub(crate) address: SocketAddr,
+    /// Held by the connection and by the session that it is upgraded to.
+    pub(crate) _ticket: Arc<Ticket>,
+}
+
+/// A request with what it came over.
+pub(crate) type AgentRequest = Request<Incoming>;
+
+/// Serves HTTP/1.1 on a connection until it ends, is upgraded, or the brain stops.
+pub(crate) async fn serve(hub: Arc<Hub>, stream: Stream, address: SocketAddr, ticket: Arc<Ticket>) {
+    let peer = Peer { address, _ticket: ticket };
+    let service = service_fn(|request| {
+        let (hub, peer) = (Arc::clone(&hub), peer.clone());
+        async move { Ok::<_, Infallible>(answer(&hub, peer, request).await) }
+    });
+    let mut server = http1::Builder::new();
+    server.timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT).max_buf_size(MAX_HEAD);
+    server.title_case_headers(true).max_header_size(MAX_HEAD);
+    let connection = server.serve_connection(TokioIo::new(stream), service).with_upgrades();
+    let mut connection = std::pin::pin!(connection);
+    let done = tokio::select! {
+        done = connection.as_mut() => done,
+        () = hub.stopping() => {
+            connection.as_mut().graceful_shutdown();
+            tokio::time::timeout(STOP_TIMEOUT, connection).await.unwrap_or(Ok(()))
+        }
+    };
+    if let Err(error) = done {
+        tracing::debug!(peer = %address, %error, "connection ended");
+    }
+}
+
+async fn answer(hub: &Arc<Hub>, peer: Peer, request: AgentRequest) -> Response<Body> {
+    if let Some(status) = proxy_status(hub, &peer) {
+        return proxy_page(status);
+    }
+    if wants_upgrade(&request) && !is_stripped(hub, &peer) {
+        // Neither the Host rule nor the headers of normal answers apply to upgrades.
+        return if request.uri().path() == GATEWAY {
+            gateway::accept(hub, peer, request)
+        } else {
+            text(StatusCode::FORBIDDEN, "")
+        };
+    }
+    let id = request_id(request.headers());
+    let mut response = route(hub, peer, request, &id).await;
+    let headers = response.headers_mut();
+    for (name, value) in SECURITY_HEADERS {
+        headers.insert(HeaderName::from_static(name), HeaderValue::from_static(value));
+    }
+    if let Ok(id) = HeaderValue::from_str(&id) {
+        headers.insert(REQUEST_ID, id);
+    }
+    if headers.remove(NO_REQUEST_ID).is_some() {
+        headers.remove(REQUEST_ID);
+    }
+    response
+}
+
+/// Marks a response that bears no request id.
+const NO_REQUEST_ID: HeaderName = HeaderName::from_static("x-mock-brain-no-request-id");
+
+const SECURITY_HEADERS: [(&str, &str); 6] = [
+    ("x-content-type-options", "nosniff"),
+    ("x-frame-options", "DENY"),
+    ("referrer-policy", "strict-origin-when-cross-origin"),
+    ("permissions-policy", "camera=(), microphone=(), geolocation=()"),
+    ("cross-origin-opener-policy", "same-origin"),
+    ("cross-origin-resource-policy", "same-origin"),
+];
+
+/// The status of a proxy's own answer, if that fault strikes here.
+fn proxy_status(hub: &Hub, peer: &Peer) -> Option<StatusCode> {
+    let status = hub.faults.take(Point::Request, |fault| match fault {
+        Fault::Http(Http::Status(status)) => Some(*status),
+        _ => None,
+    })?;
+    tracing::info!(peer = %peer.address, %status, "fault http.status: answered as a proxy");
+    Some(status)
+}
+
+/// What nginx shows of itself.
+fn proxy_page(status: StatusCode) -> Response<Body> {
+    let title = status.to_string();
+    let page = format!(
+        "<html>\r\n<head><title>{title}</title></head>\r\n<body>\r\n<center><h1>{title}</h1></center>\r\n\
+         <hr><center>nginx</center>\r\n</body>\r\n</html>\r\n"
+    );
+    let mut response = with_type(status, "text/html", page);
+    response.headers_mut().insert(SERVER, HeaderValue::from_static("nginx"));
+    response
+}
+
+/// Whether the fault of a proxy that drops the upgrade's header lines strikes here.
+fn is_stripped(hub: &Hub, peer: &Peer) -> bool {
+    let stripped = |fault: &Fault| (*fault == Fault::Ws(Ws::UpgradeStripped)).then_some(());
+    let strikes = hub.faults.take(Point::Request, stripped).is_some();
+    if strikes {
+        tracing::info!(peer = %peer.address, "fault ws.upgrade-stripped: answered as a plain GET");
+    }
+    strikes
+}
+
+/// RFC 6455, 4.1: GET, HTTP/1.1, `Connection: upgrade`, `Upgrade: websocket`.
+fn wants_upgrade(request: &AgentRequest) -> bool {
+    let names = |name, wanted: &str| {
+        let values = request.headers().get_all(name).iter().filter_map(|value| value.to_str().ok());
+        values.flat_map(|value| value.split(',')).any(|token| token.trim().eq_ignore_ascii_case(wanted))
+    };
+    request.method() == Method::GET
+        && request.version() == Version::HTTP_11
+        && names(CONNECTION, "upgrade")
+        && names(UPGRADE, "websocket")
+}
+
+async fn route(hub: &Arc<Hub>, peer: Peer, request: AgentRequest, id: &str) -> Response<Body> {
+    if content_length(request.headers()).is_some_and(|length| length > MAX_BODY) {
+        return too_large();
+    }
+    let path = request.uri().path().to_owned();
+    let health = matches!(path.as_str(), "/api/v1/health" | "/api/v1/health/ready");
+    if !health && !is_allowed_host(hub, request.headers()) {
+        let message = "Bad Request: invalid Host header.";
+        let body = json!({ "error": "invalid_host", "message": message, "request_id": id });
+        return json_response(StatusCode::BAD_REQUEST, &body);
+    }
+    let is_get = request.method() == Method::GET;
+    match path.as_str() {
+        "/api/v1/health" if is_get => json_response(StatusCode::OK, &json!({ "status": "ok" })),
+        "/api/v1/health/ready" if is_get => json_response(StatusCode::OK, &json!({ "status": "ready" })),
+        "/api/v1/agent/commands" if is_get => longpoll::commands(hub, &peer, &request).await,
+        "/api/v1/agent/events" if request.method() == Method::POST => {
+            longpoll::events(hub, &peer, request, id).await
+        }
+        GATEWAY if is_get => not_found(),
+        "/api/v1/agent/events" if is_get => not_found(),
+        "/api/v1/agent/events" => not_allowed("POST"),
+        "/api/v1/health" | "/api/v1/health/ready" | "/api/v1/agent/commands" | GATEWAY => not_allowed("GET"),
+        "/healthz" => not_found(),
+        path if path == "/api" || path.starts_with("/api/") => not_found(),
+        _ if is_get => dashboard(),
+        _ => not_allowed("GET"),
+    }
+}
+
+/// Any other page is the dashboard's on the real brain: an agent with a wrong base path sees HTML and 200.
+fn dashboard() -> Response<Body> {
+    let page = "<!doctype html><html><head><title>z4j (mock)</title></head><body>mock-brain: the real \
+                brain shows its dashboard here.</body></html>\n";
+    with_type(StatusCode::OK, "text/html; charset=utf-8", page.to_owned())
+}
+
+fn content_length(headers: &HeaderMap) -> Option<u64> {
+    headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+}
+
+/// Names that this brain goes by: its own, loopback, and any address. An absent Host passes.
+fn is_allowed_host(hub: &Hub, headers: &HeaderMap) -> bool {
+    let Some(value) = headers.get(HOST) else { return true };
+    let Ok(value) = value.to_str() else { return false };
+    if value.is_empty() {
+        return true;
+    }
+    let (name, port) = match value.rsplit_once(':') {
+        Some((name, port)) if !port.contains(']') => (name, port),
+        _ => (value, ""),
+    };
+    let name = name.to_ascii_lowercase();
+    let address = name.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>().is_ok();
+    let known = name == "localhost" || address || hub.hosts.contains(&name);
+    known && port.bytes().all(|byte| byte.is_ascii_digit())
+}
+
+/// The client's request id if it is usable, else a new one.
+fn request_id(headers: &HeaderMap) -> String {
+    let given = headers.get(REQUEST_ID).and_then(|value| value.to_str().ok());
+    match given.filter(|id| (1..=64).contains(&id.len())) {
+        Some(id) => id.to_owned(),
+        None => format!("req_{}", random::hex::<8>()),
+    }
+}
+
+pub(crate) fn with_type(status: StatusCode, content_type: &'static str, body: String) -> Response<Body> {
+    let mut response = Response::new(Body::from(body));
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    response
+}
+
+pub(crate) fn text(status: StatusCode, body: &str) -> Response<Body> {
+    with_type(status, "text/plain", body.to_owned())
+}
+
+pub(crate) fn json_response(status: StatusCode, body: &Value) -> Response<Body> {
+    with_type(status, "application/json", body.to_string())
+}
+
+/// A refusal of the framework's kind: `{"detail": …}`.
+pub(crate) fn detail(status: StatusCode, detail: impl Into<Value>) -> Response<Body> {
+    json_response(status, &json!({ "detail": detail.into() }))
+}
+
+/// A refusal of the brain's own kind.
+pub(crate) fn domain_error(
+    status: StatusCode,
+    code: &str,
+    message: &str,
+    id: &str,
+    details: &Value,
+) -> Response<Body> {
+    let body = json!({ "error": code, "message": message, "request_id": id, "details": details });
+    json_response(status, &body)
+}
+
+fn not_found() -> Response<Body> {
+    detail(StatusCode::NOT_FOUND, "Not Found")
+}
+
+fn not_allowed(allow: &'static str) -> Response<Body> {
+    let mut response = detail(StatusCode::METHOD_NOT_ALLOWED, "Method Not Allowed");
+    response.headers_mut().insert(ALLOW, HeaderValue::from_static(allow));
+    response
+}
+
+fn too_large() -> Response<Body> {
+    let body = json!({
+        "error": "payload_too_large",
+        "message": format!("request body exceeds {MAX_BODY} bytes"),
+        "request_id": null,
+        "details": { "reason": "content_length_exceeded" },
+    });
+    let mut response = json_response(StatusCode::PAYLOAD_TOO_LARGE, &body);
+    response.headers_mut().insert(NO_REQUEST_ID, HeaderValue::from_static("1"));
+    response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    response
+}

@@ -1,0 +1,120 @@
+//! Plain HTTP on the agent port.
+
+use serde_json::Value as Json;
+
+use crate::support::{plain, raw, request};
+
+const UPGRADE: &str = "Upgrade: websocket\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
+
+fn body(answer: &str) -> Json {
+    serde_json::from_str(answer.split_once("\r\n\r\n").unwrap().1).unwrap()
+}
+
+#[tokio::test]
+async fn routes() {
+    let brain = plain().await;
+    let cases = [
+        ("GET /api/v1/health", 200, r#"{"status":"ok"}"#),
+        ("GET /api/v1/health/ready", 200, r#"{"status":"ready"}"#),
+        ("GET /ws/agent", 404, r#"{"detail":"Not Found"}"#),
+        ("POST /ws/agent", 405, r#"{"detail":"Method Not Allowed"}"#),
+        ("GET /api/v1/nothing", 404, r#"{"detail":"Not Found"}"#),
+        ("GET /healthz", 404, r#"{"detail":"Not Found"}"#),
+        ("GET /api/v1/agent/events", 404, r#"{"detail":"Not Found"}"#),
+        ("POST /api/v1/agent/commands", 405, r#"{"detail":"Method Not Allowed"}"#),
+        ("HEAD /api/v1/agent/commands", 405, ""),
+        ("GET /elsewhere", 200, "<!doctype html>"),
+    ];
+    for (line, status, part) in cases {
+        let (got, answer) = request(&brain, line, "", "").await;
+        assert_eq!(got, status, "{line}");
+        assert!(answer.contains(part), "{line}: {answer}");
+        assert!(answer.contains("X-Request-Id: req_"), "{line}: {answer}");
+    }
+    let (_, answer) = request(&brain, "GET /api/v1/health", "X-Request-Id: mine\r\n", "").await;
+    assert!(answer.contains("X-Request-Id: mine\r\n"));
+}
+
+#[tokio::test]
+async fn upgrades() {
+    let brain = plain().await;
+    let get = |path: &str, connection: &str, more: &str| {
+        format!("GET {path} HTTP/1.1\r\nHost: odd.invalid\r\nConnection: {connection}\r\n{more}\r\n")
+    };
+    let good = format!("{UPGRADE}Sec-WebSocket-Version: 13\r\n");
+    let cases = [
+        // Without a token the session is closed at once, which ends the answer.
+        (get("/ws/agent", "Upgrade", &good), 101),
+        (get("/ws/agent?token=x", "keep-alive, upgrade", &good), 101),
+        (get("/ws/agent/", "Upgrade", &good), 403),
+        (get("/ws/agent", "Upgrade", &format!("{UPGRADE}Sec-WebSocket-Version: 12\r\n")), 400),
+        (get("/ws/agent", "Upgrade", "Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"), 400),
+        (get("/ws/agent", "close", &good).replace("odd.invalid", "localhost"), 404),
+        (
+            get("/ws/agent", "Upgrade", &good)
+                .replace("HTTP/1.1", "HTTP/1.0")
+                .replace("odd.invalid", "localhost"),
+            404,
+        ),
+        (get("/ws/agent", "close", &good), 400),
+    ];
+    for (text, status) in cases {
+        let (got, answer) = end(&brain, &text).await;
+        assert_eq!(got, status, "{text}{answer}");
+        if status == 101 {
+            assert!(answer.contains("Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n"), "{answer}");
+            assert!(answer.contains("Upgrade: websocket\r\n") && answer.contains("Connection: Upgrade\r\n"));
+        }
+    }
+}
+
+/// As `raw`, for an answer that the brain may leave open: it reads the head and drops the connection.
+async fn end(brain: &mock_brain::Brain, text: &str) -> (u16, String) {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let mut socket = crate::support::tcp(brain).await;
+    crate::support::within(socket.write_all(text.as_bytes())).await.unwrap();
+    let mut answer = String::new();
+    while !answer.contains("\r\n\r\n") {
+        let mut buffer = [0; 4096];
+        let count = crate::support::within(socket.read(&mut buffer)).await.unwrap();
+        assert!(count > 0, "{text}{answer}");
+        answer += &String::from_utf8_lossy(&buffer[..count]);
+    }
+    (answer.split(' ').nth(1).unwrap().parse().unwrap(), answer)
+}
+
+#[tokio::test]
+async fn host_names() {
+    let options =
+        mock_brain::Options { tls: false, names: vec!["tasks.example.com".to_owned()], ..Default::default() };
+    let brain = crate::support::start(options).await;
+    let cases = [
+        ("localhost:1", 404),
+        ("LOCALHOST", 404),
+        ("127.0.0.1:7700", 404),
+        ("[::1]:7700", 404),
+        ("tasks.example.com", 404),
+        ("", 404),
+        ("other.example.com", 400),
+        ("127.0.0.1.", 400),
+        ("localhost:x", 400),
+    ];
+    for (host, status) in cases {
+        let text = format!("GET /ws/agent HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
+        assert_eq!(raw(&brain, &text).await.0, status, "{host}");
+    }
+    let text = "GET /ws/agent HTTP/1.1\r\nHost: other\r\nConnection: close\r\n\r\n";
+    let refusal = body(&raw(&brain, text).await.1);
+    assert_eq!((refusal["error"].as_str(), refusal.get("details")), (Some("invalid_host"), None));
+    let text = "GET /api/v1/health HTTP/1.1\r\nHost: other\r\nConnection: close\r\n\r\n";
+    assert_eq!(raw(&brain, text).await.0, 200);
+}
+
+#[tokio::test]
+async fn large_heads_are_refused() {
+    let brain = plain().await;
+    let head = format!("X-Long: {}\r\n", "x".repeat(100_000));
+    let text = format!("GET /api/v1/health HTTP/1.1\r\nHost: localhost\r\n{head}\r\n");
+    let (status, _) = end(&brain, &text).await;
+    assert_eq!(status, 431);
+}

@@ -1,0 +1,230 @@
+//! The long-poll pair.
+
+use mock_brain::Brain;
+use serde_json::{Value as Json, json};
+use z4j_protocol::{Binding, HmacSecret, Signer, Value};
+
+use crate::support::{at, event, now, plain, rand, request};
+
+const PROBE: &str = "GET /api/v1/agent/commands?wait=0&max_frames=0";
+const POLL: &str = "GET /api/v1/agent/commands?wait=0";
+
+struct Poller<'b> {
+    brain: &'b Brain,
+    nonce: String,
+    signer: Signer,
+}
+
+impl<'b> Poller<'b> {
+    fn new(brain: &'b Brain, nonce: &str) -> Self {
+        let credentials = brain.credentials();
+        let binding = Binding {
+            agent_id: credentials.agent_id,
+            project_id: credentials.project_uuid,
+            session_id: nonce.to_owned(),
+        };
+        let signer = Signer::new(&HmacSecret::parse(&credentials.hmac_secret).unwrap(), binding);
+        Self { brain, nonce: nonce.to_owned(), signer }
+    }
+
+    fn headers(&self) -> String {
+        let nonce = if self.nonce.is_empty() {
+            String::new()
+        } else {
+            format!("X-Z4J-Session-Nonce: {}\r\n", self.nonce)
+        };
+        format!("Authorization: Bearer {}\r\n{nonce}", self.brain.credentials().token)
+    }
+
+    async fn get(&self, line: &str) -> (u16, String) {
+        request(self.brain, line, &self.headers(), "").await
+    }
+
+    fn frame(&mut self, frame: &Json) -> String {
+        let document = Value::parse(frame.to_string().as_bytes()).unwrap();
+        self.signer.sign_document(document, now(), rand()).unwrap()
+    }
+
+    fn heartbeat(&mut self) -> String {
+        self.frame(&json!({"v": 2, "type": "heartbeat", "id": "h", "payload": {}}))
+    }
+
+    async fn post(&self, frames: &[String]) -> (u16, Json) {
+        let headers = self.headers() + "Content-Type: application/json\r\n";
+        let body = json!({ "frames": frames }).to_string();
+        parsed(request(self.brain, "POST /api/v1/agent/events", &headers, &body).await)
+    }
+}
+
+fn parsed((status, answer): (u16, String)) -> (u16, Json) {
+    (status, serde_json::from_str(answer.split_once("\r\n\r\n").unwrap().1).unwrap())
+}
+
+#[tokio::test]
+async fn probe_poll_and_post() {
+    let brain = plain().await;
+    let mut poller = Poller::new(&brain, "n1");
+    let credentials = brain.credentials();
+    let (status, answer) = poller.get(PROBE).await;
+    assert_eq!(status, 200);
+    assert!(answer.contains(&format!("X-Z4j-Agent-Id: {}\r\n", credentials.agent_id)), "{answer}");
+    assert!(answer.contains(&format!("X-Z4j-Project-Id: {}\r\n", credentials.project_uuid)), "{answer}");
+    assert!(answer.ends_with(r#"{"frames":[]}"#));
+    let batch = json!({"v": 2, "type": "event_batch", "id": "b", "payload": {"events": [event("t", "task.sent", &at(0))]}});
+    let frames = [poller.heartbeat(), poller.frame(&batch)];
+    let counts = json!({"accepted": 2, "rejected": 0, "errors": [], "error_code": null});
+    assert_eq!(poller.post(&frames).await, (200, counts));
+    assert_eq!(poller.get(POLL).await.0, 200);
+    assert_eq!(brain.events().len(), 1);
+    let session = &brain.sessions()[0];
+    assert_eq!(
+        (session.accepted, session.frames, session.transport),
+        (true, 2, mock_brain::Transport::LongPoll)
+    );
+}
+
+#[tokio::test]
+async fn a_poll_is_held_and_a_stop_ends_it() {
+    let brain = plain().await;
+    let poller = Poller::new(&brain, "n1");
+    let (address, headers) = (brain.local_addr(), poller.headers());
+    let mut socket = tokio::net::TcpStream::connect(address).await.unwrap();
+    let text = format!("GET /api/v1/agent/commands?wait=60 HTTP/1.1\r\nHost: localhost\r\n{headers}\r\n");
+    tokio::io::AsyncWriteExt::write_all(&mut socket, text.as_bytes()).await.unwrap();
+    // Answered on another connection: the held one does not stand in its way.
+    assert_eq!(poller.get(PROBE).await.0, 200);
+    crate::support::within(brain.stop()).await;
+    let mut answer = String::new();
+    crate::support::within(tokio::io::AsyncReadExt::read_to_string(&mut socket, &mut answer)).await.unwrap();
+    assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 200"), "{answer}");
+}
+
+#[tokio::test]
+async fn frames_that_are_settled_or_sent_again() {
+    let brain = plain().await;
+    let mut poller = Poller::new(&brain, "n1");
+    let skewed = poller.frame(&json!({"v": 3, "type": "heartbeat", "id": "h", "payload": {}}));
+    let schedule = json!({"v": 2, "type": "event_batch", "id": "b", "payload": {"events": [event("s", "schedule.deleted", &at(0))]}});
+    let frames = [
+        "garbage".to_owned(),
+        "[]".to_owned(),
+        json!({"v": 2, "type": "hello", "id": "x", "payload": {}}).to_string(),
+        poller.frame(&json!({"v": 2, "type": "nope", "id": "h", "payload": {}})),
+        poller.frame(&json!({"v": "2", "type": "heartbeat", "id": "h", "payload": {}})),
+        poller.frame(&json!({"v": 2, "type": "command_result", "id": "h", "payload": {"status": "timeout"}})),
+        poller.frame(&json!({"v": 2, "type": "command", "id": "h", "payload": {}})),
+    ];
+    let (status, tally) = poller.post(&frames).await;
+    assert_eq!((status, &tally["accepted"], &tally["rejected"]), (200, &json!(7), &json!(0)));
+    let (_, tally) = poller.post(&[skewed]).await;
+    assert_eq!((&tally["accepted"], &tally["rejected"]), (&json!(0), &json!(1)));
+    assert!(tally["errors"][0].as_str().unwrap().starts_with("version skew (retry): "));
+    let frames = [poller.frame(&schedule), poller.heartbeat()];
+    let (_, tally) = poller.post(&frames).await;
+    assert_eq!((&tally["accepted"], &tally["rejected"]), (&json!(1), &json!(1)));
+    assert_eq!(tally["error_code"], "scheduler_upgrade_required");
+}
+
+#[tokio::test]
+async fn a_failed_signature_takes_a_probe_with_a_fresh_nonce() {
+    let brain = plain().await;
+    let mut bad = Poller::new(&brain, "bad");
+    let good_batch = json!({"v": 2, "type": "event_batch", "id": "b", "payload": {"events": [event("t", "task.sent", &at(0))]}});
+    let frames =
+        [bad.frame(&good_batch), bad.heartbeat().replace("heartbeat", "agent_status"), bad.heartbeat()];
+    let (status, body) = bad.post(&frames).await;
+    assert_eq!((status, body["detail"].is_string()), (409, true));
+    assert_eq!(brain.events().len(), 1, "what came before was applied");
+    let fresh = Poller::new(&brain, "fresh");
+    for (poller, line, status) in [
+        (&bad, POLL, 409),
+        (&bad, PROBE, 409),
+        (&fresh, POLL, 409),
+        (&fresh, PROBE, 200),
+        (&fresh, POLL, 200),
+        (&bad, POLL, 200),
+    ] {
+        assert_eq!(poller.get(line).await.0, status, "{} {line}", poller.nonce);
+    }
+    let mut again = Poller::new(&brain, "bad");
+    let frames = [again.heartbeat()];
+    assert_eq!(again.post(&frames).await.0, 200, "its seq state is fresh");
+    assert_eq!(again.post(&frames).await.0, 409, "a replay");
+}
+
+#[tokio::test]
+async fn nonces_have_their_own_sequences_and_are_bounded() {
+    let brain = plain().await;
+    let mut first = Poller::new(&brain, "");
+    let text = [first.heartbeat()];
+    assert_eq!(first.post(&text).await.0, 200);
+    let text = [first.heartbeat()];
+    assert_eq!(first.post(&text).await.0, 200, "the sequence goes on over requests");
+    for index in 0..16 {
+        let mut other = Poller::new(&brain, &format!("n{index}"));
+        let text = [other.heartbeat()];
+        assert_eq!(other.post(&text).await.0, 200);
+    }
+    let mut renewed = Poller::new(&brain, "");
+    let text = [renewed.heartbeat()];
+    assert_eq!(renewed.post(&text).await.0, 200, "the oldest nonce was evicted, so seq 1 is new");
+}
+
+#[tokio::test]
+async fn refusals() {
+    let brain = plain().await;
+    let poller = Poller::new(&brain, "n");
+    let json_type = "Content-Type: application/json\r\n";
+    let auth = poller.headers();
+    let long = format!(r#"{{"frames":["{}"]}}"#, "x".repeat(8_191 - 15));
+    assert_eq!(long.len(), 8_191);
+    let post = "POST /api/v1/agent/events";
+    let get = |query: &str| format!("GET /api/v1/agent/commands?{query}");
+    let cases = [
+        (get("wait=0"), "Authorization: Bearer x\r\n".to_owned(), String::new(), 401),
+        (get("wait=0"), String::new(), String::new(), 401),
+        (get("wait=61"), String::new(), String::new(), 422),
+        (get("max_frames=x"), auth.clone(), String::new(), 422),
+        (get("wait=0"), format!("{auth}X-Z4J-Project: other\r\n"), String::new(), 403),
+        (get("wait=0"), format!("{auth}X-Z4J-Project: demo\r\n"), String::new(), 200),
+        (post.to_owned(), json_type.to_owned(), r#"{"frames":["x"]}"#.to_owned(), 401),
+        (post.to_owned(), json_type.to_owned(), r#"{"frames":[]}"#.to_owned(), 422),
+        (post.to_owned(), auth.clone() + json_type, r#"{"frames":[1]}"#.to_owned(), 422),
+        (post.to_owned(), auth.clone() + json_type, "{".to_owned(), 422),
+        (post.to_owned(), auth.clone(), r#"{"frames":["x"]}"#.to_owned(), 422),
+        (post.to_owned(), auth.clone() + json_type, long.clone() + " ", 200),
+        (post.to_owned(), json_type.to_owned(), long + "  ", 413),
+        (
+            post.to_owned(),
+            format!("{auth}{json_type}X-Z4J-Project: other\r\n"),
+            r#"{"frames":["x"]}"#.to_owned(),
+            403,
+        ),
+    ];
+    for (line, headers, body, status) in cases {
+        let answer = request(&brain, &line, &headers, &body).await;
+        assert_eq!(answer.0, status, "{line} {headers} {}: {}", body.len(), answer.1);
+        let (_, body) = parsed(answer);
+        match status {
+            403 => assert_eq!(body["error"], "project_mismatch"),
+            413 => {
+                assert_eq!(
+                    (&body["error"], &body["request_id"]),
+                    (&json!("payload_too_large"), &json!(null))
+                );
+            }
+            401 => assert_eq!(body, json!({"detail": "invalid agent token"})),
+            _ => {}
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_chunked_body_over_the_cap() {
+    let brain = plain().await;
+    let body = format!("{:x}\r\n{}\r\n0\r\n\r\n", 9_000, "x".repeat(9_000));
+    let head = "POST /api/v1/agent/events HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\
+                Content-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n";
+    let answer = parsed(crate::support::raw(&brain, &format!("{head}{body}")).await);
+    assert_eq!(answer, (400, json!({"detail": "There was an error parsing the body"})));
+}

@@ -1,0 +1,26 @@
+//! The crate from outside: a brain in this process, and the program as a child process.
+//!
+//! Nothing here sleeps to synchronise or uses a fixed port; whatever waits has a deadline (`support::within`).
+
+#[cfg(test)]
+mod cli;
+#[cfg(test)]
+mod control;
+#[cfg(test)]
+mod dedupe;
+#[cfg(test)]
+mod faults;
+#[cfg(test)]
+mod frames;
+#[cfg(test)]
+mod http;
+#[cfg(test)]
+mod longpoll;
+#[cfg(test)]
+mod sessions;
+#[cfg(test)]
+mod state;
+#[cfg(test)]
+mod support;
+#[cfg(test)]
+mod tls;
