@@ -49,8 +49,8 @@ def main():
     threading.Thread(target=lambda: (sys.stdin.read(), ended.set()), daemon=True).start()
     depth = None
     while not ended.wait(0.1):
-        if runtime.buffer_size != depth:
-            depth = runtime.buffer_size
+        if runtime.buffer_size() != depth:
+            depth = runtime.buffer_size()
             say(buffer=depth)
     runtime.stop()
     say(stopped=True)
