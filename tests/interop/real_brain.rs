@@ -135,6 +135,7 @@ fn a_live_agent_is_not_disturbed() -> anyhow::Result<()> {
     for (variables, flags) in [
         (with(&variables, "VIRTUAL_ENV", &environment), &["--framework", "bare"][..]),
         (variables.clone(), &["--framework", "django"]),
+        (variables.clone(), &[]),
     ] {
         let (status, report) = brain.doctor(&variables, flags)?;
         assert_eq!(status, 0, "{report:#}");

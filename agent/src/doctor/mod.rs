@@ -133,7 +133,8 @@ async fn gather_network(
     }
     let route = Route { address: *address, url: config.brain_url.clone(), tls, budget: *budget };
     let hello = hello(config, environment, order.framework, python);
-    let probe = Probe { config, route: &route, clock: environment.clock, hello };
+    let assumed = order.framework == Framework::Bare && python.is_none();
+    let probe = Probe { config, route: &route, clock: environment.clock, hello, assumed };
     evidence.websocket = Some(network::timed(websocket::gather(&probe, link)).await);
     Some(())
 }

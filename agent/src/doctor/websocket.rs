@@ -39,6 +39,9 @@ pub(super) struct Probe<'a> {
     pub(super) clock: Clock,
     /// The hello, or why it cannot be known.
     pub(super) hello: Result<Hello, String>,
+    /// Whether the hello is that of this program's own agent for want of any other: nothing was found of the
+    /// application.
+    pub(super) assumed: bool,
 }
 
 /// Looks. `link` is a connection that nothing has been sent over yet.
@@ -58,11 +61,24 @@ pub(super) async fn gather(probe: &Probe<'_>, link: Link) -> WebsocketEvidence {
         drop(link);
         return with_longpoll(evidence, probe, secret).await;
     }
-    let trial = trial(probe, secret, link).await;
+    let hello = sendable_hello(probe).await;
+    let trial = trial(probe, secret, link, hello.ok()).await;
     let more = wants_longpoll(probe.config.transport, &trial);
-    evidence.no_hello = probe.hello.as_ref().err().cloned();
+    evidence.no_hello = hello.err().map(str::to_owned);
     evidence.trial = Some(trial);
     if more { with_longpoll(evidence, probe, secret).await } else { evidence }
+}
+
+/// The hello, if it can take nothing from a live agent. On a published brain a Python agent may live under
+/// this token, and a hello without its engines would take them from it; mock-brain is for trying things.
+async fn sendable_hello<'p>(probe: &'p Probe<'_>) -> Result<&'p Hello, &'p str> {
+    let hello = probe.hello.as_ref().map_err(String::as_str)?;
+    if probe.assumed && !longpoll::names_projects(probe.route, probe.config).await {
+        return Err(
+            "no Python environment was found (VIRTUAL_ENV or --venv) to tell the live agent's engines",
+        );
+    }
+    Ok(hello)
 }
 
 async fn with_longpoll(
@@ -97,7 +113,7 @@ fn wants_longpoll(transport: Transport, trial: &Trial) -> bool {
     }
 }
 
-async fn trial(probe: &Probe<'_>, secret: &HmacSecret, link: Link) -> Trial {
+async fn trial(probe: &Probe<'_>, secret: &HmacSecret, link: Link, hello: Option<&Hello>) -> Trial {
     let seen = link.seen.clone();
     let upgraded = upgrade(link, probe.route, &probe.config.token).await;
     let answered_at = probe.clock.now();
@@ -111,9 +127,9 @@ async fn trial(probe: &Probe<'_>, secret: &HmacSecret, link: Link) -> Trial {
     };
     let mut trial =
         Trial { answer: Some(answer), answered_at, welcome: None, declined: 0, end: TrialEnd::Quiet };
-    trial.end = match &probe.hello {
-        Err(_) => stay_quiet(&mut socket, probe).await,
-        Ok(hello) => match greet(&mut socket, hello, probe.clock, &probe.route.budget).await {
+    trial.end = match hello {
+        None => stay_quiet(&mut socket, probe).await,
+        Some(hello) => match greet(&mut socket, hello, probe.clock, &probe.route.budget).await {
             Err(end) => TrialEnd::Early(Stage::Hello, end),
             Ok(welcome) => {
                 let end = signed_part(&mut socket, probe, secret, &welcome, &mut trial.declined).await;

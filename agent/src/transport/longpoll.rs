@@ -10,6 +10,9 @@ use crate::hello::RUNTIME_FEATURES;
 use crate::net::http::{self, Answer, Failure, Request};
 use crate::net::route::Route;
 
+/// How a brain that checks project names tells the token's.
+pub(crate) const PROJECT_SLUG: &str = "x-z4j-project-slug";
+
 /// What the two requests of a round trip were answered with.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct RoundTrip {
@@ -38,6 +41,19 @@ fn ids(answer: &Answer) -> Option<(String, String)> {
     Some((id("x-z4j-agent-id")?, id("x-z4j-project-id")?)).filter(|_| answer.status == 200)
 }
 
+/// Whether the brain answers our way of naming a project with its slug, as mock-brain does and the published
+/// brain does not (protocol.md, Session).
+pub(crate) async fn names_projects(route: &Route, config: &Config) -> bool {
+    let answer = probe(route, config, &frame_id("doctor")).await;
+    answer.is_ok_and(|answer| answer.header(PROJECT_SLUG).is_some())
+}
+
+/// The connect probe, which claims nothing.
+async fn probe(route: &Route, config: &Config, nonce: &str) -> Result<Answer, Failure> {
+    let target = format!("{}/api/v1/agent/commands?wait=0&max_frames=0", route.url.prefix());
+    http::once(route, &request("GET", target, config, nonce, None)).await
+}
+
 /// Probes, and posts one signed batch without events.
 pub(crate) async fn round_trip(
     route: &Route,
@@ -46,9 +62,7 @@ pub(crate) async fn round_trip(
     clock: Clock,
 ) -> RoundTrip {
     let nonce = frame_id("doctor");
-    let prefix = route.url.prefix();
-    let target = format!("{prefix}/api/v1/agent/commands?wait=0&max_frames=0");
-    let probe = http::once(route, &request("GET", target, config, &nonce, None)).await;
+    let probe = probe(route, config, &nonce).await;
     let Some((agent_id, project_id)) = probe.as_ref().ok().and_then(ids) else {
         return RoundTrip { probe, batch: None };
     };
@@ -57,7 +71,7 @@ pub(crate) async fn round_trip(
         return RoundTrip { probe, batch: None };
     };
     let body = serde_json::json!({ "frames": [frame] }).to_string();
-    let target = format!("{prefix}/api/v1/agent/events");
+    let target = format!("{}/api/v1/agent/events", route.url.prefix());
     let batch = http::once(route, &request("POST", target, config, &nonce, Some(body))).await;
     RoundTrip { probe, batch: Some(batch) }
 }

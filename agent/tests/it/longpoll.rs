@@ -92,14 +92,18 @@ fn without_known_capabilities_no_hello_is_sent() -> Outcome {
         let _ = std::io::copy(&mut std::io::Read::take(&mut stream, 8), &mut said);
         let _ = sender.send(said);
     })?;
-    let world = World::new(&format!("http://127.0.0.1:{port}/"))?;
-    let report = world.doctor(&["--framework", "flask"])?;
-    assert_eq!(report["ok"], true, "{report:#}");
-    let details = &report["probes"][4]["details"];
-    assert!(details["no_hello"].as_str().is_some_and(|why| why.contains("VIRTUAL_ENV")), "{details}");
-    assert_eq!(details["remote_authentication_verified"], true);
-    assert_eq!(details["remote_signature_verified"], false);
-    let said = heard.recv()?;
-    assert_eq!((said.len(), said.first()), (8, Some(&0x88)), "a close frame and nothing before it");
+    let mut world = World::new(&format!("http://127.0.0.1:{port}/"))?;
+    world.without_python();
+    // A bare agent may be a Python one as well: this brain does not say that it is for trying things.
+    for framework in ["flask", "bare"] {
+        let report = world.doctor(&["--framework", framework])?;
+        assert_eq!(report["ok"], true, "{report:#}");
+        let details = &report["probes"][4]["details"];
+        assert!(details["no_hello"].as_str().is_some_and(|why| why.contains("VIRTUAL_ENV")), "{details}");
+        assert_eq!(details["remote_authentication_verified"], true);
+        assert_eq!(details["remote_signature_verified"], false);
+        let said = heard.recv()?;
+        assert_eq!((said.len(), said.first()), (8, Some(&0x88)), "a close frame and nothing before it");
+    }
     Ok(())
 }

@@ -22,7 +22,8 @@ pub(crate) struct Run {
 }
 
 impl World {
-    /// A complete configuration for a brain; home and temporary directory are writable.
+    /// A complete configuration for a brain; home and temporary directory are writable. The application's
+    /// Python environment has no engine.
     pub(crate) fn new(brain_url: &str) -> Outcome<Self> {
         let dir = tempfile::tempdir()?;
         std::fs::create_dir(dir.path().join("home"))?;
@@ -40,6 +41,7 @@ impl World {
         let (home, tmp) = (world.path("home"), world.path("tmp"));
         world.set("HOME", &home.display().to_string());
         world.set("TMPDIR", &tmp.display().to_string());
+        world.with_python(&["pip-23.2.1"])?;
         Ok(world)
     }
 
@@ -50,6 +52,11 @@ impl World {
 
     pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)
+    }
+
+    /// Takes the Python environment away again.
+    pub(crate) fn without_python(&mut self) {
+        self.variables.remove("VIRTUAL_ENV");
     }
 
     /// Takes the home root away, for root too: a file stands where it would be.

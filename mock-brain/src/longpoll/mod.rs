@@ -93,7 +93,8 @@ fn admit(hub: &Hub, headers: &HeaderMap, request_id: &str) -> Result<Arc<Agent>,
             let message = format!("the token is of project {}", agent.project.slug);
             let details = json!({ "project_id": agent.project.id, "agent_id": agent.id });
             let status = StatusCode::FORBIDDEN;
-            Err(Box::new(domain_error(status, "project_mismatch", &message, request_id, &details)))
+            let refusal = domain_error(status, "project_mismatch", &message, request_id, &details);
+            Err(Box::new(identified(refusal, &agent, headers)))
         }
         _ => Ok(agent),
     }

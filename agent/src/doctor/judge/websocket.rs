@@ -7,7 +7,7 @@ use super::super::websocket::{PROJECT_MISMATCH, ahead};
 use super::names::offset;
 use super::{Case, Verdict, longpoll, upgrade};
 use crate::net::Break;
-use crate::transport::longpoll::RoundTrip;
+use crate::transport::longpoll::{PROJECT_SLUG, RoundTrip};
 use crate::transport::session::{End, Stage};
 use crate::words::printable;
 
@@ -277,7 +277,6 @@ pub(super) fn project_is_proven(case: &Case<'_>, seen: &WebsocketEvidence) -> bo
         return true;
     }
     let slug = seen.trial.as_ref().and_then(|trial| trial.welcome.as_ref()?.project_slug.as_ref());
-    let echoed =
-        seen.longpoll.as_ref().and_then(|trip| trip.probe.as_ref().ok()?.header("x-z4j-project-slug"));
+    let echoed = seen.longpoll.as_ref().and_then(|trip| trip.probe.as_ref().ok()?.header(PROJECT_SLUG));
     slug.map(String::as_str).or(echoed) == Some(case.config.project_id.as_str())
 }
