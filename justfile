@@ -29,6 +29,11 @@ check: _cargo-deny
     cargo fmt --all --check
     cargo clippy --workspace --all-targets --locked -- -D warnings
     {{ target }}/tools/bin/cargo-deny --locked check bans licenses sources
+    cargo test --quiet --package e2e --test it --locked generated
+
+# Write anew what the docs take from the code.
+generate:
+    Z4J_GENERATE=1 cargo test --package e2e --test it --locked generated
 
 # Our programs against the published Python packages.
 interop *ARGS: build _interop-venv

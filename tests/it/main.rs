@@ -1,3 +1,4 @@
 //! What needs more than one crate.
 
 mod architecture;
+mod generated;

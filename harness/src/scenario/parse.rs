@@ -17,8 +17,8 @@ pub(crate) struct Loaded {
 /// Why scenarios cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum LoadError {
-    #[error("cannot read {}: {source}; name a scenario file or run where the folder `scenarios` lies", .path.display())]
-    Read { path: PathBuf, source: std::io::Error },
+    #[error("cannot read {}: {reason}; name a scenario file or run where the folder `scenarios` lies", .path.display())]
+    Read { path: PathBuf, reason: std::io::Error },
     #[error("no scenario is called `{name}`; `harness list` shows what there is")]
     Unknown { name: String },
     #[error("no scenario file (*.toml) below {}", .path.display())]
@@ -74,7 +74,7 @@ fn find(folder: &Path, root: &Path) -> Result<Vec<ScenarioId>, LoadError> {
     let mut ids = Vec::new();
     let mut folders = vec![folder.to_owned()];
     while let Some(folder) = folders.pop() {
-        let failed = |source| LoadError::Read { path: folder.clone(), source };
+        let failed = |reason| LoadError::Read { path: folder.clone(), reason };
         for entry in std::fs::read_dir(&folder).map_err(failed)? {
             let path = entry.map_err(failed)?.path();
             if path.is_dir() {
@@ -94,7 +94,7 @@ fn id_of(root: &Path, file: &Path) -> ScenarioId {
 
 fn read(id: ScenarioId) -> Result<Loaded, LoadError> {
     let text = std::fs::read_to_string(&id.file)
-        .map_err(|source| LoadError::Read { path: id.file.clone(), source })?;
+        .map_err(|reason| LoadError::Read { path: id.file.clone(), reason })?;
     let scenario: Scenario = toml::from_str(&text)
         .map_err(|error| LoadError::Invalid(place(&id.file, &text, error.span(), error.message())))?;
     if let Some(problem) = impossible(&scenario) {
