@@ -8,7 +8,8 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
-use serde_json::Value;
+use serde_json::Value as Json;
+use z4j_protocol::{Binding, FrameType, HmacSecret, Signer, Timestamp, Value, Verifier};
 
 const ROUNDS: usize = 21;
 
@@ -32,6 +33,9 @@ fn main() -> anyhow::Result<()> {
     row("z4j doctor against it, TLS, whole process", median(doctor), "50 ms");
     let resident = resident_kib(brain.child.id())?;
     println!("{:48} {:>6} MiB {:>10}", "mock-brain resident after that", resident / 1024, "15 MiB");
+
+    let rate = verified_megabytes_per_second()?;
+    println!("{:48} {rate:>5.0} MB/s", "parse, canonicalise, verify, one core");
 
     let (total, slowest) = scenarios(&programs)?;
     row("harness run, all scenarios", total, "30 s");
@@ -88,7 +92,7 @@ fn doctor_once(programs: &Path, state: &Path, home: &Path) -> anyhow::Result<Dur
         .args(["env", "--format", "json", "--state-dir"])
         .arg(state)
         .output()?;
-    let variables: Value = serde_json::from_slice(&printed.stdout)?;
+    let variables: Json = serde_json::from_slice(&printed.stdout)?;
     let pairs = variables.as_object().context("an object")?;
     let mut doctor = Command::new(programs.join("z4j"));
     doctor.arg("doctor").env_clear().env("HOME", home);
@@ -106,12 +110,32 @@ fn resident_kib(pid: u32) -> anyhow::Result<u64> {
     Ok(line.trim().trim_end_matches(" kB").parse()?)
 }
 
+/// Verifies batches of 500 events for half a second.
+fn verified_megabytes_per_second() -> anyhow::Result<f64> {
+    let secret = HmacSecret::from_bytes(vec![7; 32])?;
+    let text = || "0".to_owned();
+    let binding = Binding { agent_id: text(), project_id: text(), session_id: text() };
+    let event = r#"{"id":"841a60df-5349-4063-9256-36e509514285","kind":"task.succeeded","engine":"celery","task_id":"t-1","occurred_at":"2026-05-01T11:59:59+00:00","data":{"task_name":"picker.tasks.add","runtime_ms":12.75,"args":[1,2,"three"],"queue":"default"}}"#;
+    let events = Value::parse(format!("[{}]", vec![event; 500].join(",")).as_bytes())?;
+    let payload = Value::object([("events", events)]);
+    let now = Timestamp::from_unix_micros(0);
+    let frame =
+        Signer::new(&secret, binding.clone()).sign(FrameType::EventBatch, "b", payload, now, [0; 16])?;
+    let started = Instant::now();
+    let mut bytes = 0;
+    while started.elapsed() < Duration::from_millis(500) {
+        Verifier::new(&secret, binding.clone()).verify(frame.as_bytes(), now)?;
+        bytes += frame.len();
+    }
+    Ok(f64::from(u32::try_from(bytes)?) / 1e6 / started.elapsed().as_secs_f64())
+}
+
 fn scenarios(programs: &Path) -> anyhow::Result<(Duration, Duration)> {
     let root = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
     let printed =
         Command::new(programs.join("harness")).args(["run", "--json"]).current_dir(root).output()?;
-    let report: Value = serde_json::from_slice(&printed.stdout)?;
-    let span = |value: &Value| value.as_u64().map(Duration::from_millis).context("a duration");
+    let report: Json = serde_json::from_slice(&printed.stdout)?;
+    let span = |value: &Json| value.as_u64().map(Duration::from_millis).context("a duration");
     let all = report["scenarios"].as_array().context("scenarios")?;
     let spans = all.iter().map(|one| span(&one["duration_ms"])).collect::<anyhow::Result<Vec<_>>>()?;
     let slowest = spans.into_iter().max().context("at least one")?;
