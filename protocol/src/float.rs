@@ -1,19 +1,18 @@
 //! Floats as Python's `repr` prints them.
 //!
-//! Owns the layout only: the shortest digits that read back as the same double come from the standard
-//! library, as they do in Python.
+//! Owns the layout only. The digits are the shortest that read back as the same double; of two that are
+//! equally short and equally near, Python takes the even one, and so does `zmij` (the standard library's
+//! formatting does not).
 
 use std::fmt::Write;
 
 /// Appends a finite double: fixed notation for exponents -4..16, otherwise with a sign and two digits or
 /// more in the exponent; a whole number keeps `.0`.
 pub(crate) fn write_repr(out: &mut String, number: f64) {
-    let scientific = format!("{number:e}");
-    let (mantissa, exponent) = scientific.split_once('e').unwrap_or((&scientific, "0"));
-    let exponent: i32 = exponent.parse().unwrap_or(0);
-    let (sign, mantissa) = mantissa.strip_prefix('-').map_or(("", mantissa), |rest| ("-", rest));
-    let digits = mantissa.replace('.', "");
-    out.push_str(sign);
+    if number.is_sign_negative() {
+        out.push('-');
+    }
+    let (digits, exponent) = shortest(number.abs());
     match exponent {
         0..16 => write_whole(out, &digits, exponent.unsigned_abs() as usize),
         -4..0 => {
@@ -22,11 +21,34 @@ pub(crate) fn write_repr(out: &mut String, number: f64) {
             out.push_str(&digits);
         }
         _ => {
-            out.push_str(mantissa);
+            let (first, rest) = digits.split_at(1);
+            out.push_str(first);
+            if !rest.is_empty() {
+                out.push('.');
+                out.push_str(rest);
+            }
             let sign = if exponent < 0 { '-' } else { '+' };
             let _ = write!(out, "e{sign}{:02}", exponent.unsigned_abs());
         }
     }
+}
+
+/// The significant digits of a number that is not negative, without zeros at either end, and the power of ten
+/// of the first one.
+fn shortest(number: f64) -> (String, i32) {
+    let mut buffer = zmij::Buffer::new();
+    let text = buffer.format_finite(number);
+    let (mantissa, power) = text.split_once('e').unwrap_or((text, "0"));
+    let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
+    let all = format!("{whole}{fraction}");
+    let significant = all.trim_start_matches('0');
+    if significant.is_empty() {
+        return ("0".to_owned(), 0);
+    }
+    let length = |text: &str| i32::try_from(text.len()).unwrap_or(i32::MAX);
+    let leading_zeros = length(&all) - length(significant);
+    let exponent = power.parse::<i32>().unwrap_or(0) + length(whole) - 1 - leading_zeros;
+    (significant.trim_end_matches('0').to_owned(), exponent)
 }
 
 /// `digits` with the decimal point after the first `exponent + 1` of them.
@@ -64,6 +86,11 @@ mod tests {
             (1.234_567_890_123_456_8e17, "1.2345678901234568e+17"),
             (f64::MAX, "1.7976931348623157e+308"),
             (5e-324, "5e-324"),
+            // Two shortest texts are equally near: the even one stands.
+            (1_764_000_000_000_000.25, "1764000000000000.2"),
+            (1_271_008_324_828_393.25, "1271008324828393.2"),
+            (1_271_008_324_828_393.75, "1271008324828393.8"),
+            (9_007_199_254_740_993.0, "9007199254740992.0"),
         ];
         for (number, expected) in table {
             let mut out = String::new();

@@ -73,6 +73,8 @@ reasons! {
     ResultStatus = "result_status" in ProtocolIncompatible,
     /// `telemetry_loss` is not of its shape.
     LossCounters = "loss_counters" in ProtocolIncompatible,
+    /// `hmac` is no ASCII text.
+    HmacType = "hmac_type" in ProtocolIncompatible,
     /// There is no `hmac`.
     HmacMissing = "hmac_missing" in InvalidSignature,
     /// `hmac` is not of 64 characters.

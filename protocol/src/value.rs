@@ -165,6 +165,16 @@ impl Value {
         if let Self::Integer(number) = self { number.as_u64() } else { None }
     }
 
+    /// Whether a lone surrogate stands anywhere in it. Recursion is bounded by the parser's depth limit.
+    pub(crate) fn has_lone_surrogate(&self) -> bool {
+        match self {
+            Self::LoneSurrogate => true,
+            Self::Array(items) => items.iter().any(Self::has_lone_surrogate),
+            Self::Object(object) => object.iter().any(|(_, value)| value.has_lone_surrogate()),
+            _ => false,
+        }
+    }
+
     /// Whether it is `null`.
     #[must_use]
     pub fn is_null(&self) -> bool {

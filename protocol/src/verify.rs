@@ -58,14 +58,19 @@ impl Verifier {
     }
 
     fn check_signature(&self, frame: &Frame) -> Result<(), Reason> {
-        let claimed = frame.object().get("hmac").and_then(Value::as_str).unwrap_or_default();
+        // What cannot be signed is no frame, whatever it claims.
+        let expected = self.envelope.signature(frame.object()).map_err(|_| Reason::NotCanonical)?;
+        let claimed = match frame.object().get("hmac") {
+            None | Some(Value::Null) => "",
+            Some(Value::String(claimed)) if claimed.is_ascii() => claimed,
+            Some(_) => return Err(Reason::HmacType),
+        };
         if claimed.is_empty() {
             return Err(Reason::HmacMissing);
         }
         if claimed.len() != HMAC_CHARS {
             return Err(Reason::HmacLength);
         }
-        let expected = self.envelope.signature(frame.object()).map_err(|_| Reason::NotCanonical)?;
         constant_time::verify_slices_are_equal(claimed.as_bytes(), expected.as_bytes())
             .map_err(|_| Reason::HmacMismatch)
     }

@@ -73,6 +73,9 @@ pub enum HelloRefusal {
     /// The text is not JSON.
     #[error("the first frame is not JSON")]
     NotJson,
+    /// A text in it is half of a surrogate pair.
+    #[error("the first frame holds a lone surrogate")]
+    NotUnicode,
     /// The document is no object.
     #[error("the first frame is no JSON object")]
     NotAnObject,
@@ -91,6 +94,9 @@ impl HelloFrame {
     /// What disqualifies it.
     pub fn parse(wire: &[u8]) -> Result<Self, HelloRefusal> {
         let value = Value::parse(wire).map_err(|_| HelloRefusal::NotJson)?;
+        if value.has_lone_surrogate() {
+            return Err(HelloRefusal::NotUnicode);
+        }
         let frame = value.as_object().ok_or(HelloRefusal::NotAnObject)?;
         if frame.get("type").and_then(Value::as_str) != Some(FrameType::Hello.as_str()) {
             return Err(HelloRefusal::NotHello);

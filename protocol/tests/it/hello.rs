@@ -64,6 +64,7 @@ fn bounds_and_types_are_refused_by_field() {
         ("", HelloRefusal::NotJson),
         ("{", HelloRefusal::NotJson),
         ("[]", HelloRefusal::NotAnObject),
+        (r#"{"v":2,"type":"hello","id":"a","payload":{"host":{"x":"\ud800"}}}"#, HelloRefusal::NotUnicode),
         (r#"{"v":2,"type":"heartbeat","id":"a","payload":{}}"#, HelloRefusal::NotHello),
         (r#"{"v":2,"type":"hello","id":"a"}"#, HelloRefusal::Field("payload")),
     ] {

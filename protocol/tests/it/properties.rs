@@ -137,6 +137,21 @@ fn deep_nesting_verifies_or_is_refused_without_exhausting_the_stack() {
 }
 
 #[test]
+fn what_cannot_be_signed_is_no_frame_whatever_it_claims() {
+    for (member, reason) in [
+        (r#""x":NaN"#, Reason::NotCanonical),
+        (r#""x":"\ud800""#, Reason::NotCanonical),
+        (r#""hmac":5"#, Reason::HmacType),
+        (r#""hmac":"é""#, Reason::HmacType),
+        (r#""hmac":"""#, Reason::HmacMissing),
+    ] {
+        let wire = format!(r#"{{"v":2,"type":"heartbeat","id":"a","payload":{{}},{member}}}"#);
+        let refusal = Verifier::new(&secret(), binding()).verify(wire.as_bytes(), NOW).unwrap_err();
+        assert_eq!(refusal.reason, reason, "{wire}");
+    }
+}
+
+#[test]
 fn sign_document_fills_in_placeholders_only() {
     let document = |text: &str| Value::parse(text.as_bytes()).unwrap();
     let mut signer = Signer::new(&secret(), binding());

@@ -41,6 +41,14 @@ fn canonical_json() {
     }
 }
 
+/// Floats as Python 3.11's `json` writes them: each is its own canonical text.
+#[test]
+fn python_floats() {
+    for text in include_str!("../vectors/python_floats.txt").lines() {
+        assert_eq!(canonical(text.as_bytes()).as_deref(), Some(text));
+    }
+}
+
 #[test]
 fn hmac_secret() {
     let file = load(include_str!("../vectors/hmac_secret.json"));
