@@ -1,6 +1,7 @@
 # Every job by name. `./dev JOB` runs one on a machine that has no just yet.
 
 set shell := ["bash", "-euo", "pipefail", "-c"]
+set positional-arguments
 
 target := env("CARGO_TARGET_DIR", "target")
 
@@ -14,11 +15,11 @@ default:
 
 # The main job: run every scenario. Arguments go to `harness run`.
 e2e *ARGS: build
-    {{ target }}/debug/harness run {{ ARGS }}
+    {{ target }}/debug/harness run "$@"
 
 # All tests that need nothing but the toolchain.
 test *ARGS:
-    cargo test --workspace --locked {{ ARGS }}
+    cargo test --workspace --locked --no-fail-fast "$@"
 
 # Build the programs.
 build:
@@ -37,7 +38,7 @@ generate:
 
 # Our programs against the published Python packages.
 interop *ARGS: build _interop-venv
-    cargo test --package e2e --test interop --locked {{ ARGS }}
+    cargo test --package e2e --test interop --locked "$@"
 
 # Measure what this project promises, in release builds.
 bench:
@@ -49,7 +50,7 @@ ci: test check e2e interop
 
 # A mock brain for local development.
 serve *ARGS:
-    cargo run --package mock-brain --locked -- serve {{ ARGS }}
+    cargo run --package mock-brain --locked -- serve "$@"
 
 # Look at snapshots that differ, and accept or reject them.
 review: (_cargo-install "cargo-insta" insta_version)

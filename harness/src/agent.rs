@@ -16,6 +16,8 @@ pub(crate) struct AgentProgram {
 pub(crate) enum AgentError {
     #[error("--agent is empty: give a command line such as --agent ./z4j")]
     Empty,
+    #[error("--agent has a quote without its end")]
+    Quotes,
     #[error("the agent {} is not there: build it (`cargo build -p z4j-agent`) or name one with --agent", .0.display())]
     Missing(PathBuf),
 }
@@ -30,7 +32,7 @@ impl AgentProgram {
             let file = beside.with_file_name("z4j");
             return Self::at(file, Vec::new());
         };
-        let mut words = command.split_whitespace().map(str::to_owned);
+        let mut words = shlex::split(command).ok_or(AgentError::Quotes)?.into_iter();
         let program = PathBuf::from(words.next().ok_or(AgentError::Empty)?);
         let arguments = words.collect();
         if program.components().count() > 1 || program.is_absolute() {

@@ -17,16 +17,19 @@ use crate::agent::AgentProgram;
 use crate::normalise::Normaliser;
 use crate::report::{self, Progress, Totals};
 use crate::runner::{self, Settings};
-use crate::scenario::{self, Backend, Loaded};
+use crate::sandbox::{self, Machine};
+use crate::scenario::{self, Loaded};
 
 const USAGE: u8 = 2;
+/// As shells have it for a process that SIGINT ended.
+const INTERRUPTED: u8 = 130;
 
 /// Runs z4j scenario files: an agent under a simulated service user, against a mock brain that breaks on
 /// command, with the doctor's output held as a snapshot.
 #[derive(Debug, Parser)]
 #[command(name = "harness", version, arg_required_else_help = true)]
 #[command(after_help = "Exit status: 0 all good, 1 a scenario failed, 2 usage or an invalid file, \
-    3 nothing failed but something could not run on this machine.\n\n\
+    3 nothing failed but something could not run on this machine, 130 interrupted.\n\n\
     Examples:\n  harness run                       every scenario below ./scenarios\n  \
     harness run tls/expired           one of them\n  \
     harness run my-ticket.toml        a file of your own\n  \
@@ -42,10 +45,14 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Verb {
     /// Run scenarios.
+    #[command(after_help = "Examples:\n  harness run\n  harness run tls credentials/wrong-token\n  \
+        harness run my-ticket.toml --keep")]
     Run(RunArguments),
     /// List scenarios.
+    #[command(after_help = "Example:\n  harness list service-user")]
     List(SelectArguments),
     /// Read scenarios and say what is wrong with them.
+    #[command(after_help = "Example:\n  harness validate my-ticket.toml")]
     Validate(SelectArguments),
     /// Print a completion script for a shell.
     Completions {
@@ -71,9 +78,9 @@ struct RunArguments {
     /// How many run at once; the number of processors if not given.
     #[arg(short, long, value_name = "N")]
     jobs: Option<std::num::NonZeroUsize>,
-    /// Kind of sandbox: the one that each scenario needs, or this one.
-    #[arg(long, value_enum, value_name = "KIND")]
-    backend: Option<Backend>,
+    /// Kind of sandbox: the least that each scenario needs, or this one.
+    #[arg(long, value_enum, value_name = "KIND", default_value = "auto")]
+    backend: BackendChoice,
     /// The agent to test; `z4j` beside this program if not given.
     #[arg(long, value_name = "CMD")]
     agent: Option<String>,
@@ -86,6 +93,15 @@ struct RunArguments {
     /// Leave the sandboxes' files for a look, and say where.
     #[arg(long)]
     keep: bool,
+}
+
+/// Kinds of sandbox that there are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum BackendChoice {
+    /// What each scenario needs.
+    Auto,
+    /// Namespaces.
+    Namespace,
 }
 
 /// What the process was started with.
@@ -117,17 +133,18 @@ pub fn run(arguments: Vec<std::ffi::OsString>, surroundings: &Surroundings) -> a
         Verb::List(arguments) => list(&cli.scenarios, &arguments),
         Verb::Validate(arguments) => validate(&cli.scenarios, &arguments),
         Verb::Completions { shell } => {
-            clap_complete::generate(shell, &mut Cli::command(), "harness", &mut std::io::stdout());
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "harness", &mut script);
+            print_line(String::from_utf8_lossy(&script).trim_end())?;
             Ok(0)
         }
     }
 }
 
 fn run_scenarios(root: &Path, arguments: &RunArguments, surroundings: &Surroundings) -> anyhow::Result<u8> {
-    if let Some(backend @ (Backend::Process | Backend::Container)) = arguments.backend {
-        anyhow::bail!("the {} sandbox does not exist yet: use --backend namespace", backend.word());
-    }
-    let loaded = scenario::load(root, &arguments.select.selections)?;
+    // There is one kind, and it serves all that need no more.
+    let (BackendChoice::Auto | BackendChoice::Namespace) = arguments.backend;
+    let loaded = load(root, &arguments.select.selections)?;
     let agent = AgentProgram::find(arguments.agent.as_deref(), &surroundings.program, &surroundings.search)?;
     let processors = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let settings = Settings {
@@ -139,7 +156,9 @@ fn run_scenarios(root: &Path, arguments: &RunArguments, surroundings: &Surroundi
         fail_fast: arguments.fail_fast,
     };
     let normaliser = Normaliser::new().context("the normaliser's rules")?;
-    let stop = stop_on_interrupt()?;
+    sandbox::sweep(&surroundings.temporary);
+    let stop = Arc::new(AtomicBool::new(false));
+    let interrupted = stop_on_interrupt(Arc::clone(&stop))?;
     let quiet = arguments.select.json;
     let progress = Progress::new(loaded.len(), std::io::stderr().is_terminal(), quiet);
     let started = Instant::now();
@@ -149,19 +168,29 @@ fn run_scenarios(root: &Path, arguments: &RunArguments, surroundings: &Surroundi
     if quiet {
         print_json(&report::to_json(&finished, started.elapsed()))?;
     }
-    Ok(totals.exit_status())
+    Ok(if interrupted.load(Ordering::Relaxed) { INTERRUPTED } else { totals.exit_status() })
 }
 
-/// SIGINT and SIGTERM let what runs come to its end, so that every sandbox is taken down; a second one ends
+/// Reads the selected scenarios, and lays their machines out on paper: what cannot be is refused here.
+fn load(root: &Path, selections: &[String]) -> anyhow::Result<Vec<Loaded>> {
+    let loaded = scenario::load(root, selections)?;
+    for one in &loaded {
+        Machine::lay_out(&one.scenario, Path::new("/"), Path::new("/z4j"), true)
+            .with_context(|| one.id.file.display().to_string())?;
+    }
+    Ok(loaded)
+}
+
+/// SIGINT, SIGTERM and SIGHUP let what runs come to its end, so that every sandbox is taken down; a second one ends
 /// the process, and the kernel takes them down.
-fn stop_on_interrupt() -> anyhow::Result<Arc<AtomicBool>> {
-    let stop = Arc::new(AtomicBool::new(false));
-    let seen = Arc::clone(&stop);
+fn stop_on_interrupt(stop: Arc<AtomicBool>) -> anyhow::Result<Arc<AtomicBool>> {
+    let interrupted = Arc::new(AtomicBool::new(false));
+    let seen = Arc::clone(&interrupted);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let (mut interrupt, mut terminate) = {
+    let [mut interrupt, mut terminate, mut hangup] = {
         let _entered = runtime.enter();
         use tokio::signal::unix::{SignalKind, signal};
-        (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?)
+        [signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?, signal(SignalKind::hangup())?]
     };
     std::thread::spawn(move || {
         runtime.block_on(async {
@@ -169,19 +198,21 @@ fn stop_on_interrupt() -> anyhow::Result<Arc<AtomicBool>> {
                 tokio::select! {
                     _ = interrupt.recv() => {}
                     _ = terminate.recv() => {}
+                    _ = hangup.recv() => {}
                 }
+                stop.store(true, Ordering::Relaxed);
                 if seen.swap(true, Ordering::Relaxed) {
-                    std::process::exit(130);
+                    std::process::exit(INTERRUPTED.into());
                 }
                 eprintln!("harness: finishing what runs; once more to stop at once");
             }
         });
     });
-    Ok(stop)
+    Ok(interrupted)
 }
 
 fn list(root: &Path, arguments: &SelectArguments) -> anyhow::Result<u8> {
-    let loaded = scenario::load(root, &arguments.selections)?;
+    let loaded = load(root, &arguments.selections)?;
     if arguments.json {
         let items: Vec<_> = loaded.iter().map(describe).collect();
         print_json(&json!({ "schema_version": 1, "scenarios": items }))?;
@@ -209,7 +240,7 @@ fn describe(one: &Loaded) -> serde_json::Value {
 }
 
 fn validate(root: &Path, arguments: &SelectArguments) -> anyhow::Result<u8> {
-    match scenario::load(root, &arguments.selections) {
+    match load(root, &arguments.selections) {
         Ok(loaded) if arguments.json => {
             print_json(&json!({ "schema_version": 1, "ok": true, "scenarios": loaded.len() }))?;
             Ok(0)
@@ -219,10 +250,10 @@ fn validate(root: &Path, arguments: &SelectArguments) -> anyhow::Result<u8> {
             Ok(0)
         }
         Err(error) if arguments.json => {
-            print_json(&json!({ "schema_version": 1, "ok": false, "error": error.to_string() }))?;
+            print_json(&json!({ "schema_version": 1, "ok": false, "error": format!("{error:#}") }))?;
             Ok(USAGE)
         }
-        Err(error) => Err(error.into()),
+        Err(error) => Err(error),
     }
 }
 

@@ -70,7 +70,8 @@ impl Progress {
     pub(crate) fn tell(&self, done: &Finished) {
         self.bar.inc(1);
         self.bar.set_message(done.name.clone());
-        if !self.quiet {
+        // What was not started is told by its number, in the summary.
+        if !self.quiet && done.outcome != Outcome::NotRun {
             // A closed pipe is no reason to stop running scenarios.
             self.bar.suspend(|| _ = writeln!(std::io::stdout(), "{}", line(done)));
         }

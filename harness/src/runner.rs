@@ -2,6 +2,7 @@
 //!
 //! Owns outcomes and their order. Must not print: a listener is told of each outcome as it comes.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -95,7 +96,11 @@ fn run_unless_stopped(
     let outcome = if stop.load(Ordering::Relaxed) {
         Outcome::NotRun
     } else {
-        run_one(loaded, settings, normaliser, &mut kept)
+        // One scenario that brings the harness down must not take the others' outcomes with it.
+        let run = AssertUnwindSafe(|| run_one(loaded, settings, normaliser, &mut kept));
+        catch_unwind(run).unwrap_or_else(|_| Outcome::Failed {
+            reason: "the harness failed on it (see stderr): please report this".to_owned(),
+        })
     };
     Finished { name: loaded.id.name.clone(), outcome, took: started.elapsed(), kept }
 }
@@ -129,6 +134,9 @@ fn run_one(
             Err(StepError::Stage(StageError::Unavailable(reason))) => return Outcome::Skipped { reason },
             Err(error) => return Outcome::Failed { reason: format!("step {}: {error}", index + 1) },
         }
+    }
+    if let Err(error) = step::no_violations(&stage) {
+        return Outcome::Failed { reason: error.to_string() };
     }
     Outcome::Passed { updated }
 }

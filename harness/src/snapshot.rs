@@ -82,7 +82,11 @@ impl SnapshotFile {
     fn render(&self, text: &str) -> String {
         // A JSON string is a YAML string.
         let quote = |text: &str| serde_json::Value::from(text).to_string();
-        format!("---\nsource: {}\nexpression: {}\n---\n{text}\n", self.source, quote(&self.expression))
+        format!(
+            "---\nsource: {}\nexpression: {}\n---\n{text}\n",
+            quote(&self.source),
+            quote(&self.expression)
+        )
     }
 }
 

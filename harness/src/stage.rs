@@ -15,6 +15,10 @@ use crate::sandbox::{Command, LayoutError, Machine, Manifest, Output, Sandbox, S
 use crate::sandbox::{Scratch, Sockets};
 use crate::scenario::{Loaded, Scenario};
 
+/// Prints which of its arguments can be written to.
+const TRY_WRITING: &str =
+    r#"for path do if touch "$path/.precondition" 2>/dev/null; then echo "$path"; fi; done"#;
+
 /// How far behind a path its owner may stand in a text, in bytes.
 const NEAR: usize = 80;
 
@@ -76,7 +80,7 @@ impl Stage {
     /// The machine cannot show the scenario, or the scenario is void.
     pub(crate) fn new(loaded: &Loaded, agent: &AgentProgram, temporary: &Path) -> Result<Self, StageError> {
         let scenario = &loaded.scenario;
-        let scratch = Scratch::new(temporary)?;
+        let scratch = Scratch::new(temporary).map_err(|error| StageError::Unavailable(error.to_string()))?;
         let privileged = nix::unistd::geteuid().is_root();
         let machine = Machine::lay_out(scenario, &scratch.root(), agent.file(), privileged)?;
         let (sandbox, sockets) = Sandbox::start(&machine.plan)?;
@@ -216,15 +220,11 @@ impl Stage {
         if closed.is_empty() {
             return Ok(());
         }
-        let mut arguments = vec!["touch".to_owned()];
-        arguments.extend(closed.iter().map(|path| path.join(".precondition").display().to_string()));
-        self.run(scenario, arguments, Duration::from_secs(5))?;
-        let manifest = self.sandbox.manifest()?;
-        let written = closed
-            .iter()
-            .find(|path| manifest.contains_key(path.join(".precondition").to_string_lossy().as_ref()));
-        match written {
-            Some(path) => Err(StageError::Void(format!("the service can write to {}", path.display()))),
+        let mut arguments: Vec<_> = ["sh", "-c", TRY_WRITING, "sh"].map(str::to_owned).to_vec();
+        arguments.extend(closed.iter().map(|path| path.display().to_string()));
+        let tried = self.run(scenario, arguments, Duration::from_secs(5))?;
+        match tried.stdout.lines().next() {
+            Some(path) => Err(StageError::Void(format!("the service can write to {path}"))),
             None => Ok(()),
         }
     }

@@ -86,24 +86,24 @@ fn command(
     rules: &Rules<'_>,
 ) -> Result<Note, StepError> {
     let line = arguments.join(" ");
-    let output = stage.run(&loaded.scenario, arguments, step.within.0)?;
+    let limit = step.within.unwrap_or_default().0;
+    let output = stage.run(&loaded.scenario, arguments, limit)?;
+    leaks_nothing(stage, &line, &output)?;
     if output.timed_out {
-        let limit = step.within.0;
         let seen = indent(&rendered(&output));
         return Err(StepError::Failed(format!("`{line}` did not end within {limit:?}; it said:\n{seen}")));
     }
-    leaks_nothing(stage, &line, &output)?;
     let text = rules.normaliser.apply(&stage.with_true_owners(&rendered(&output)));
     let mut note = Note::default();
     if step.snapshot != Snapshot::No {
-        let name = step.name.clone().unwrap_or_else(|| index.to_string());
+        let name = step.name.as_ref().map_or_else(|| index.to_string(), |name| name.0.clone());
         let file = SnapshotFile::new(&loaded.id.file, &name, &line);
         let checked = file.check(&text, rules.update);
         let verdict = checked.map_err(|error| StepError::Failed(format!("snapshot {file}: {error}")))?;
         note.updated = judge(verdict)?;
     }
     match step.exit {
-        Some(expected) if expected != output.status => {
+        Some(expected) if i32::from(expected) != output.status => {
             let seen = indent(&text);
             let status = output.status;
             Err(StepError::Failed(format!("`{line}` exited {status} instead of {expected}:\n{seen}")))
@@ -175,11 +175,25 @@ fn change_brain(stage: &Stage, change: &BrainStep) -> Result<(), StepError> {
         brain.set_fault(fault.clone()).map_err(|error| StepError::Failed(error.to_string()))?;
     }
     for name in &change.clear {
-        if !brain.clear_fault(name) {
-            return Err(StepError::Failed(format!("the fault `{name}` is not active")));
+        if !brain.clear_fault(&name.0) {
+            return Err(StepError::Failed(format!("the fault `{}` is not active", name.0)));
         }
     }
     Ok(())
+}
+
+/// What the agent did wrong fails a scenario, whatever else went well.
+///
+/// # Errors
+/// The brain has noted a violation.
+pub(crate) fn no_violations(stage: &Stage) -> Result<(), StepError> {
+    let violations = stage.brain().map(mock_brain::Brain::violations).unwrap_or_default();
+    let told = violations.iter().map(|violation| format!("{}: {}", violation.rule, violation.detail));
+    let told: Vec<_> = told.collect();
+    if told.is_empty() {
+        return Ok(());
+    }
+    Err(StepError::Failed(format!("the agent broke rules of the protocol: {}", told.join("; "))))
 }
 
 fn expect(stage: &mut Stage, expected: &Expect) -> Result<(), StepError> {
@@ -193,12 +207,6 @@ fn expect(stage: &mut Stage, expected: &Expect) -> Result<(), StepError> {
         if expected.close_codes.as_ref().is_some_and(|wanted| *wanted != codes) {
             problems.push(format!("sessions were closed with {codes:?}"));
         }
-        problems.extend(
-            brain
-                .violations()
-                .iter()
-                .map(|violation| format!("violation of {}: {}", violation.rule, violation.detail)),
-        );
     }
     if !expected.files.is_empty() {
         let now = stage.manifest()?;

@@ -5,12 +5,17 @@ use std::io::{self, BufReader};
 use std::net::{TcpListener, UdpSocket};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
+use std::os::unix::process::CommandExt;
 use std::process::{Child, Stdio};
+use std::time::Duration;
 
 use super::DOOR;
 use super::manifest::Manifest;
 use super::plan::Plan;
 use super::wire::{self, Arrival, Command, Output, Request, Response};
+
+/// How long the sandbox itself may take for anything, beyond what a command may.
+const GRACE: Duration = Duration::from_secs(20);
 
 /// A running sandbox. Dropping it ends everything inside.
 #[derive(Debug)]
@@ -51,6 +56,8 @@ impl Sandbox {
         let door = std::process::Command::new(env::current_exe()?)
             .arg(DOOR)
             .stdin(Stdio::from(OwnedFd::from(theirs)))
+            // A group of its own: Ctrl-C is for the harness, which lets what runs come to its end.
+            .process_group(0)
             .spawn()?;
         let reader = BufReader::new(ours.try_clone()?);
         let sandbox = Self { socket: Some(ours), reader, door };
@@ -71,7 +78,8 @@ impl Sandbox {
     /// # Errors
     /// It could not be started, or the sandbox is gone.
     pub(crate) fn run(&mut self, command: Command) -> Result<Output, SandboxError> {
-        match self.ask(&Request::Run(command))? {
+        let limit = Duration::from_millis(command.limit_millis) + GRACE;
+        match self.ask(&Request::Run(command), limit)? {
             Response::Ran(output) => Ok(output),
             other => Err(unexpected(other)),
         }
@@ -82,15 +90,21 @@ impl Sandbox {
     /// # Errors
     /// The sandbox is gone.
     pub(crate) fn manifest(&mut self) -> Result<Manifest, SandboxError> {
-        match self.ask(&Request::Manifest)? {
+        match self.ask(&Request::Manifest, GRACE)? {
             Response::Manifest(manifest) => Ok(manifest),
             other => Err(unexpected(other)),
         }
     }
 
-    fn ask(&mut self, request: &Request) -> Result<Response, SandboxError> {
+    fn ask(&mut self, request: &Request, limit: Duration) -> Result<Response, SandboxError> {
+        self.socket()?.set_read_timeout(Some(limit))?;
         wire::send(self.socket()?, request)?;
-        let response = wire::receive(&mut self.reader)?;
+        let response = match wire::receive(&mut self.reader) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                return Err(SandboxError::Failed(format!("it did not answer within {limit:?}")));
+            }
+            received => received?,
+        };
         response.ok_or_else(|| SandboxError::Failed("it ended early".to_owned()))
     }
 

@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use nix::sys::prctl;
 use nix::sys::signal::{Signal, kill};
+use nix::sys::wait::waitpid;
 use nix::unistd::{Pid, sethostname};
 
 use super::door::inherited_socket;
@@ -29,6 +30,9 @@ pub(crate) const HOST_NAME: &str = "sandbox";
 
 /// Most bytes of a command's output that are kept, each of stdout and stderr.
 const MAX_OUTPUT_BYTES: u64 = 4 << 20;
+
+/// How long the rest of a command's output may take once nothing runs any more.
+const DRAIN: Duration = Duration::from_secs(5);
 
 /// Returns the exit status.
 pub(crate) fn main() -> i32 {
@@ -63,7 +67,7 @@ fn serve(socket: &UnixStream) -> Result<(), String> {
                 |error| Response::Failed(format!("run {:?}: {error}", command.arguments)),
                 Response::Ran,
             ),
-            Request::Manifest => Response::Manifest(manifest::take()),
+            Request::Manifest => Response::Manifest(manifest::take(&plan)),
         };
         wire::send(socket, &response).map_err(text)?;
     }
@@ -91,10 +95,20 @@ fn run(plan: &Plan, command: &Command) -> io::Result<Output> {
     let stdout = collect(child.stdout.take());
     let stderr = collect(child.stderr.take());
     let (status, timed_out) = wait(child, Duration::from_millis(command.limit_millis))?;
-    let text =
-        |output: Receiver<Vec<u8>>| String::from_utf8_lossy(&output.recv().unwrap_or_default()).into_owned();
+    end_what_is_left();
+    let text = |output: Receiver<Vec<u8>>| {
+        String::from_utf8_lossy(&output.recv_timeout(DRAIN).unwrap_or_default()).into_owned()
+    };
     let status = status.code().or_else(|| status.signal().map(|signal| 128 + signal)).unwrap_or(-1);
     Ok(Output { status, stdout: text(stdout), stderr: text(stderr), timed_out })
+}
+
+/// Ends whatever a command left running: it holds the pipes open, and belongs to no later step. As pid 1 this
+/// reaches everything in the sandbox and nothing else (kill(2), pid_namespaces(7)).
+fn end_what_is_left() {
+    // There may be nothing to kill, and then nothing to wait for.
+    let _ = kill(Pid::from_raw(-1), Signal::SIGKILL);
+    while waitpid(Pid::from_raw(-1), None).is_ok() {}
 }
 
 /// Reads a pipe to its end, or to the bound, in a thread of its own.

@@ -12,6 +12,7 @@ use nix::sched::{CloneFlags, unshare};
 use nix::sys::prctl;
 use nix::sys::stat::{Mode, umask};
 use nix::unistd::{Gid, Uid, chdir, setgroups, setresgid, setresuid};
+use rustix::thread::{CapabilitySet, remove_capability_from_bounding_set};
 use serde::{Deserialize, Serialize};
 
 use super::door::map_ids;
@@ -24,6 +25,19 @@ pub(crate) const LAUNCH: &str = "__sandbox-launch";
 const EXIT_CHDIR: i32 = 200;
 const EXIT_USER: i32 = 217;
 const EXIT_NOT_FOUND: i32 = 127;
+const EXIT_NOT_EXECUTABLE: i32 = 126;
+
+/// What would let a command out, or at the real machine's devices (capabilities(7)).
+const REMOVED: [CapabilitySet; 8] = [
+    CapabilitySet::SYS_ADMIN,
+    CapabilitySet::SYS_MODULE,
+    CapabilitySet::SYS_RAWIO,
+    CapabilitySet::SYS_BOOT,
+    CapabilitySet::SYS_PTRACE,
+    CapabilitySet::SYS_TIME,
+    CapabilitySet::MKNOD,
+    CapabilitySet::NET_ADMIN,
+];
 
 /// How the command is to be run.
 #[derive(Debug, Serialize, Deserialize)]
@@ -52,11 +66,15 @@ pub(crate) fn main(arguments: &[OsString]) -> i32 {
     }
     let error = Command::new(program).args(&arguments[4..]).exec();
     eprintln!("cannot run {}: {error}", program.display());
-    EXIT_NOT_FOUND
+    if error.kind() == io::ErrorKind::NotFound { EXIT_NOT_FOUND } else { EXIT_NOT_EXECUTABLE }
 }
 
 fn become_user(launch: &Launch) -> io::Result<()> {
     let Ids { uid, gid } = launch.ids;
+    // Not even root of the sandbox, or a set-user-ID program in it, may undo the sandbox or reach devices.
+    for capability in REMOVED {
+        remove_capability_from_bounding_set(capability)?;
+    }
     if launch.map {
         unshare(CloneFlags::CLONE_NEWUSER)?;
         map_ids(uid, 0, gid, 0)?;

@@ -2,13 +2,14 @@
 //!
 //! Owns what `[host]` means. What `[service]` adds on top is `service`'s.
 
+use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use super::plan::{Bind, Entry, EntryKind, Ids, Mount, Plan};
 use super::service;
 use super::users::Users;
-use crate::scenario::{Answer, Host, Scenario, Tmp};
+use crate::scenario::{Answer, Host, HostFile, Scenario, Tmp};
 
 /// Where the resolver of the sandbox listens, as systemd-resolved does.
 const RESOLVER: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(127, 0, 0, 53)), 53);
@@ -50,6 +51,10 @@ const PROGRAM_FOLDERS: &[&str] = &["/bin", "/sbin", "/lib", "/lib32", "/lib64", 
 /// What of /etc a program needs to run at all.
 const ETC_FILES: &[&str] = &["/etc/ld.so.cache", "/etc/alternatives", "/etc/localtime"];
 
+/// Where a scenario cannot make files.
+const FOREIGN: &[&str] =
+    &["/bin", "/dev", "/lib", "/lib32", "/lib64", "/libx32", "/opt/z4j", "/proc", "/sbin", "/sys", "/usr"];
+
 /// A scenario's machine, laid out.
 pub(crate) struct Machine {
     pub(crate) plan: Plan,
@@ -65,6 +70,12 @@ pub(crate) enum LayoutError {
     NoUser(String),
     #[error("the host `{0}` of [brain] url has no address: add it to [host] hosts or dns")]
     NoAddress(String),
+    #[error("`{0}` cannot be made: that folder is the real machine's")]
+    Foreign(String),
+    #[error("`{0}` is made twice in [host] files")]
+    Twice(String),
+    #[error("`%{0}` is not a specifier that is known here: %C, %h, %S, %t, %T, %u, %U and %% are")]
+    Specifier(char),
     #[error("`{path}` belongs to {owner}, which only root can show: run the harness as root")]
     NeedsRoot { path: String, owner: String },
 }
@@ -81,14 +92,14 @@ impl Machine {
         privileged: bool,
     ) -> Result<Self, LayoutError> {
         let users = Users::new(&scenario.host.users);
+        let brain = brain_address(scenario)?;
         let service = service::Profile::new(&scenario.service, &users)?;
         let mut entries = base_entries(&users, &scenario.host);
         entries.extend(venv_entries(&scenario.host));
         entries.extend(own_entries(&scenario.host, &users, service.ids, privileged)?);
         let (more_entries, more_mounts) = service::mounts(&scenario.service, service.ids);
         entries.extend(more_entries);
-        let mut mounts = tmp_mounts(&scenario.host);
-        mounts.extend(more_mounts);
+        let mut mounts = more_mounts;
         if scenario.service.closes_tmp() && scenario.host.tmp != Tmp::Disk {
             // A mount of its own is not covered by the read-only root.
             mounts.push(Mount::ReadOnly { target: "/tmp".into() });
@@ -99,41 +110,42 @@ impl Machine {
             service: service.ids,
             entries: with_parents(entries),
             binds: binds(agent),
+            host_mounts: tmp_mounts(&scenario.host),
             mounts,
-            addresses: addresses(&scenario.host),
-            brain: SocketAddr::new(brain_address(scenario)?, scenario.brain.url.port),
+            addresses: addresses(&scenario.host, brain),
+            brain: SocketAddr::new(brain, scenario.brain.url.port),
             resolver: RESOLVER,
         };
         Ok(Self { plan, users, service })
     }
 }
 
-fn directory(path: impl Into<PathBuf>, mode: u32, owner: Ids) -> Entry {
-    Entry { path: path.into(), owner, kind: EntryKind::Directory { mode } }
-}
-
-fn file(path: impl Into<PathBuf>, content: String) -> Entry {
-    Entry { path: path.into(), owner: Ids::ROOT, kind: EntryKind::File { mode: 0o644, content } }
-}
-
 fn base_entries(users: &Users, host: &Host) -> Vec<Entry> {
     let mut entries: Vec<_> =
-        DIRECTORIES.iter().map(|(path, mode)| directory(*path, *mode, Ids::ROOT)).collect();
-    entries.push(directory("/root", 0o700, Ids::ROOT));
+        DIRECTORIES.iter().map(|(path, mode)| Entry::directory(*path, *mode, Ids::ROOT)).collect();
+    entries.push(Entry::directory("/root", 0o700, Ids::ROOT));
     // Debian's /var/www is root's; a login user's home is their own.
     for account in users.iter().filter(|account| account.has_home && account.name != "root") {
         let owner = if account.name == "www-data" { Ids::ROOT } else { account.ids };
-        entries.push(directory(&account.home, 0o755, owner));
+        entries.push(Entry::directory(&account.home, 0o755, owner));
     }
     let hosts: String = host.hosts.iter().map(|(name, address)| format!("{address} {name}\n")).collect();
     entries.extend([
-        file("/etc/passwd", users.passwd()),
-        file("/etc/group", users.group()),
-        file("/etc/hosts", format!("127.0.0.1 localhost\n::1 localhost\n{hosts}")),
-        file("/etc/resolv.conf", format!("nameserver {}\noptions timeout:1 attempts:1\n", RESOLVER.ip())),
-        file("/etc/nsswitch.conf", "passwd: files\ngroup: files\nhosts: files dns\n".to_owned()),
-        file("/etc/hostname", format!("{}\n", super::init::HOST_NAME)),
-        file(ROOTS_FILE, String::new()),
+        Entry::file("/etc/passwd", users.passwd()),
+        Entry::file("/etc/group", users.group()),
+        Entry::file("/etc/hosts", format!("127.0.0.1 localhost\n::1 localhost\n{hosts}")),
+        Entry::file(
+            "/etc/resolv.conf",
+            format!("nameserver {}\noptions timeout:1 attempts:1\n", RESOLVER.ip()),
+        ),
+        Entry::file("/etc/nsswitch.conf", "passwd: files\ngroup: files\nhosts: files dns\n".to_owned()),
+        Entry::file("/etc/hostname", format!("{}\n", super::init::HOST_NAME)),
+        Entry::file(ROOTS_FILE, String::new()),
+        Entry {
+            path: "/run/systemd/inaccessible/reg".into(),
+            owner: Ids::ROOT,
+            kind: EntryKind::File { mode: 0o000, content: String::new() },
+        },
     ]);
     entries
 }
@@ -144,25 +156,35 @@ fn venv_entries(host: &Host) -> Vec<Entry> {
     let site_packages = venv.path.0.join("lib/python3.11/site-packages");
     let packages = venv.packages.0.iter().map(|(name, version)| {
         let folder = site_packages.join(format!("{}-{version}.dist-info", name.replace('-', "_")));
-        file(folder.join("METADATA"), format!("Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n"))
+        Entry::file(
+            folder.join("METADATA"),
+            format!("Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n"),
+        )
     });
-    let configuration = file(venv.path.0.join("pyvenv.cfg"), "version = 3.11.7\n".to_owned());
+    let configuration = Entry::file(venv.path.0.join("pyvenv.cfg"), "version = 3.11.7\n".to_owned());
     std::iter::once(configuration).chain(packages).collect()
 }
 
+/// The scenario's own files and directories.
 fn own_entries(
     host: &Host,
     users: &Users,
     service: Ids,
     privileged: bool,
 ) -> Result<Vec<Entry>, LayoutError> {
-    let entry = |wanted: &crate::scenario::HostFile| {
+    let mut seen = BTreeSet::new();
+    let mut entry = |wanted: &HostFile| {
         let path = wanted.path.0.clone();
+        let shown = || path.display().to_string();
+        if FOREIGN.iter().any(|folder| path.starts_with(folder)) {
+            return Err(LayoutError::Foreign(shown()));
+        }
+        if !seen.insert(path.clone()) {
+            return Err(LayoutError::Twice(shown()));
+        }
         let owner = users.find(&wanted.owner).ok_or_else(|| LayoutError::NoUser(wanted.owner.clone()))?;
-        let foreign = owner.ids != Ids::ROOT && owner.ids != service;
-        if foreign && !privileged {
-            let path = path.display().to_string();
-            return Err(LayoutError::NeedsRoot { path, owner: wanted.owner.clone() });
+        if owner.ids != service && !privileged {
+            return Err(LayoutError::NeedsRoot { path: shown(), owner: wanted.owner.clone() });
         }
         let mode = |default: u32| wanted.mode.map_or(default, |mode| mode.0);
         let kind = match &wanted.content {
@@ -171,7 +193,7 @@ fn own_entries(
         };
         Ok(Entry { path, owner: owner.ids, kind })
     };
-    host.files.iter().map(entry).collect()
+    host.files.iter().map(&mut entry).collect()
 }
 
 /// Adds root-owned parents that nobody named. A later entry of the same path replaces an earlier one.
@@ -179,7 +201,7 @@ fn with_parents(entries: Vec<Entry>) -> Vec<Entry> {
     let mut by_path = std::collections::BTreeMap::new();
     for entry in entries {
         for parent in entry.path.ancestors().skip(1).filter(|parent| parent.parent().is_some()) {
-            by_path.entry(parent.to_owned()).or_insert_with(|| directory(parent, 0o755, Ids::ROOT));
+            by_path.entry(parent.to_owned()).or_insert_with(|| Entry::directory(parent, 0o755, Ids::ROOT));
         }
         by_path.insert(entry.path.clone(), entry);
     }
@@ -202,12 +224,12 @@ fn binds(agent: &Path) -> Vec<Bind> {
     binds
 }
 
-fn addresses(host: &Host) -> Vec<IpAddr> {
+fn addresses(host: &Host, brain: IpAddr) -> Vec<IpAddr> {
     let named = host.dns.values().filter_map(|answer| match answer {
         Answer::Address(address) => Some(*address),
         _ => None,
     });
-    let all: std::collections::BTreeSet<_> = host.hosts.values().copied().chain(named).collect();
+    let all: BTreeSet<_> = host.hosts.values().copied().chain(named).chain([brain]).collect();
     all.into_iter().filter(|address| !address.is_loopback()).collect()
 }
 

@@ -28,7 +28,7 @@ pub(crate) use init::INIT;
 pub(crate) use launch::LAUNCH;
 pub(crate) use layout::{LayoutError, Machine, ROOTS_FILE};
 pub(crate) use manifest::Manifest;
-pub(crate) use scratch::Scratch;
+pub(crate) use scratch::{Scratch, sweep};
 pub(crate) use wire::{Command, Output};
 
 /// Runs the part of the sandbox that this process was started as, if it was.

@@ -5,7 +5,7 @@
 use std::fs;
 use std::io;
 use std::os::unix::fs::{PermissionsExt, chown, symlink};
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sys::statvfs::{FsFlags, statvfs};
@@ -40,6 +40,9 @@ pub(crate) fn build(plan: &Plan) -> Result<(), SetupError> {
     let mode = fs::Permissions::from_mode(plan.shown_mode(Ids::ROOT, 0o755));
     for entry in &plan.entries {
         doing(format!("make {}", entry.path.display()), make(plan, entry))?;
+        for wanted in plan.host_mounts.iter().filter(|mount| mount.target() == entry.path) {
+            doing(wanted.to_string(), carry_out(root, wanted))?;
+        }
     }
     doing("set the root's mode", fs::set_permissions(root, mode))?;
     for shown in &plan.binds {
@@ -50,7 +53,7 @@ pub(crate) fn build(plan: &Plan) -> Result<(), SetupError> {
     let safe = MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
     doing("mount /proc", mount(Some("proc"), &proc, Some("proc"), safe, NOTHING))?;
     for wanted in &plan.mounts {
-        doing(format!("mount {wanted:?}"), carry_out(root, wanted))?;
+        doing(wanted.to_string(), carry_out(root, wanted))?;
     }
     doing("change the root", enter(root))
 }
@@ -62,9 +65,11 @@ fn enter(root: &Path) -> nix::Result<()> {
     chdir("/")
 }
 
-/// A path of the sandbox as it is reached before the change of root.
+/// A path of the sandbox as it is reached before the change of root. `..` is dropped: whatever a plan says,
+/// nothing outside is touched.
 fn inside(root: &Path, path: &Path) -> PathBuf {
-    root.join(path.strip_prefix("/").unwrap_or(path))
+    let plain = path.components().filter(|part| matches!(part, Component::Normal(_)));
+    root.join(plain.collect::<PathBuf>())
 }
 
 fn make(plan: &Plan, entry: &Entry) -> io::Result<()> {
@@ -130,7 +135,9 @@ fn carry_out(root: &Path, wanted: &Mount) -> io::Result<()> {
         }
         Mount::Over { source, target, read_only } => {
             let target = inside(root, target);
-            bind(&inside(root, source), &target)?;
+            // A file is hidden by a file (systemd.exec(5), InaccessiblePaths=).
+            let source = if target.is_dir() { source.clone() } else { source.with_file_name("reg") };
+            bind(&inside(root, &source), &target)?;
             remount(&target, *read_only)?;
         }
         Mount::Hole { target } => {

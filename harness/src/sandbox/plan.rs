@@ -2,6 +2,7 @@
 //!
 //! Must not decide anything: `layout` and `service` do, `mounts` carries out.
 
+use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 
@@ -29,7 +30,9 @@ pub(crate) struct Plan {
     pub(crate) service: Ids,
     pub(crate) entries: Vec<Entry>,
     pub(crate) binds: Vec<Bind>,
-    /// In this order, after entries and binds.
+    /// What the machine has mounted: each as soon as its directory is made, so that entries can lie below.
+    pub(crate) host_mounts: Vec<Mount>,
+    /// What systemd mounts for the service: in this order, after entries and binds.
     pub(crate) mounts: Vec<Mount>,
     /// What the Ethernet interface has beside its own.
     pub(crate) addresses: Vec<IpAddr>,
@@ -71,6 +74,17 @@ pub(crate) struct Entry {
     pub(crate) kind: EntryKind,
 }
 
+impl Entry {
+    pub(crate) fn directory(path: impl Into<PathBuf>, mode: u32, owner: Ids) -> Self {
+        Self { path: path.into(), owner, kind: EntryKind::Directory { mode } }
+    }
+
+    /// A file of root's that everybody may read.
+    pub(crate) fn file(path: impl Into<PathBuf>, content: String) -> Self {
+        Self { path: path.into(), owner: Ids::ROOT, kind: EntryKind::File { mode: 0o644, content } }
+    }
+}
+
 /// What to make.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) enum EntryKind {
@@ -86,7 +100,7 @@ pub(crate) struct Bind {
     pub(crate) target: PathBuf,
 }
 
-/// What systemd would mount for the service.
+/// A mount.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Mount {
     /// An empty tmpfs.
@@ -97,4 +111,27 @@ pub(crate) enum Mount {
     Hole { target: PathBuf },
     /// A path, or the root with all that is mounted on it except /dev, /proc and holes, becomes read-only.
     ReadOnly { target: PathBuf },
+}
+
+impl Mount {
+    pub(crate) fn target(&self) -> &Path {
+        match self {
+            Self::Tmpfs { target, .. }
+            | Self::Over { target, .. }
+            | Self::Hole { target }
+            | Self::ReadOnly { target } => target,
+        }
+    }
+}
+
+impl fmt::Display for Mount {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let target = self.target().display();
+        match self {
+            Self::Tmpfs { .. } => write!(f, "mount a tmpfs on {target}"),
+            Self::Over { source, .. } => write!(f, "mount {} over {target}", source.display()),
+            Self::Hole { .. } => write!(f, "keep {target} writable"),
+            Self::ReadOnly { .. } => write!(f, "make {target} read-only"),
+        }
+    }
 }

@@ -17,6 +17,10 @@ const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 const PRIVATE_TMP: &str = "/tmp/systemd-private-0f1e2d3c4b5a69788796a5b4c3d2e1f0-z4j.service-Xq3vLk";
 const PRIVATE_VAR_TMP: &str = "/var/tmp/systemd-private-0f1e2d3c4b5a69788796a5b4c3d2e1f0-z4j.service-Yb7tRw";
 
+/// Where `StateDirectory=` and `RuntimeDirectory=` lie.
+const STATE: &str = "/var/lib";
+const RUNTIME: &str = "/run";
+
 /// How commands of the service are run.
 #[derive(Clone, Debug)]
 pub(crate) struct Profile {
@@ -39,7 +43,7 @@ impl Profile {
         let find = |name: &String| users.find(name).ok_or_else(|| LayoutError::NoUser(name.clone()));
         let mut environment = BTreeMap::from([("PATH".to_owned(), format!("{AGENT_FOLDER}:{PATH}"))]);
         let mut ids = Ids::ROOT;
-        if service.dynamic_user {
+        if service.dynamic_user.0 {
             // HOME is not exported where it would be "/" (systemd.exec(5), User=).
             ids = Ids { uid: DYNAMIC_UID, gid: DYNAMIC_UID };
         } else if let Some(name) = &service.user {
@@ -52,14 +56,19 @@ impl Profile {
         if let Some(group) = &service.group {
             ids.gid = find(group)?.ids.gid;
         }
-        if let Some(name) = &service.state_directory {
-            environment.insert("STATE_DIRECTORY".to_owned(), format!("/var/lib/{name}"));
+        for (variable, base, names) in [
+            ("STATE_DIRECTORY", STATE, &service.state_directory),
+            ("RUNTIME_DIRECTORY", RUNTIME, &service.runtime_directory),
+        ] {
+            let paths = names.0.iter().map(|name| Path::new(base).join(name).display().to_string());
+            let paths: Vec<_> = paths.collect();
+            if !paths.is_empty() {
+                environment.insert(variable.to_owned(), paths.join(":"));
+            }
         }
-        if let Some(name) = &service.runtime_directory {
-            environment.insert("RUNTIME_DIRECTORY".to_owned(), format!("/run/{name}"));
+        for pair in &service.environment {
+            environment.insert(pair.name.clone(), expand(&pair.value)?);
         }
-        let own = service.environment.iter().map(|pair| (pair.name.clone(), pair.value.clone()));
-        environment.extend(own);
         Ok(Self {
             ids,
             environment,
@@ -70,6 +79,30 @@ impl Profile {
             closed: closed(service),
         })
     }
+}
+
+/// Puts values for specifiers (systemd.unit(5)): those about a user mean the service manager's, root.
+fn expand(value: &str) -> Result<String, LayoutError> {
+    let mut out = String::new();
+    let mut rest = value.chars();
+    while let Some(c) = rest.next() {
+        if c != '%' {
+            out.push(c);
+            continue;
+        }
+        out.push_str(match rest.next() {
+            Some('%') => "%",
+            Some('C') => "/var/cache",
+            Some('h') => "/root",
+            Some('S') => STATE,
+            Some('t') => RUNTIME,
+            Some('T') => "/tmp",
+            Some('u') => "root",
+            Some('U') => "0",
+            other => return Err(LayoutError::Specifier(other.unwrap_or(' '))),
+        });
+    }
+    Ok(out)
 }
 
 fn closed(service: &Service) -> Vec<PathBuf> {
@@ -92,16 +125,16 @@ pub(crate) fn mounts(service: &Service, ids: Ids) -> (Vec<Entry>, Vec<Mount>) {
     if service.has_private_tmp() {
         for (source, target) in [(PRIVATE_TMP, "/tmp"), (PRIVATE_VAR_TMP, "/var/tmp")] {
             let source = Path::new(source).join("tmp");
-            entries.push(directory(&source, 0o1777, Ids::ROOT));
+            entries.push(Entry::directory(&source, 0o1777, Ids::ROOT));
             mounts.push(Mount::Over { source, target: target.into(), read_only: false });
         }
     }
-    if let Some(name) = &service.state_directory {
+    for name in &service.state_directory.0 {
         state_directory(service, name, ids, &mut entries, &mut mounts);
     }
-    if let Some(name) = &service.runtime_directory {
-        let target = Path::new("/run").join(name);
-        entries.push(directory(&target, 0o755, ids));
+    for name in &service.runtime_directory.0 {
+        let target = Path::new(RUNTIME).join(name);
+        entries.push(Entry::directory(&target, 0o755, ids));
         mounts.push(Mount::Hole { target });
     }
     mounts.extend(service.read_write_paths.iter().map(|path| Mount::Hole { target: path.0.clone() }));
@@ -126,19 +159,20 @@ pub(crate) fn mounts(service: &Service, ids: Ids) -> (Vec<Entry>, Vec<Mount>) {
 /// With `DynamicUser=` the directory lies below the closed /var/lib/private, behind a link.
 fn state_directory(
     service: &Service,
-    name: &str,
+    name: &Path,
     ids: Ids,
     entries: &mut Vec<Entry>,
     mounts: &mut Vec<Mount>,
 ) {
-    let public = Path::new("/var/lib").join(name);
-    let target = if service.dynamic_user { Path::new("/var/lib/private").join(name) } else { public.clone() };
-    if service.dynamic_user {
-        entries.push(directory("/var/lib/private", 0o755, Ids::ROOT));
-        let kind = EntryKind::Link { target: Path::new("private").join(name) };
+    let public = Path::new(STATE).join(name);
+    let private = Path::new(STATE).join("private");
+    let target = if service.dynamic_user.0 { private.join(name) } else { public.clone() };
+    if service.dynamic_user.0 {
+        entries.push(Entry::directory(&private, 0o755, Ids::ROOT));
+        let kind = EntryKind::Link { target: private.join(name) };
         entries.push(Entry { path: public, owner: Ids::ROOT, kind });
     }
-    entries.push(directory(&target, 0o755, ids));
+    entries.push(Entry::directory(&target, 0o755, ids));
     mounts.push(Mount::Hole { target });
 }
 
@@ -158,10 +192,6 @@ fn home_mounts(protection: ProtectHome) -> Vec<Mount> {
 fn hidden(path: &Path) -> Mount {
     let source = "/run/systemd/inaccessible/dir".into();
     Mount::Over { source, target: path.to_owned(), read_only: true }
-}
-
-fn directory(path: impl Into<PathBuf>, mode: u32, owner: Ids) -> Entry {
-    Entry { path: path.into(), owner, kind: EntryKind::Directory { mode } }
 }
 
 #[cfg(test)]
@@ -192,6 +222,12 @@ mod tests {
         let service = service("DynamicUser = true\nProtectHome = false\nProtectSystem = \"full\"");
         assert_eq!(service.home_protection(), ProtectHome::No);
         assert_eq!(service.system_protection(), ProtectSystem::Full);
+    }
+
+    #[test]
+    fn specifiers_are_the_managers() {
+        assert_eq!(expand("%S/picker 100%%").unwrap(), "/var/lib/picker 100%");
+        assert!(expand("50%").is_err() && expand("%i").is_err());
     }
 
     #[test]

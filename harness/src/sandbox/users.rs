@@ -40,10 +40,10 @@ impl Users {
             account("app", 1_000, Path::new("/home/app"), true),
         ];
         for user in own {
-            accounts.retain(|account| account.name != user.name);
+            accounts.retain(|account| account.name != user.name.0);
             accounts.push(Account {
-                name: user.name.clone(),
-                ids: Ids { uid: user.uid, gid: user.gid.unwrap_or(user.uid) },
+                name: user.name.0.clone(),
+                ids: Ids { uid: user.uid.0, gid: user.gid.unwrap_or(user.uid).0 },
                 home: user.home.0.clone(),
                 has_home: true,
             });

@@ -17,7 +17,9 @@ use serde::Deserialize;
 
 pub(crate) use parse::{Loaded, load};
 pub(crate) use service::{ProtectHome, ProtectSystem, Service};
-pub(crate) use value::{AbsolutePath, Answer, BrainUrl, Duration, Mode, Packages, Size};
+pub(crate) use value::{
+    AbsolutePath, Answer, BrainUrl, Duration, FaultName, Id, Mode, Packages, Size, StepName, UserName,
+};
 
 /// A scenario.
 #[derive(Debug, Deserialize)]
@@ -50,7 +52,7 @@ pub(crate) struct Scenario {
 }
 
 /// A kind of sandbox, from the weakest to the strongest.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Deserialize, clap::ValueEnum)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Backend {
     /// No privileges at all: a scratch tree and an environment.
@@ -110,10 +112,10 @@ pub(crate) enum Tmp {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct User {
-    pub(crate) name: String,
-    pub(crate) uid: u32,
+    pub(crate) name: UserName,
+    pub(crate) uid: Id,
     /// Group id; the uid if absent.
-    pub(crate) gid: Option<u32>,
+    pub(crate) gid: Option<Id>,
     pub(crate) home: AbsolutePath,
 }
 
@@ -172,7 +174,7 @@ impl Default for Brain {
 #[serde(deny_unknown_fields)]
 pub(crate) struct Step {
     /// Names the snapshot; the step's number if absent.
-    pub(crate) name: Option<String>,
+    pub(crate) name: Option<StepName>,
     /// Run the doctor as the service.
     pub(crate) doctor: Option<Doctor>,
     /// Run any command as the service.
@@ -182,13 +184,12 @@ pub(crate) struct Step {
     /// Look at the sandbox and the brain.
     pub(crate) expect: Option<Expect>,
     /// The exit status that a command must have.
-    pub(crate) exit: Option<i32>,
+    pub(crate) exit: Option<u8>,
     /// Hold the command's output against a snapshot.
     #[serde(default)]
     pub(crate) snapshot: Snapshot,
     /// How long a command may take.
-    #[serde(default)]
-    pub(crate) within: Duration,
+    pub(crate) within: Option<Duration>,
 }
 
 /// How the doctor is called.
@@ -210,7 +211,7 @@ pub(crate) struct BrainStep {
     pub(crate) set: Vec<FaultSpec>,
     /// Faults to switch off, by name.
     #[serde(default)]
-    pub(crate) clear: Vec<String>,
+    pub(crate) clear: Vec<FaultName>,
 }
 
 /// What must be so.

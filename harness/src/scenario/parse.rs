@@ -3,9 +3,16 @@
 //! Owns what needs more than one value (impossible combinations). Must not carry anything out.
 
 use std::fmt::Write;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use super::{Scenario, ScenarioId, Step};
+
+/// Largest scenario file.
+const MAX_BYTES: u64 = 1 << 20;
+
+/// How much of a line is shown in an error, in characters.
+const SHOWN_CHARS: usize = 160;
 
 /// A scenario with its place.
 #[derive(Debug)]
@@ -17,7 +24,7 @@ pub(crate) struct Loaded {
 /// Why scenarios cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum LoadError {
-    #[error("cannot read {}: {reason}; name a scenario file or run where the folder `scenarios` lies", .path.display())]
+    #[error("cannot read {}: {reason}{}", .path.display(), way_out(.reason))]
     Read { path: PathBuf, reason: std::io::Error },
     #[error("no scenario is called `{name}`; `harness list` shows what there is")]
     Unknown { name: String },
@@ -25,6 +32,14 @@ pub(crate) enum LoadError {
     Empty { path: PathBuf },
     #[error("{0}")]
     Invalid(String),
+}
+
+fn way_out(reason: &std::io::Error) -> &'static str {
+    match reason.kind() {
+        std::io::ErrorKind::NotFound => "; name a scenario file, or run where the folder `scenarios` lies",
+        std::io::ErrorKind::InvalidData => "; a scenario is a TOML file",
+        _ => "",
+    }
 }
 
 /// Loads the scenarios that the selections name (files, folders, themes or names; none: all below `root`).
@@ -39,6 +54,8 @@ pub(crate) fn load(root: &Path, selections: &[String]) -> Result<Vec<Loaded>, Lo
     }
     for selection in selections {
         let path = Path::new(selection);
+        let path = path.strip_prefix(".").unwrap_or(path);
+        let selection = path.strip_prefix(root).ok().and_then(Path::to_str).unwrap_or(selection);
         if path.is_dir() {
             ids.extend(find(path, if path.starts_with(root) { root } else { path })?);
         } else if path.extension().is_some_and(|extension| extension == "toml") {
@@ -76,7 +93,12 @@ fn find(folder: &Path, root: &Path) -> Result<Vec<ScenarioId>, LoadError> {
     while let Some(folder) = folders.pop() {
         let failed = |reason| LoadError::Read { path: folder.clone(), reason };
         for entry in std::fs::read_dir(&folder).map_err(failed)? {
-            let path = entry.map_err(failed)?.path();
+            let entry = entry.map_err(failed)?;
+            let path = entry.path();
+            // Neither links, which could lead in circles, nor what editors leave.
+            if entry.file_name().as_encoded_bytes().starts_with(b".") || path.is_symlink() {
+                continue;
+            }
             if path.is_dir() {
                 folders.push(path);
             } else if path.extension().is_some_and(|extension| extension == "toml") {
@@ -93,8 +115,14 @@ fn id_of(root: &Path, file: &Path) -> ScenarioId {
 }
 
 fn read(id: ScenarioId) -> Result<Loaded, LoadError> {
-    let text = std::fs::read_to_string(&id.file)
-        .map_err(|reason| LoadError::Read { path: id.file.clone(), reason })?;
+    let failed = |reason| LoadError::Read { path: id.file.clone(), reason };
+    let mut text = String::new();
+    let file = std::fs::File::open(&id.file).map_err(failed)?;
+    file.take(MAX_BYTES + 1).read_to_string(&mut text).map_err(failed)?;
+    if text.len() as u64 > MAX_BYTES {
+        let problem = format!("{}: larger than {MAX_BYTES} bytes", id.file.display());
+        return Err(LoadError::Invalid(problem));
+    }
     let scenario: Scenario = toml::from_str(&text)
         .map_err(|error| LoadError::Invalid(place(&id.file, &text, error.span(), error.message())))?;
     if let Some(problem) = impossible(&scenario) {
@@ -109,10 +137,11 @@ fn place(file: &Path, text: &str, span: Option<std::ops::Range<usize>>, message:
     let before = text.get(..at).unwrap_or_default();
     let line = before.matches('\n').count();
     let column = before.rsplit('\n').next().unwrap_or_default().chars().count();
-    let shown = text.lines().nth(line).unwrap_or_default();
-    let width = span.map_or(1, |span| span.len().clamp(1, shown.len().saturating_sub(column).max(1)));
+    let shown: String = text.lines().nth(line).unwrap_or_default().chars().take(SHOWN_CHARS).collect();
+    let column_shown = column.min(SHOWN_CHARS);
+    let width = span.map_or(1, |span| span.len().clamp(1, shown.len().saturating_sub(column_shown).max(1)));
     let mut out = format!("{}:{}:{}: {message}\n", file.display(), line + 1, column + 1);
-    let _ = write!(out, "  | {shown}\n  | {}{}", " ".repeat(column), "^".repeat(width));
+    let _ = write!(out, "  | {shown}\n  | {}{}", " ".repeat(column_shown), "^".repeat(width));
     out
 }
 
@@ -124,11 +153,18 @@ fn impossible(scenario: &Scenario) -> Option<String> {
     if scenario.steps.is_empty() {
         return Some("there is no [[step]]: nothing would be shown".to_owned());
     }
-    if scenario.service.dynamic_user && scenario.service.user.is_some() {
+    if scenario.service.dynamic_user.0 && scenario.service.user.is_some() {
         return Some("[service] has both User= and DynamicUser=: leave one out".to_owned());
     }
+    let mut uids: Vec<_> = scenario.host.users.iter().map(|user| user.uid.0).collect();
+    uids.sort_unstable();
+    if uids.windows(2).any(|pair| pair[0] == pair[1]) {
+        return Some("[host] users has a uid twice".to_owned());
+    }
+    let mut names = std::collections::BTreeSet::new();
     scenario.steps.iter().enumerate().find_map(|(index, step)| {
-        let problem = impossible_step(step)?;
+        let repeated = step.name.as_ref().is_some_and(|name| !names.insert(&name.0));
+        let problem = impossible_step(step).or(repeated.then_some("another step has that name"))?;
         Some(format!("step {}: {problem}", index + 1))
     })
 }
@@ -141,6 +177,11 @@ fn impossible_step(step: &Step) -> Option<&'static str> {
         (2.., _) => Some("it has more than one verb: make each a [[step]] of its own"),
         (_, 0) if step.exit.is_some() => Some("`exit` goes with doctor or run"),
         (_, 0) if step.snapshot != super::Snapshot::No => Some("`snapshot` goes with doctor or run"),
+        (_, 0) if step.within.is_some() => Some("`within` goes with doctor or run"),
+        (_, 0) if step.name.is_some() => Some("`name` goes with a snapshot"),
+        (_, 1) if step.exit.is_none() && step.snapshot == super::Snapshot::No => {
+            Some("nothing is expected of the command: give it exit or snapshot")
+        }
         _ if step.run.as_ref().is_some_and(Vec::is_empty) => Some("`run` names no command"),
         _ => None,
     }
@@ -167,7 +208,7 @@ mod tests {
             ("[brain]\nfaults = [\"tls.expird\"]", "x.toml:4:10: ", "did you mean tls.expired"),
             ("[host]\ndns = { \"a\" = \"gone\" }", "x.toml:4:15: ", "nxdomain"),
             ("[host]\ntmp = { tmpfs = \"8X\" }", "x.toml:4:", "K, M or G"),
-            ("[[step]]\nexit = \"one\"", "x.toml:4:8: ", "expected i32"),
+            ("[[step]]\nexit = \"one\"", "x.toml:4:8: ", "expected u8"),
         ] {
             let text = refusal(&format!("{start}{rest}\n"));
             assert!(text.starts_with(place), "{text}");

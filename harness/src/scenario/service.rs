@@ -5,7 +5,7 @@
 
 use serde::Deserialize;
 
-use super::value::{AbsolutePath, Assignment, Mode};
+use super::value::{AbsolutePath, Assignment, DirectoryNames, Flag, Mode};
 
 /// The service that the agent runs in.
 #[derive(Debug, Default, Deserialize)]
@@ -13,9 +13,9 @@ use super::value::{AbsolutePath, Assignment, Mode};
 pub(crate) struct Service {
     pub(crate) user: Option<String>,
     pub(crate) group: Option<String>,
-    pub(crate) dynamic_user: bool,
-    pub(crate) state_directory: Option<String>,
-    pub(crate) runtime_directory: Option<String>,
+    pub(crate) dynamic_user: Flag,
+    pub(crate) state_directory: DirectoryNames,
+    pub(crate) runtime_directory: DirectoryNames,
     pub(crate) environment: Vec<Assignment>,
     pub(crate) unset_environment: Vec<String>,
     pub(crate) working_directory: Option<AbsolutePath>,
@@ -23,30 +23,30 @@ pub(crate) struct Service {
     pub(crate) umask: Option<Mode>,
     pub(crate) protect_home: Option<ProtectHome>,
     pub(crate) protect_system: Option<ProtectSystem>,
-    pub(crate) private_tmp: bool,
+    pub(crate) private_tmp: Flag,
     pub(crate) read_only_paths: Vec<AbsolutePath>,
     pub(crate) read_write_paths: Vec<AbsolutePath>,
     pub(crate) inaccessible_paths: Vec<AbsolutePath>,
     pub(crate) temporary_file_system: Vec<AbsolutePath>,
-    pub(crate) no_new_privileges: bool,
+    pub(crate) no_new_privileges: Flag,
 }
 
 impl Service {
     /// `ProtectHome=`, with what `DynamicUser=` implies.
     pub(crate) fn home_protection(&self) -> ProtectHome {
-        let implied = if self.dynamic_user { ProtectHome::ReadOnly } else { ProtectHome::No };
+        let implied = if self.dynamic_user.0 { ProtectHome::ReadOnly } else { ProtectHome::No };
         self.protect_home.unwrap_or(implied)
     }
 
     /// `ProtectSystem=`, with what `DynamicUser=` implies.
     pub(crate) fn system_protection(&self) -> ProtectSystem {
-        let implied = if self.dynamic_user { ProtectSystem::Strict } else { ProtectSystem::No };
+        let implied = if self.dynamic_user.0 { ProtectSystem::Strict } else { ProtectSystem::No };
         self.protect_system.unwrap_or(implied)
     }
 
     /// `PrivateTmp=`, with what `DynamicUser=` implies.
     pub(crate) const fn has_private_tmp(&self) -> bool {
-        self.private_tmp || self.dynamic_user
+        self.private_tmp.0 || self.dynamic_user.0
     }
 
     /// Whether the service may not write to /tmp.
@@ -56,7 +56,7 @@ impl Service {
 
     /// `NoNewPrivileges=`, with what `DynamicUser=` implies.
     pub(crate) const fn forbids_new_privileges(&self) -> bool {
-        self.no_new_privileges || self.dynamic_user
+        self.no_new_privileges.0 || self.dynamic_user.0
     }
 }
 
@@ -90,8 +90,8 @@ macro_rules! flag_or_word {
                     Ok(Spelled::Flag(true)) => Ok(Self::Yes),
                     Ok(Spelled::Flag(false)) => Ok(Self::No),
                     Ok(Spelled::Word(word)) => match word.as_str() {
-                        "yes" => Ok(Self::Yes),
-                        "no" => Ok(Self::No),
+                        "yes" | "true" | "on" | "1" => Ok(Self::Yes),
+                        "no" | "false" | "off" | "0" => Ok(Self::No),
                         $($word => Ok(Self::$variant),)+
                         other => Err(serde::de::Error::custom(format!(
                             "`{other}` is not one of true, false{}", concat!($(", ", $word),+)

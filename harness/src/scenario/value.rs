@@ -123,6 +123,93 @@ from_text!(Answer, |text| {
     }
 });
 
+/// Directories below one that systemd keeps (`StateDirectory=`): relative, without `..`, separated by blanks.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct DirectoryNames(pub(crate) Vec<PathBuf>);
+
+from_text!(DirectoryNames, |text| {
+    let name = |word: &str| {
+        let path = Path::new(word);
+        let plain = path.components().all(|part| matches!(part, Component::Normal(_)));
+        if plain { Ok(path.to_owned()) } else { Err(format!("`{word}` is not a relative path without `..`")) }
+    };
+    let names: Vec<_> = text.split_whitespace().map(name).collect::<Result<_, _>>()?;
+    if names.is_empty() { Err("it names no directory".to_owned()) } else { Ok(DirectoryNames(names)) }
+});
+
+/// The name of a user, as useradd(8) takes it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct UserName(pub(crate) String);
+
+from_text!(UserName, |text| {
+    let first = text.starts_with(|c: char| c.is_ascii_lowercase() || c == '_');
+    let rest = text.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '_' | '-'));
+    if first && rest && text.len() <= 32 {
+        Ok(UserName(text.to_owned()))
+    } else {
+        Err(format!("`{text}` is not a user name: lower-case letters, digits, `_` and `-`"))
+    }
+});
+
+/// A uid or gid. The largest number means "leave it as it is" to the kernel, and is none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Id(pub(crate) u32);
+
+impl<'de> Deserialize<'de> for Id {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        match u32::deserialize(deserializer)? {
+            u32::MAX => Err(serde::de::Error::custom("a uid or gid is 0..=4294967294")),
+            id => Ok(Self(id)),
+        }
+    }
+}
+
+/// The name of a step: part of its snapshot's file name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct StepName(pub(crate) String);
+
+from_text!(StepName, |text| {
+    let plain = text.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-');
+    if plain && text.contains(|c: char| c.is_ascii_lowercase()) && text.len() <= 64 {
+        Ok(StepName(text.to_owned()))
+    } else {
+        Err(format!("`{text}` is not a step name: lower-case letters, digits and `-`"))
+    }
+});
+
+/// The name of a fault.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct FaultName(pub(crate) String);
+
+from_text!(FaultName, |text| match mock_brain::fault::catalog::find(text) {
+    Some(_) => Ok(FaultName(text.to_owned())),
+    None => Err(format!("no such fault `{text}` (known: {})", mock_brain::fault::catalog::names())),
+});
+
+/// A truth value, or systemd's words for one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Flag(pub(crate) bool);
+
+impl<'de> Deserialize<'de> for Flag {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(untagged)]
+        enum Spelled {
+            Value(bool),
+            Word(String),
+        }
+        let wrong = || serde::de::Error::custom("expected true or false");
+        match Spelled::deserialize(deserializer).map_err(|_: D::Error| wrong())? {
+            Spelled::Value(value) => Ok(Self(value)),
+            Spelled::Word(word) => match word.as_str() {
+                "yes" | "true" | "on" | "1" => Ok(Self(true)),
+                "no" | "false" | "off" | "0" => Ok(Self(false)),
+                _ => Err(wrong()),
+            },
+        }
+    }
+}
+
 /// One `NAME=VALUE` of `Environment=`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Assignment {
@@ -175,19 +262,20 @@ impl Default for BrainUrl {
 }
 
 from_text!(BrainUrl, |text| {
-    let wrong = || format!("`{text}` is not http(s)://HOST[:PORT]/");
-    let (tls, rest) = match text.split_once("://") {
-        Some(("https", rest)) => (true, rest),
-        Some(("http", rest)) => (false, rest),
-        _ => return Err(wrong()),
+    let wrong = |why: &str| format!("`{text}` is not http(s)://HOST[:PORT]/: {why}");
+    let url = url::Url::parse(text).map_err(|error| wrong(&error.to_string()))?;
+    let tls = match url.scheme() {
+        "https" => true,
+        "http" => false,
+        _ => return Err(wrong("another scheme")),
     };
-    let authority = rest.split('/').next().unwrap_or_default();
-    let (host, port) = match authority.rsplit_once(':') {
-        Some((host, port)) => (host, port.parse().map_err(|_| wrong())?),
-        None => (authority, if tls { 443 } else { 80 }),
-    };
-    if host.is_empty() || host.contains(['@', '[']) {
-        return Err(wrong());
+    if !url.username().is_empty() || url.password().is_some() || url.query().is_some() {
+        return Err(wrong("only host and port may stand in it"));
     }
-    Ok(BrainUrl { text: text.to_owned(), tls, host: host.to_owned(), port })
+    if url.path() != "/" {
+        return Err(wrong("a mock brain has no path prefix"));
+    }
+    let host = url.host_str().unwrap_or_default().trim_matches(['[', ']']).to_owned();
+    let port = url.port_or_known_default().filter(|port| *port > 0).ok_or_else(|| wrong("no port"))?;
+    Ok(BrainUrl { text: text.to_owned(), tls, host, port })
 });

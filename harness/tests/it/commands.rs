@@ -32,7 +32,7 @@ fn a_snapshot_is_missing_then_written_then_held() {
     assert!(!world.path("scenarios/theme/hello.1.snap.new").exists());
     assert_eq!(
         world.read("scenarios/theme/hello.1.snap"),
-        "---\nsource: scenarios/theme/hello.toml\nexpression: \"echo hello\"\n---\n\
+        "---\nsource: \"scenarios/theme/hello.toml\"\nexpression: \"echo hello\"\n---\n\
          exit: 0\n----- stdout -----\nhello\n\n----- stderr -----\n"
     );
     assert_eq!(run(&["hello"]).status, 0, "a name finds it, and it is the same");
@@ -62,6 +62,7 @@ files = [{ path = "/srv/x", owner = "app" }]
 User = "www-data"
 [[step]]
 run = ["true"]
+exit = 0
 "#;
     world.write("scenarios/s.toml", foreign);
     let Some(run) = world.unprivileged_harness(&["run", "--agent", "./agent"]) else { return };
@@ -94,7 +95,7 @@ fn usage_errors_are_one_line_with_the_way_out() {
         (&["run", "--agent", "./nosuch", "good"], "the agent ./nosuch is not there"),
         (&["run", "--agent", " ", "good"], "--agent is empty"),
         (&["run", "good"], "is not there: build it"),
-        (&["run", "--backend", "container"], "does not exist yet: use --backend namespace"),
+        (&["run", "--backend", "container"], "[possible values: auto, namespace]"),
         (&["run", "--scenarios", "nowhere"], "cannot read nowhere"),
         (&["validate", "bad.toml"], "bad.toml:2:7: invalid type: integer `7`, expected a string"),
         (&["run", "-j", "0"], "invalid value '0' for '--jobs"),
