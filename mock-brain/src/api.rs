@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use aws_lc_rs::constant_time;
-use axum::extract::rejection::JsonRejection;
+use axum::extract::rejection::{JsonRejection, PathRejection, QueryRejection};
 use axum::extract::{Path, Query, Request, State};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
@@ -98,6 +98,10 @@ pub(crate) async fn serve(api: Api, listener: TcpListener) -> io::Result<()> {
 
 fn router(api: Arc<Api>) -> Router {
     let unknown = || async { Refusal(StatusCode::NOT_FOUND, "not_found", "no such endpoint".to_owned()) };
+    let wrong_method = || async {
+        let message = "this endpoint does not take that method".to_owned();
+        Refusal(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", message)
+    };
     Router::new()
         .route("/mock/v1/env", get(env))
         .route("/mock/v1/events", get(events))
@@ -106,6 +110,7 @@ fn router(api: Arc<Api>) -> Router {
         .route("/mock/v1/faults", get(faults).post(set_fault).delete(clear_faults))
         .route("/mock/v1/faults/{name}", delete(clear_fault))
         .fallback(unknown)
+        .method_not_allowed_fallback(wrong_method)
         .layer(axum::extract::DefaultBodyLimit::max(MAX_BODY))
         .layer(middleware::from_fn_with_state(Arc::clone(&api), guard))
         .with_state(api)
@@ -132,11 +137,17 @@ async fn guard(State(api): State<Arc<Api>>, request: Request, next: Next) -> Res
 }
 
 #[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 struct EnvQuery {
     agent: Option<String>,
 }
 
-async fn env(State(api): State<Arc<Api>>, Query(query): Query<EnvQuery>) -> Result<Json<EnvAnswer>, Refusal> {
+async fn env(
+    State(api): State<Arc<Api>>,
+    query: Result<Query<EnvQuery>, QueryRejection>,
+) -> Result<Json<EnvAnswer>, Refusal> {
+    let Query(query) =
+        query.map_err(|error| Refusal(StatusCode::BAD_REQUEST, "bad_request", error.body_text()))?;
     let registry = &api.hub.registry;
     let agent = match &query.agent {
         None => Arc::clone(&registry.primary),
@@ -190,8 +201,10 @@ async fn clear_faults(State(api): State<Arc<Api>>) -> Json<Items<ActiveFault>> {
 
 async fn clear_fault(
     State(api): State<Arc<Api>>,
-    Path(name): Path<String>,
+    name: Result<Path<String>, PathRejection>,
 ) -> Result<Json<Items<ActiveFault>>, Refusal> {
+    let Path(name) =
+        name.map_err(|error| Refusal(StatusCode::BAD_REQUEST, "bad_request", error.body_text()))?;
     if !api.hub.clear_faults(Some(&name)) {
         let message = format!("fault {name:?} is not set");
         return Err(Refusal(StatusCode::NOT_FOUND, "not_set", message));

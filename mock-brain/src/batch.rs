@@ -8,11 +8,7 @@ use z4j_protocol::{Frame, MAX_EVENTS_PER_BATCH, MAX_ID_CHARS, Timestamp, Value};
 use crate::registry::Agent;
 use crate::store::{Outcome, Store};
 
-/// Kinds that the real brain takes from a newer scheduler protocol only.
-const SCHEDULE_KINDS: [&str; 4] =
-    ["schedule.snapshot", "schedule.created", "schedule.updated", "schedule.deleted"];
-
-/// The code of the refusal of [`SCHEDULE_KINDS`].
+/// The code of the refusal of schedule events of the old form.
 pub(crate) const SCHEDULER_UPGRADE: &str = "scheduler_upgrade_required";
 
 /// What comes of a batch.
@@ -20,7 +16,7 @@ pub(crate) const SCHEDULER_UPGRADE: &str = "scheduler_upgrade_required";
 pub(crate) enum BatchOutcome {
     /// It is settled.
     Settled(EventBatchAck),
-    /// It holds schedule events of the old form; nothing was stored.
+    /// It holds schedule events of the old form; the others were stored.
     SchedulerUpgrade,
 }
 
@@ -29,12 +25,19 @@ pub(crate) fn apply(store: &Store, agent: &Arc<Agent>, frame: &Frame, now: Times
     let events = frame.payload().and_then(|payload| payload.get("events")).and_then(Value::as_array);
     let events = events.unwrap_or_default();
     let events = &events[..events.len().min(MAX_EVENTS_PER_BATCH)];
-    let kind = |event: &Value| event.get("kind").and_then(Value::as_str).map(str::to_owned);
-    if events.iter().filter_map(kind).any(|kind| SCHEDULE_KINDS.contains(&kind.as_str())) {
+    let (mut accepted, mut old_schedules) = (0, false);
+    for event in events {
+        match store.insert(agent, event, now) {
+            Outcome::Accepted => accepted += 1,
+            Outcome::OldSchedule => old_schedules = true,
+            Outcome::Duplicate | Outcome::Unusable => {}
+        }
+    }
+    // What else it holds is stored all the same: sent again, those events are duplicates.
+    if old_schedules {
         return BatchOutcome::SchedulerUpgrade;
     }
-    let taken = events.iter().filter(|event| store.insert(agent, event, now) == Outcome::Accepted).count();
-    let (received, accepted) = (events.len() as u64, taken as u64);
+    let received = events.len() as u64;
     let acked_id = cut(frame.id().unwrap_or_default());
     BatchOutcome::Settled(EventBatchAck { acked_id, received, accepted, rejected: received - accepted })
 }

@@ -14,6 +14,7 @@ use tokio::sync::watch;
 use tokio::time::timeout;
 
 use crate::fault::{FaultError, FaultSpec};
+use crate::hosts::Hosts;
 use crate::hub::{Hub, Limits};
 use crate::listener::{self, Listener};
 use crate::pki::{Pki, PkiError};
@@ -114,6 +115,7 @@ impl Brain {
         if let Some(pki) = &pki {
             pki.server_config(None)?;
         }
+        let hosts = Hosts::new(listener.address(), &names);
         let hub = Arc::new(Hub {
             registry,
             pki,
@@ -123,7 +125,7 @@ impl Brain {
             faults: Default::default(),
             violations: Violations::new(strict),
             listener,
-            hosts: names.iter().map(|name| name.to_ascii_lowercase()).collect(),
+            hosts,
             limits,
             stop: watch::Sender::new(false),
             busy: watch::Sender::new(0),

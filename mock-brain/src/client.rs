@@ -27,12 +27,12 @@ const MAX_ANSWER: usize = 4 << 30;
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ClientError {
     #[error(
-        "no mock-brain is running on state directory {0}; start one with `mock-brain serve --state-dir {0}`"
+        "no mock-brain is running on state directory {0:?}; start one with `mock-brain serve --state-dir {0:?}`"
     )]
     NotRunning(PathBuf),
-    #[error("the mock-brain of {dir} cannot be asked: {error}; is this its user?")]
+    #[error("the mock-brain of {dir:?} cannot be asked: {error}; is this its user?")]
     Unreadable { dir: PathBuf, error: io::Error },
-    #[error("the mock-brain of {dir} did not answer: {why}")]
+    #[error("the mock-brain of {dir:?} did not answer: {why}")]
     NoAnswer { dir: PathBuf, why: String },
     #[error("{0}")]
     Refused(String),

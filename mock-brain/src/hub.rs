@@ -9,6 +9,7 @@ use tokio::sync::watch;
 
 use crate::fault::table::FaultTable;
 use crate::fault::{FaultError, FaultSpec};
+use crate::hosts::Hosts;
 use crate::listener::Listener;
 use crate::longpoll::sessions::LongPollSessions;
 use crate::pki::Pki;
@@ -17,7 +18,8 @@ use crate::sessions::Sessions;
 use crate::store::Store;
 use crate::strict::Violations;
 
-/// The brain's times. The defaults are the real brain's.
+/// The brain's times. The defaults are the real brain's where it has them; head and body are bounded so that
+/// silent connections do not use up the places there are.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
     /// A session without a frame for this long is closed with 4408.
@@ -26,11 +28,21 @@ pub struct Limits {
     pub ping: Duration,
     /// How long the peer may take to answer a close frame.
     pub close: Duration,
+    /// How long a request's head may take, from the accepted connection or the last answer on.
+    pub head: Duration,
+    /// How long a request's body may take.
+    pub body: Duration,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { idle: Duration::from_secs(90), ping: Duration::from_secs(60), close: Duration::from_secs(10) }
+        Self {
+            idle: Duration::from_secs(90),
+            ping: Duration::from_secs(60),
+            close: Duration::from_secs(10),
+            head: Duration::from_secs(30),
+            body: Duration::from_secs(20),
+        }
     }
 }
 
@@ -44,8 +56,8 @@ pub(crate) struct Hub {
     pub(crate) faults: FaultTable,
     pub(crate) violations: Violations,
     pub(crate) listener: Listener,
-    /// Names that a Host header may bear, beside loopback and addresses.
-    pub(crate) hosts: Vec<String>,
+    /// Names that a Host header may bear.
+    pub(crate) hosts: Hosts,
     pub(crate) limits: Limits,
     pub(crate) stop: watch::Sender<bool>,
     pub(crate) busy: watch::Sender<usize>,

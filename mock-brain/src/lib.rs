@@ -14,6 +14,7 @@ mod control;
 mod environment;
 pub mod fault;
 mod gateway;
+mod hosts;
 mod hub;
 mod listener;
 mod lock;

@@ -20,6 +20,10 @@ use crate::verdict::Closing;
 
 /// Most sessions listed; the oldest ended ones go first.
 const MAX_LISTED: usize = 10_000;
+/// Most characters of a peer's text in the list.
+const MAX_TEXT_CHARS: usize = 128;
+/// Most engine names of a session in the list.
+const MAX_ENGINES: usize = 16;
 /// Most worker slots of one agent (the real brain's cap).
 const MAX_SLOTS: usize = 64;
 
@@ -75,7 +79,7 @@ pub struct SessionInfo {
     pub agent_version: Option<String>,
     /// The framework, from hello.
     pub framework: Option<String>,
-    /// The engines, from hello.
+    /// The first engines, from hello.
     pub engines: Vec<String>,
     /// Whether a hello_ack was sent (for long-poll: a frame verified).
     pub accepted: bool,
@@ -149,10 +153,10 @@ impl Sessions {
 
     pub(crate) fn greeted(&self, serial: Serial, hello: &Hello) {
         self.update(serial, |info| {
-            info.worker_id.clone_from(&hello.worker_id);
-            info.agent_version = Some(hello.agent_version.clone());
-            info.framework = Some(hello.framework.clone());
-            info.engines.clone_from(&hello.engines);
+            info.worker_id = hello.worker_id.as_deref().map(cut);
+            info.agent_version = Some(cut(&hello.agent_version));
+            info.framework = Some(cut(&hello.framework));
+            info.engines = hello.engines.iter().take(MAX_ENGINES).map(|engine| cut(engine)).collect();
         });
     }
 
@@ -197,7 +201,7 @@ impl Sessions {
             info.ended_at = Some(clock::now().to_string());
             info.closed_by = Some(by);
             info.close_code = closing.map(|closing| closing.code);
-            info.close_reason = closing.map(|closing| closing.reason.clone());
+            info.close_reason = closing.map(|closing| cut(&closing.reason));
             info.detail = closing.map(|closing| closing.detail.clone()).filter(|detail| !detail.is_empty());
         }
     }
@@ -206,6 +210,11 @@ impl Sessions {
     pub(crate) fn list(&self) -> Vec<SessionInfo> {
         lock(&self.0).listed.values().cloned().collect()
     }
+}
+
+/// A peer's text as it is listed: cut, because thousands of sessions are kept.
+fn cut(text: &str) -> String {
+    text.chars().take(MAX_TEXT_CHARS).collect()
 }
 
 fn new_info(id: &str, transport: Transport, peer: SocketAddr) -> SessionInfo {

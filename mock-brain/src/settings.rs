@@ -10,7 +10,8 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 
 use crate::fault::FaultSpec;
-use crate::{Options, state};
+use crate::quote::quote;
+use crate::{Options, StartError, pki, state};
 
 /// Largest configuration file.
 const MAX_CONFIG_BYTES: u64 = 1 << 20;
@@ -33,6 +34,46 @@ pub(crate) struct Settings {
     pub(crate) fault: Vec<String>,
     pub(crate) allow_remote: Option<bool>,
     pub(crate) strict: Option<bool>,
+    /// Where values came from; not a key.
+    #[serde(skip)]
+    pub(crate) origin: Origin,
+}
+
+/// Which of the values are a file's: a complaint about one names the place where it can be changed.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Origin {
+    file: PathBuf,
+    keys: Vec<&'static str>,
+}
+
+impl Origin {
+    /// What a complaint about the value of a key starts with: the file and the key, or the flag.
+    fn named(&self, key: &str) -> String {
+        if self.keys.contains(&key) {
+            format!("config file {:?}, {key}", self.file)
+        } else {
+            format!("--{key}")
+        }
+    }
+
+    /// As [`Origin::named`], for a complaint that names the key itself.
+    pub(crate) fn complaint(&self, key: &str, error: &dyn fmt::Display) -> SettingsError {
+        if self.keys.contains(&key) {
+            SettingsError(format!("config file {:?}: {error}", self.file))
+        } else {
+            SettingsError(error.to_string())
+        }
+    }
+
+    /// What a brain that does not start says of the settings.
+    pub(crate) fn start_complaint(&self, error: &StartError) -> SettingsError {
+        let key = match error {
+            StartError::Fault(_) => "fault",
+            StartError::State(_) => "state-dir",
+            StartError::Pki(_) | StartError::Listener(_) => "",
+        };
+        self.complaint(key, error)
+    }
 }
 
 /// A setting that cannot be used: one line with the thing, the reason and the way out.
@@ -52,6 +93,7 @@ pub(crate) struct Resolved {
     pub(crate) control: SocketAddr,
     pub(crate) state_dir: PathBuf,
     pub(crate) options: Options,
+    pub(crate) origin: Origin,
 }
 
 impl Settings {
@@ -60,17 +102,31 @@ impl Settings {
         let mut text = String::new();
         std::fs::File::open(path)
             .and_then(|file| file.take(MAX_CONFIG_BYTES).read_to_string(&mut text))
-            .map_err(|error| SettingsError(format!("config file {}: {error}", path.display())))?;
-        toml::from_str(&text).map_err(|error| {
+            .map_err(|error| {
+                let way_out = "say --config with a file that can be read, or leave it out";
+                SettingsError(format!("config file {path:?}: {error}; {way_out}"))
+            })?;
+        let read = toml::from_str::<Self>(&text).map_err(|error| {
             let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
             let line = before.matches('\n').count() + 1;
             let message = error.message().replace('\n', " ");
-            SettingsError(format!("config file {}, line {line}: {message}", path.display()))
-        })
+            SettingsError(format!("config file {path:?}, line {line}: {message}"))
+        })?;
+        Ok(Self { origin: Origin { file: path.to_owned(), keys: Vec::new() }, ..read })
     }
 
     /// These settings where they say something, else the others.
     pub(crate) fn or(self, other: Self) -> Self {
+        let of_file = [
+            ("listen", self.listen.is_none()),
+            ("control", self.control.is_none()),
+            ("state-dir", self.state_dir.is_none() && other.state_dir.is_some()),
+            ("name", self.name.is_empty()),
+            ("project", self.project.is_none() && other.project.is_some()),
+            ("agent", self.agent.is_none() && other.agent.is_some()),
+            ("fault", self.fault.is_empty()),
+        ];
+        let keys = of_file.into_iter().filter_map(|(key, is)| is.then_some(key)).collect();
         let list = |own: Vec<String>, other| if own.is_empty() { other } else { own };
         Self {
             listen: self.listen.or(other.listen),
@@ -83,42 +139,52 @@ impl Settings {
             fault: list(self.fault, other.fault),
             allow_remote: self.allow_remote.or(other.allow_remote),
             strict: self.strict.or(other.strict),
+            origin: Origin { file: other.origin.file, keys },
         }
     }
 
     /// Checks everything that can be checked before anything is started.
     pub(crate) fn resolve(self, default_state_dir: Option<PathBuf>) -> Result<Resolved, SettingsError> {
         let remote = self.allow_remote.unwrap_or(false);
-        let listen = address("--listen", self.listen.as_deref().unwrap_or(DEFAULT_LISTEN), remote)?;
-        let control = address("--control", self.control.as_deref().unwrap_or(DEFAULT_CONTROL), remote)?;
+        let origin = &self.origin;
+        let listen =
+            address(&origin.named("listen"), self.listen.as_deref().unwrap_or(DEFAULT_LISTEN), remote)?;
+        let control =
+            address(&origin.named("control"), self.control.as_deref().unwrap_or(DEFAULT_CONTROL), remote)?;
         let state_dir = self.state_dir.or(default_state_dir).ok_or_else(|| {
             let message =
                 "there is no state directory: neither XDG_STATE_HOME nor HOME is set; say --state-dir DIR";
             SettingsError(message.to_owned())
         })?;
-        let state_dir = std::path::absolute(&state_dir)
-            .map_err(|error| SettingsError(format!("--state-dir {}: {error}", state_dir.display())))?;
+        let state_dir = std::path::absolute(&state_dir).map_err(|error| {
+            SettingsError(format!("{} {state_dir:?}: {error}", origin.named("state-dir")))
+        })?;
         let faults = self.fault.iter().map(|text| text.parse::<FaultSpec>());
-        let faults = faults.collect::<Result<_, _>>().map_err(|error| SettingsError(error.to_string()))?;
+        let faults = faults.collect::<Result<_, _>>().map_err(|error| origin.complaint("fault", &error))?;
         let default = Options::default();
         let (project, agent) = state::first_names(&state_dir).unwrap_or((default.project, default.agent));
+        let project = self.project.unwrap_or(project);
+        let agent = self.agent.unwrap_or(agent);
+        state::check_slug(&project).map_err(|error| origin.complaint("project", &error))?;
+        state::check_agent_name(&agent).map_err(|error| origin.complaint("agent", &error))?;
+        pki::check_names(&self.name).map_err(|error| origin.complaint("name", &error))?;
         let options = Options {
             tls: self.tls.unwrap_or(true),
             names: self.name,
-            project: self.project.unwrap_or(project),
-            agent: self.agent.unwrap_or(agent),
+            project,
+            agent,
             strict: self.strict.unwrap_or(false),
             state_dir: Some(state_dir.clone()),
             faults,
         };
-        Ok(Resolved { listen, control, state_dir, options })
+        Ok(Resolved { listen, control, state_dir, options, origin: self.origin })
     }
 }
 
 fn address(flag: &str, text: &str, remote: bool) -> Result<SocketAddr, SettingsError> {
     let text = text.strip_prefix("localhost:").map_or(text.to_owned(), |port| format!("127.0.0.1:{port}"));
     let address: SocketAddr = text.parse().map_err(|_| {
-        SettingsError(format!("{flag} {text}: not an IP address and port, such as 127.0.0.1:7700"))
+        SettingsError(format!("{flag} {}: not an IP address and port, such as 127.0.0.1:7700", quote(&text)))
     })?;
     let loopback = match address.ip() {
         IpAddr::V4(ip) => ip.is_loopback(),

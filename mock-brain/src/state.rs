@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use nix::fcntl::{Flock, FlockArg};
+use nix::fcntl::{Flock, FlockArg, OFlag};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 use z4j_protocol::HmacSecret;
@@ -35,7 +35,7 @@ const MAX_STATE_BYTES: u64 = 16 << 20;
 #[derive(Debug, thiserror::Error)]
 pub enum StateError {
     /// A file or the directory cannot be read or written.
-    #[error("state directory {path}: {error}; choose another one with --state-dir")]
+    #[error("state directory {path:?}: {error}; choose another one with --state-dir")]
     Io {
         /// Which.
         path: PathBuf,
@@ -43,16 +43,16 @@ pub enum StateError {
         error: io::Error,
     },
     /// Others can write there.
-    #[error("state directory {0} is writable by others; choose one of your own with --state-dir")]
+    #[error("state directory {0:?} is writable by others; choose one of your own with --state-dir")]
     Shared(PathBuf),
     /// Another `serve` has it.
     #[error(
-        "state directory {0} is in use by another mock-brain serve; stop that one, or choose another \
+        "state directory {0:?} is in use by another mock-brain serve; stop that one, or choose another \
          directory with --state-dir"
     )]
     InUse(PathBuf),
     /// The state file is not what this program writes.
-    #[error("state file {path}: {reason}; move it away to start with a new CA and new credentials")]
+    #[error("state file {path:?}: {reason}; move it away to start with a new CA and new credentials")]
     Broken {
         /// Which.
         path: PathBuf,
@@ -209,7 +209,7 @@ pub(crate) fn first_names(dir: &Path) -> Option<(String, String)> {
 }
 
 /// The real brain's rule: `^[a-z0-9][a-z0-9-]{1,48}[a-z0-9]$`.
-fn check_slug(slug: &str) -> Result<(), StateError> {
+pub(crate) fn check_slug(slug: &str) -> Result<(), StateError> {
     let inner = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
     let good = (3..=50).contains(&slug.len())
         && slug.bytes().all(inner)
@@ -218,7 +218,8 @@ fn check_slug(slug: &str) -> Result<(), StateError> {
     if good { Ok(()) } else { Err(StateError::Slug(slug.to_owned())) }
 }
 
-fn check_agent_name(name: &str) -> Result<(), StateError> {
+/// The real brain's bound.
+pub(crate) fn check_agent_name(name: &str) -> Result<(), StateError> {
     let good = (1..=120).contains(&name.chars().count()) && !name.chars().any(char::is_control);
     if good { Ok(()) } else { Err(StateError::AgentName(name.to_owned())) }
 }
@@ -236,7 +237,9 @@ fn claim(dir: &Path) -> Result<Flock<File>, StateError> {
     }
     let path = dir.join(LOCK_FILE);
     let mut options = OpenOptions::new();
-    let file = options.create(true).truncate(false).write(true).mode(0o600).open(&path);
+    let file = options.create(true).truncate(false).write(true).mode(0o600);
+    // A link would make a file of somebody else's choice.
+    let file = file.custom_flags(OFlag::O_NOFOLLOW.bits()).open(&path);
     let file = file.map_err(failed(path))?;
     Flock::lock(file, FlockArg::LockExclusiveNonblock).map_err(|(_, errno)| match errno {
         nix::Error::EWOULDBLOCK => StateError::InUse(dir.to_owned()),

@@ -4,8 +4,10 @@
 
 use http::HeaderMap;
 use http::header::AUTHORIZATION;
-use z4j_protocol::payload::Hello;
-use z4j_protocol::{Class, PROTOCOL_VERSION_TEXT, Refusal, close};
+use z4j_protocol::payload::{Hello, HelloAck, HelloFrame};
+use z4j_protocol::{
+    Class, FrameType, MAX_ID_CHARS, PROTOCOL_VERSION, PROTOCOL_VERSION_TEXT, Refusal, Value, close,
+};
 
 use crate::quote::quote;
 use crate::registry::Project;
@@ -53,6 +55,29 @@ pub(crate) fn hello(hello: &Hello, project: &Project) -> Result<(), Closing> {
         }
         _ => Ok(()),
     }
+}
+
+/// Judges a frame of the handshake on an established session: one that is well-formed is ignored later on.
+/// The real brain reads both types before it looks at `v` as a signed frame's, which is why this comes first.
+/// Here `v` must be there, although the first hello may do without.
+pub(crate) fn handshake_again(frame: &Value, wire: &[u8]) -> Result<(), Closing> {
+    let complaint = match frame.get("type").and_then(Value::as_str).and_then(FrameType::from_word) {
+        Some(FrameType::Hello) => HelloFrame::parse(wire).err().map(|refusal| refusal.to_string()),
+        Some(FrameType::HelloAck) => (!is_hello_ack(frame)).then(|| "malformed hello_ack".to_owned()),
+        _ => return Ok(()),
+    };
+    let v = frame.get("v").and_then(Value::as_u64);
+    match complaint {
+        None if v == Some(PROTOCOL_VERSION) => Ok(()),
+        None => Err(Closing::new(close::BAD_FIRST_FRAME, "a later hello or hello_ack without v")),
+        Some(complaint) => Err(Closing::new(close::BAD_FIRST_FRAME, complaint)),
+    }
+}
+
+fn is_hello_ack(frame: &Value) -> bool {
+    let id = frame.get("id").and_then(Value::as_str).unwrap_or_default();
+    let payload = frame.get("payload").and_then(|payload| payload.deserialize::<HelloAck>().ok());
+    payload.is_some() && (1..=MAX_ID_CHARS).contains(&id.chars().count())
 }
 
 /// What a refused frame leads to on an established session.

@@ -4,12 +4,12 @@
 //! an agent's frames mean (`gateway`, `longpoll`).
 
 use std::convert::Infallible;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Body;
-use http::header::{ALLOW, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HOST, SERVER, UPGRADE};
+use http::header::{ALLOW, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, SERVER, UPGRADE, WWW_AUTHENTICATE};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Version};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
@@ -27,8 +27,6 @@ use crate::{gateway, longpoll, random};
 pub(crate) const MAX_BODY: u64 = 8_192;
 /// Largest request head.
 const MAX_HEAD: usize = 64 << 10;
-/// How long a request's head may take.
-const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long open requests may take once the brain stops.
 const STOP_TIMEOUT: Duration = Duration::from_secs(2);
 /// The path of the WebSocket gateway.
@@ -55,7 +53,7 @@ pub(crate) async fn serve(hub: Arc<Hub>, stream: Stream, address: SocketAddr, ti
         async move { Ok::<_, Infallible>(answer(&hub, peer, request).await) }
     });
     let mut server = http1::Builder::new();
-    server.timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT).max_buf_size(MAX_HEAD);
+    server.timer(TokioTimer::new()).header_read_timeout(hub.limits.head).max_buf_size(MAX_HEAD);
     server.title_case_headers(true).max_header_size(MAX_HEAD);
     let connection = server.serve_connection(TokioIo::new(stream), service).with_upgrades();
     let mut connection = std::pin::pin!(connection);
@@ -80,7 +78,7 @@ async fn answer(hub: &Arc<Hub>, peer: Peer, request: AgentRequest) -> Response<B
         return if request.uri().path() == GATEWAY {
             gateway::accept(hub, peer, request)
         } else {
-            text(StatusCode::FORBIDDEN, "")
+            closing(text(StatusCode::FORBIDDEN, ""))
         };
     }
     let id = request_id(request.headers());
@@ -160,7 +158,7 @@ async fn route(hub: &Arc<Hub>, peer: Peer, request: AgentRequest, id: &str) -> R
     }
     let path = request.uri().path().to_owned();
     let health = matches!(path.as_str(), "/api/v1/health" | "/api/v1/health/ready");
-    if !health && !is_allowed_host(hub, request.headers()) {
+    if !health && !hub.hosts.allow(request.headers()) {
         let message = "Bad Request: invalid Host header.";
         let body = json!({ "error": "invalid_host", "message": message, "request_id": id });
         return json_response(StatusCode::BAD_REQUEST, &body);
@@ -173,15 +171,29 @@ async fn route(hub: &Arc<Hub>, peer: Peer, request: AgentRequest, id: &str) -> R
         "/api/v1/agent/events" if request.method() == Method::POST => {
             longpoll::events(hub, &peer, request, id).await
         }
-        GATEWAY if is_get => not_found(),
+        path if is_get && is_under_ws(path) => not_found(),
         "/api/v1/agent/events" if is_get => not_found(),
         "/api/v1/agent/events" => not_allowed("POST"),
         "/api/v1/health" | "/api/v1/health/ready" | "/api/v1/agent/commands" | GATEWAY => not_allowed("GET"),
+        "/metrics" if is_get => unauthenticated(),
         "/healthz" => not_found(),
         path if path == "/api" || path.starts_with("/api/") => not_found(),
         _ if is_get => dashboard(),
         _ => not_allowed("GET"),
     }
+}
+
+/// `/ws` and what is below it, however many slashes stand in between.
+fn is_under_ws(path: &str) -> bool {
+    let path = path.trim_start_matches('/');
+    path == "ws" || path.starts_with("ws/")
+}
+
+/// The metrics are for those with a token of their own, and none is emulated.
+fn unauthenticated() -> Response<Body> {
+    let mut response = detail(StatusCode::UNAUTHORIZED, "Unauthorized");
+    response.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+    response
 }
 
 /// Any other page is the dashboard's on the real brain: an agent with a wrong base path sees HTML and 200.
@@ -195,21 +207,10 @@ fn content_length(headers: &HeaderMap) -> Option<u64> {
     headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }
 
-/// Names that this brain goes by: its own, loopback, and any address. An absent Host passes.
-fn is_allowed_host(hub: &Hub, headers: &HeaderMap) -> bool {
-    let Some(value) = headers.get(HOST) else { return true };
-    let Ok(value) = value.to_str() else { return false };
-    if value.is_empty() {
-        return true;
-    }
-    let (name, port) = match value.rsplit_once(':') {
-        Some((name, port)) if !port.contains(']') => (name, port),
-        _ => (value, ""),
-    };
-    let name = name.to_ascii_lowercase();
-    let address = name.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>().is_ok();
-    let known = name == "localhost" || address || hub.hosts.contains(&name);
-    known && port.bytes().all(|byte| byte.is_ascii_digit())
+/// Says that the connection ends with this answer.
+pub(crate) fn closing(mut response: Response<Body>) -> Response<Body> {
+    response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    response
 }
 
 /// The client's request id if it is usable, else a new one.
@@ -272,6 +273,5 @@ fn too_large() -> Response<Body> {
     });
     let mut response = json_response(StatusCode::PAYLOAD_TOO_LARGE, &body);
     response.headers_mut().insert(NO_REQUEST_ID, HeaderValue::from_static("1"));
-    response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
-    response
+    closing(response)
 }

@@ -5,7 +5,7 @@
 use std::io::{self, BufRead, Read};
 use std::path::{Path, PathBuf};
 
-use z4j_protocol::{Binding, HmacSecret, Signer, Value, Verifier};
+use z4j_protocol::{Binding, Frame, HmacSecret, Signer, Value, Verifier};
 
 use super::output::print;
 use super::{Failure, steps};
@@ -64,10 +64,11 @@ pub(super) struct Keys {
 
 impl Keys {
     fn read(&self) -> Result<(HmacSecret, Binding), Failure> {
-        let path = self.secret_file.display();
+        let path = &self.secret_file;
         let text = read_file(&self.secret_file)?;
-        let text = String::from_utf8(text).map_err(|_| Failure::usage(format!("{path}: not text")))?;
-        let secret = HmacSecret::parse(&text).map_err(|error| Failure::usage(format!("{path}: {error}")))?;
+        let text = String::from_utf8(text).map_err(|_| Failure::usage(format!("{path:?}: not text")))?;
+        let secret =
+            HmacSecret::parse(&text).map_err(|error| Failure::usage(format!("{path:?}: {error}")))?;
         let binding = Binding {
             agent_id: self.agent_id.clone(),
             project_id: self.project_id.clone(),
@@ -101,7 +102,15 @@ fn document() -> Result<Value, Failure> {
 
 fn sign(keys: &Keys) -> Result<(), Failure> {
     let (secret, binding) = keys.read()?;
-    let signed = Signer::new(&secret, binding).sign_document(document()?, clock::now(), random::bytes());
+    // A signature on what no verifier looks at twice would only hide the mistake.
+    let frame = Frame::from_value(document()?);
+    let frame = frame.map_err(|refusal| Failure::no(format!("stdin is no frame to sign: {refusal}")))?;
+    if !frame.frame_type().is_signed() {
+        let line = format!("stdin: frames of type {} are not signed", frame.frame_type());
+        return Err(Failure::no(line));
+    }
+    let document = Value::Object(frame.object().clone());
+    let signed = Signer::new(&secret, binding).sign_document(document, clock::now(), random::bytes());
     print((signed.map_err(Failure::no)? + "\n").as_bytes())
 }
 
@@ -129,7 +138,7 @@ fn verify(keys: &Keys) -> Result<(), Failure> {
 }
 
 fn read_file(path: &Path) -> Result<Vec<u8>, Failure> {
-    let failed = |error: io::Error| Failure::usage(format!("{}: {error}", path.display()));
+    let failed = |error: io::Error| Failure::usage(format!("{path:?}: {error}"));
     let mut bytes = Vec::new();
     std::fs::File::open(path).map_err(failed)?.take(MAX_BYTES).read_to_end(&mut bytes).map_err(failed)?;
     Ok(bytes)

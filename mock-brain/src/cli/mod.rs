@@ -72,8 +72,7 @@ impl StateDir {
                 "there is no state directory: neither XDG_STATE_HOME nor HOME is set; say --state-dir DIR",
             )
         })?;
-        std::path::absolute(&dir)
-            .map_err(|error| Failure::usage(format!("--state-dir {}: {error}", dir.display())))
+        std::path::absolute(&dir).map_err(|error| Failure::usage(format!("--state-dir {dir:?}: {error}")))
     }
 
     fn client(&self, environment: &Environment) -> Result<Client, Failure> {

@@ -13,6 +13,7 @@ use super::Failure;
 use super::output::{print, print_json, shell_word};
 use crate::api::{self, Api};
 use crate::control::Control;
+use crate::quote::quote;
 use crate::settings::{Resolved, Settings};
 use crate::state::CA_FILE;
 use crate::{BRAIN_VERSION, Brain, Environment, random};
@@ -74,8 +75,10 @@ impl Args {
         if let Some(Some(version)) = &self.like_real
             && version != BRAIN_VERSION
         {
-            let line =
-                format!("--like-real={version}: only {BRAIN_VERSION} is emulated; leave the version out");
+            let line = format!(
+                "--like-real={}: only {BRAIN_VERSION} is emulated; leave the version out",
+                quote(version)
+            );
             return Err(Failure::usage(line));
         }
         let file = self.config.as_deref().map(Settings::read).transpose().map_err(Failure::usage)?;
@@ -90,6 +93,7 @@ impl Args {
             fault: self.fault,
             allow_remote: self.allow_remote.then_some(true),
             strict: (self.strict || self.like_real.is_some()).then_some(self.strict),
+            origin: Default::default(),
         };
         Ok(flags.or(file.unwrap_or_default()))
     }
@@ -99,26 +103,28 @@ pub(super) fn run(args: Args, environment: &Environment) -> Result<(), Failure> 
     let json = args.json;
     let settings = args.settings()?.resolve(environment.state_dir()).map_err(Failure::usage)?;
     start_logging(environment)?;
-    let listener = bind("--listen", settings.listen)?;
-    let control = bind("--control", settings.control)?;
+    let listener = bind(&settings, "listen", settings.listen)?;
+    let control = bind(&settings, "control", settings.control)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
     let runtime = runtime.map_err(|error| Failure::no(format!("no runtime: {error}")))?;
     runtime.block_on(serve(settings, listener, control, json))
 }
 
-fn bind(flag: &str, address: SocketAddr) -> Result<TcpListener, Failure> {
+fn bind(settings: &Resolved, key: &str, address: SocketAddr) -> Result<TcpListener, Failure> {
     TcpListener::bind(address).map_err(|error| {
         let way_out = SocketAddr::new(address.ip(), 0);
-        Failure::usage(format!(
-            "cannot listen on {address}: {error}; choose another address, or `{flag} {way_out}` for any free port"
-        ))
+        let line = format!(
+            "cannot listen on {address}: {error}; choose another address, or `--{key} {way_out}` for any free port"
+        );
+        Failure::usage(settings.origin.complaint(key, &line))
     })
 }
 
 fn start_logging(environment: &Environment) -> Result<(), Failure> {
     let filter = environment.log.as_deref().unwrap_or("info");
-    let filter = EnvFilter::try_new(filter)
-        .map_err(|error| Failure::usage(format!("MOCK_BRAIN_LOG={filter}: {error}; say info or debug")))?;
+    let filter = EnvFilter::try_new(filter).map_err(|error| {
+        Failure::usage(format!("MOCK_BRAIN_LOG={}: {error}; say info or debug", quote(filter)))
+    })?;
     let colour = std::io::stderr().is_terminal() && !environment.no_color;
     // A second subscriber in one process would be a test's; it keeps the first.
     let _ = tracing_subscriber::fmt()
@@ -142,7 +148,8 @@ async fn serve(
         return Err(Failure::no("signals cannot be received"));
     };
     let dir = settings.state_dir;
-    let brain = Brain::start(settings.options, listener).await.map_err(Failure::usage)?;
+    let brain = Brain::start(settings.options, listener).await;
+    let brain = brain.map_err(|error| Failure::usage(settings.origin.start_complaint(&error)))?;
     control.set_nonblocking(true).map_err(|error| unusable("--control", error))?;
     let control = tokio::net::TcpListener::from_std(control).map_err(|error| unusable("--control", error))?;
     let address = control.local_addr().map_err(|error| unusable("--control", error))?;

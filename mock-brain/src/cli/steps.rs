@@ -45,7 +45,7 @@ impl Step {
 }
 
 pub(super) fn run(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
-    let unusable = |reason: String| Failure::usage(format!("{}: {reason}", path.display()));
+    let unusable = |reason: String| Failure::usage(format!("{path:?}: {reason}"));
     let file: File = serde_json::from_slice(bytes).map_err(|error| unusable(error.to_string()))?;
     let secret = unhex(&file.secret_hex).ok_or_else(|| unusable("secret_hex is not hex".to_owned()))?;
     let secret = HmacSecret::from_bytes(secret).map_err(|error| unusable(error.to_string()))?;

@@ -10,16 +10,26 @@ mod session;
 use std::sync::Arc;
 
 use axum::body::Body;
+use base64::alphabet;
+use base64::engine::{Engine, GeneralPurpose, GeneralPurposeConfig};
 use http::header::{CONNECTION, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_VERSION, UPGRADE};
-use http::{HeaderMap, HeaderValue, Response, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
 use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::TokioIo;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
 use crate::hub::Hub;
 use crate::stream::Stream;
-use crate::web::{AgentRequest, Peer, text};
+use crate::web::{AgentRequest, Peer, closing, text};
 use link::Link;
+
+/// How a key is read: as the real brain's base64 reader, which does not look at the bits behind the last byte.
+const KEY: GeneralPurpose = GeneralPurpose::new(
+    &alphabet::STANDARD,
+    GeneralPurposeConfig::new().with_decode_allow_trailing_bits(true),
+);
+/// The length of what it decodes to.
+const KEY_BYTES: usize = 16;
 
 /// Answers an upgrade request, and starts the session once the answer is written.
 pub(crate) fn accept(hub: &Arc<Hub>, peer: Peer, mut request: AgentRequest) -> Response<Body> {
@@ -41,22 +51,29 @@ pub(crate) fn accept(hub: &Arc<Hub>, peer: Peer, mut request: AgentRequest) -> R
     response
 }
 
-/// The handshake's key.
+/// The handshake's key (RFC 6455, 4.2.1).
 fn check(headers: &HeaderMap) -> Result<&HeaderValue, &'static str> {
-    let version = headers.get(SEC_WEBSOCKET_VERSION);
-    if version.is_none_or(|version| version.as_bytes() != b"13") {
-        return Err("Failed to open a WebSocket connection: bad Sec-WebSocket-Version header.\n");
+    match only(headers, &SEC_WEBSOCKET_VERSION) {
+        Some(Some(version)) if version == "13" => {}
+        None => return Err("Failed to open a WebSocket connection: missing Sec-WebSocket-Version header.\n"),
+        _ => return Err("Failed to open a WebSocket connection: invalid Sec-WebSocket-Version header.\n"),
     }
-    headers
-        .get(SEC_WEBSOCKET_KEY)
-        .filter(|key| !key.is_empty())
-        .ok_or("Failed to open a WebSocket connection: missing Sec-WebSocket-Key header.\n")
+    match only(headers, &SEC_WEBSOCKET_KEY) {
+        Some(Some(key)) if KEY.decode(key.as_bytes()).is_ok_and(|key| key.len() == KEY_BYTES) => Ok(key),
+        None => Err("Failed to open a WebSocket connection: missing Sec-WebSocket-Key header.\n"),
+        _ => Err("Failed to open a WebSocket connection: invalid Sec-WebSocket-Key header.\n"),
+    }
+}
+
+/// A header that may be there once; the inner `None` stands for more than one.
+fn only<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Option<Option<&'h HeaderValue>> {
+    let mut values = headers.get_all(name).iter();
+    let first = values.next()?;
+    Some(values.next().is_none().then_some(first))
 }
 
 fn bad_request(complaint: &str) -> Response<Body> {
-    let mut response = text(StatusCode::BAD_REQUEST, complaint);
-    response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
-    response
+    closing(text(StatusCode::BAD_REQUEST, complaint))
 }
 
 async fn upgraded(hub: Arc<Hub>, peer: Peer, upgrade: OnUpgrade, headers: HeaderMap) {

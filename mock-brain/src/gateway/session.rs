@@ -11,7 +11,7 @@ use tokio::sync::Notify;
 use tokio::time::{Instant, timeout_at};
 use uuid::Uuid;
 use z4j_protocol::payload::{Hello, HelloFrame};
-use z4j_protocol::{Verifier, close};
+use z4j_protocol::{Frame, Reason, Value, Verifier, close};
 
 use super::link::{Arrival, Link};
 use super::reply::Replies;
@@ -123,7 +123,7 @@ impl Session<'_> {
             arrival = self.link.next() => arrival,
             () = self.hub.stopping() => return Err(Ending::close(close::RESTART, "")),
         };
-        let bytes = message(arrival, close::BAD_FIRST_FRAME)?;
+        let bytes = message(arrival)?;
         let hello = HelloFrame::parse(&bytes)
             .map_err(|refusal| Ending::close(close::BAD_FIRST_FRAME, &refusal.to_string()))?
             .hello;
@@ -151,7 +151,7 @@ impl Session<'_> {
             };
             let arrival = arrival.map_err(|_| Ending::close(close::IDLE, "no frame"))?;
             deadline = Instant::now() + self.hub.limits.idle;
-            let bytes = message(arrival, close::INTERNAL)?;
+            let bytes = message(arrival)?;
             self.frame(&bytes, agent, &mut verifier, replies).await?;
         }
     }
@@ -164,7 +164,10 @@ impl Session<'_> {
         replies: &mut Replies,
     ) -> Result<(), Ending> {
         let now = clock::now();
-        let frame = verifier.verify(bytes, now).map_err(verdict::refused_frame)?;
+        let value = Value::parse(bytes).map_err(|_| verdict::refused_frame(Reason::NotJson.into()))?;
+        verdict::handshake_again(&value, bytes)?;
+        let frame = Frame::from_value(value).map_err(verdict::refused_frame)?;
+        verifier.verify_frame(&frame, now).map_err(verdict::refused_frame)?;
         if !frame.frame_type().is_signed() {
             return Ok(());
         }
@@ -211,11 +214,14 @@ impl Session<'_> {
     }
 }
 
-/// The message of an arrival; what is no text gets the code of malformed frames at this stage.
-fn message(arrival: Arrival, malformed: u16) -> Result<Bytes, Ending> {
+/// RFC 6455, 7.4.1: a text message that is not UTF-8.
+const NOT_UTF8: u16 = 1007;
+
+/// The message of an arrival.
+fn message(arrival: Arrival) -> Result<Bytes, Ending> {
     match arrival {
         Arrival::Message(bytes) => Ok(bytes),
-        Arrival::NotUtf8 => Err(Ending::close(malformed, "a text message is not UTF-8")),
+        Arrival::NotUtf8 => Err(Ending::close(NOT_UTF8, "a text message is not UTF-8")),
         Arrival::OverLimit => Err(Ending::close(close::BAD_FIRST_FRAME, "message over the frame limit")),
         Arrival::Fatal(closing) => Err(closing.into()),
         Arrival::Closed(closing) => Err(Ending::Closed(closing)),

@@ -2,13 +2,16 @@
 //!
 //! Owns its shape and bounds.
 
+use std::time::Duration;
+
 use axum::body::{Body, to_bytes};
 use http::header::CONTENT_TYPE;
 use http::{HeaderMap, Response, StatusCode};
 use serde::Deserialize;
 use serde_json::{Value, json};
+use tokio::time::timeout;
 
-use crate::web::{AgentRequest, MAX_BODY, detail};
+use crate::web::{AgentRequest, MAX_BODY, closing, detail};
 
 /// Most frames of one request.
 const MAX_FRAMES: usize = 500;
@@ -19,11 +22,14 @@ struct Frames {
 }
 
 /// Reads the frames.
-pub(super) async fn read(request: AgentRequest) -> Result<Vec<String>, Box<Response<Body>>> {
+///
+/// A body that does not come is not waited for beyond the limit: the connection holds a place.
+pub(super) async fn read(request: AgentRequest, limit: Duration) -> Result<Vec<String>, Box<Response<Body>>> {
     let is_json = is_json(request.headers());
-    let limit = usize::try_from(MAX_BODY).unwrap_or(usize::MAX);
-    let bytes = to_bytes(Body::new(request.into_body()), limit)
+    let most = usize::try_from(MAX_BODY).unwrap_or(usize::MAX);
+    let bytes = timeout(limit, to_bytes(Body::new(request.into_body()), most))
         .await
+        .map_err(|_| timed_out())?
         .map_err(|_| Box::new(detail(StatusCode::BAD_REQUEST, "There was an error parsing the body")))?;
     if !is_json {
         return Err(unprocessable("model_attributes_type", "the body is not JSON by its content type"));
@@ -34,6 +40,10 @@ pub(super) async fn read(request: AgentRequest) -> Result<Vec<String>, Box<Respo
         Ok(_) => Err(unprocessable("list_length", "frames holds 1 to 500 texts")),
         Err(_) => Err(unprocessable("json_invalid", "the body is {\"frames\": [texts]}")),
     }
+}
+
+fn timed_out() -> Box<Response<Body>> {
+    Box::new(closing(detail(StatusCode::REQUEST_TIMEOUT, "Request Timeout")))
 }
 
 fn is_json(headers: &HeaderMap) -> bool {

@@ -68,7 +68,7 @@ pub(crate) async fn events(
     request_id: &str,
 ) -> Response<Body> {
     let headers = request.headers().clone();
-    let frames = match body::read(request).await {
+    let frames = match body::read(request, hub.limits.body).await {
         Ok(frames) => frames,
         Err(refusal) => return *refusal,
     };
@@ -127,16 +127,36 @@ fn identified(mut response: Response<Body>, agent: &Agent, asked: &HeaderMap) ->
     response
 }
 
+/// A part of a query without its encoding (the `application/x-www-form-urlencoded` parser of the URL standard).
+fn decoded(text: &str) -> String {
+    let digit = |byte: Option<&u8>| byte.and_then(|byte| char::from(*byte).to_digit(16));
+    let (bytes, mut index, mut out) = (text.as_bytes(), 0, Vec::with_capacity(text.len()));
+    while let Some(&byte) = bytes.get(index) {
+        let pair = (digit(bytes.get(index + 1)), digit(bytes.get(index + 2)));
+        index += 1;
+        out.push(match (byte, pair) {
+            (b'%', (Some(high), Some(low))) => {
+                index += 2;
+                u8::try_from(high << 4 | low).unwrap_or_default()
+            }
+            (b'+', _) => b' ',
+            (byte, _) => byte,
+        });
+    }
+    String::from_utf8_lossy(&out).into_owned()
+}
+
 /// Reads `wait` (0..=60, default 30) and `max_frames` (0..=500, default 50).
 fn poll(query: &str) -> Result<Poll, serde_json::Value> {
     let value = |name| {
-        let pairs = query.split('&').filter_map(|pair| pair.split_once('='));
-        pairs.filter(|(key, _)| *key == name).map(|(_, value)| value).next_back()
+        let pairs = query.split('&').map(|pair| pair.split_once('=').unwrap_or((pair, "")));
+        pairs.filter(|(key, _)| decoded(key) == name).map(|(_, value)| decoded(value)).next_back()
     };
     let mut complaints = Vec::new();
     let mut number = |name: &'static str, default: u64, most: u64| {
         let Some(text) = value(name) else { return default };
-        match text.parse::<i64>() {
+        let text = text.as_str();
+        match text.trim().parse::<i64>() {
             Ok(number) if number < 0 => complaints.push(complaint(name, "greater_than_equal", text, "ge", 0)),
             Ok(number) if number.unsigned_abs() > most => {
                 complaints.push(complaint(name, "less_than_equal", text, "le", most));
@@ -170,7 +190,18 @@ mod tests {
         assert_eq!(poll(""), Ok(Poll { wait: 30, max_frames: 50 }));
         assert_eq!(poll("wait=0&max_frames=0&other=x"), Ok(Poll { wait: 0, max_frames: 0 }));
         assert_eq!(poll("wait=60&max_frames=500"), Ok(Poll { wait: 60, max_frames: 500 }));
-        for bad in ["wait=61", "wait=-1", "wait=x", "wait=", "max_frames=501", "wait=1&wait=99"] {
+        assert_eq!(poll("w%61it=%33%30&max_frames=+5"), Ok(Poll { wait: 30, max_frames: 5 }));
+        assert_eq!(decoded("a%2Bb+%e4%f%"), "a+b \u{fffd}%f%");
+        for bad in [
+            "wait",
+            "wait=%36%31",
+            "wait=61",
+            "wait=-1",
+            "wait=x",
+            "wait=",
+            "max_frames=501",
+            "wait=1&wait=99",
+        ] {
             assert!(poll(bad).is_err(), "{bad}");
         }
         assert_eq!(poll("wait=61").unwrap_err()[0]["type"], "less_than_equal");

@@ -93,10 +93,14 @@ pub(super) fn server(
     Ok((KeyedCertificate { pem, key_pem: key.serialize_pem() }, params.not_after.unix_timestamp()))
 }
 
+/// Whether a certificate can bear these names.
+pub(super) fn check_names(names: &[String]) -> Result<(), PkiError> {
+    let bad = names.iter().find(|name| !is_name(name));
+    bad.map_or(Ok(()), |name| Err(PkiError::Name(name.clone())))
+}
+
 fn server_params(names: &[String]) -> Result<CertificateParams, PkiError> {
-    if let Some(name) = names.iter().find(|name| !is_name(name)) {
-        return Err(PkiError::Name(name.clone()));
-    }
+    check_names(names)?;
     let mut params = CertificateParams::new(names)?;
     params.distinguished_name = subject(names.first().map_or("localhost", String::as_str));
     // Explicitly no CA, because rcgen leaves the subject key identifier out otherwise.

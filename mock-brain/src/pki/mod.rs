@@ -23,7 +23,7 @@ use issue::Chain;
 #[derive(Debug, thiserror::Error)]
 pub enum PkiError {
     /// A name is no DNS name.
-    #[error("certificates cannot name {0}: it is neither a DNS name nor an IP address")]
+    #[error("certificates cannot name {0:?}: it is neither a DNS name nor an IP address")]
     Name(String),
     /// A stored key cannot be read.
     #[error("a stored key cannot be read")]
@@ -34,6 +34,11 @@ pub enum PkiError {
     /// rustls refused.
     #[error("TLS cannot be set up: {0}")]
     Tls(#[from] rustls::Error),
+}
+
+/// Whether certificates can be made for these names.
+pub(crate) fn check_names(names: &[String]) -> Result<(), PkiError> {
+    issue::check_names(names)
 }
 
 /// The certificates of one brain.

@@ -15,7 +15,11 @@ use z4j_protocol::{Timestamp, Value};
 
 use crate::lock::lock;
 use crate::registry::Agent;
-use event::Sighting;
+use event::{Sighting, is_of_kinds};
+
+/// Kinds that the real brain takes from a newer scheduler protocol only.
+const SCHEDULE_KINDS: [&str; 4] =
+    ["schedule.snapshot", "schedule.created", "schedule.updated", "schedule.deleted"];
 
 /// Most events kept.
 pub const MAX_EVENTS: usize = 1_000_000;
@@ -56,6 +60,8 @@ pub(crate) enum Outcome {
     Accepted,
     Duplicate,
     Unusable,
+    /// A schedule event of the old form, which the whole batch is answered for.
+    OldSchedule,
 }
 
 struct Record {
@@ -79,6 +85,7 @@ struct Inner {
     by_id: HashMap<Uuid, u64>,
     payload_bytes: usize,
     duplicates: u64,
+    last_received: Option<Timestamp>,
 }
 
 /// The events of one brain.
@@ -88,6 +95,10 @@ pub(crate) struct Store(Mutex<Inner>);
 impl Store {
     /// Takes one element of an `event_batch`.
     pub(crate) fn insert(&self, agent: &Arc<Agent>, event: &Value, now: Timestamp) -> Outcome {
+        if is_of_kinds(event, &SCHEDULE_KINDS) {
+            return Outcome::OldSchedule;
+        }
+        let now = lock(&self.0).received_at(now);
         let Some(sighting) = Sighting::read(event, now) else { return Outcome::Unusable };
         let id = sighting.id(agent.project.id);
         let mut inner = lock(&self.0);
@@ -110,6 +121,15 @@ impl Store {
 }
 
 impl Inner {
+    /// The time of receipt of one more event. No two have the same: events without a time of their own are
+    /// told apart by it, also within one batch, as the real brain looks at its clock for each.
+    fn received_at(&mut self, now: Timestamp) -> Timestamp {
+        let next = |last: Timestamp| Timestamp::from_unix_micros(last.unix_micros().saturating_add(1));
+        let received = self.last_received.map_or(now, |last| now.max(next(last)));
+        self.last_received = Some(received);
+        received
+    }
+
     fn mark_duplicate(&mut self, id: Uuid) -> bool {
         let Some(serial) = self.by_id.get(&id) else { return false };
         let index = usize::try_from(serial - self.first).unwrap_or(usize::MAX);

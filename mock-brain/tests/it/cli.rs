@@ -134,10 +134,10 @@ fn errors_are_one_line_with_exit_code_2() {
     let cases: &[(&[&str], &[&str])] = &[
         (&["--listen", &taken], &[&taken, "in use", "--listen 127.0.0.1:0"]),
         (&["--listen", "0.0.0.0:0"], &["0.0.0.0:0", "not loopback", "--allow-remote"]),
-        (&["--listen", "here"], &["--listen here", "127.0.0.1:7700"]),
+        (&["--listen", "here"], &["--listen \"here\"", "127.0.0.1:7700"]),
         (&["--state-dir", &below], &["file/below", "--state-dir"]),
-        (&["--config", &missing], &["missing.toml", "No such file"]),
-        (&["--config", &config], &["config.toml, line 2", "listen-on", "state-dir"]),
+        (&["--config", &missing], &["missing.toml", "No such file", "--config"]),
+        (&["--config", &config], &["config.toml\", line 2", "listen-on", "state-dir"]),
         (&["--fault", "tls.expird"], &["column 1", "did you mean tls.expired?"]),
         (&["--fault", "tls.expired", "--no-tls"], &["needs TLS"]),
         (&["--project", "No Slug"], &["No Slug", "slug"]),
@@ -161,6 +161,35 @@ fn errors_are_one_line_with_exit_code_2() {
         }
     }
     drop(taken_listener);
+}
+
+#[test]
+fn a_bad_value_of_a_config_file_names_the_file() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = dir.path().join("config.toml");
+    let path = config.to_str().unwrap();
+    for (value, complaint) in [
+        ("listen = 'here'", "config.toml\", listen \"here\": not an IP"),
+        ("control = '192.0.2.1:1'", "config.toml\", control 192.0.2.1:1 is not loopback"),
+        ("project = 'No Slug'", "config.toml\": project \"No Slug\""),
+        ("agent = ''", "config.toml\": agent name"),
+        ("name = ['a b']", "config.toml\": certificates cannot name \"a b\""),
+        ("listen = '192.0.2.1:1'\nallow-remote = true", "config.toml\": cannot listen on 192.0.2.1:1"),
+        ("listen = '127.0.0.1:0'\nstate-dir = '/dev/null/x'", "config.toml\": state directory"),
+        (
+            "listen = '127.0.0.1:0'\nfault = ['tls.expired']\ntls = false",
+            "config.toml\": fault \"tls.expired\"",
+        ),
+        ("fault = ['tls.expird']", "config.toml\": fault \"tls.expird\", column 1"),
+    ] {
+        std::fs::write(&config, value).unwrap();
+        let (code, _, error) = told(dir.path(), &["serve", "--config", path]);
+        assert_eq!((code, error.matches('\n').count()), (2, 1), "{value}: {error}");
+        assert!(error.contains(complaint), "{value}: {error}");
+    }
+    // A flag wins, and then it is the flag that is bad.
+    let (_, _, error) = told(dir.path(), &["serve", "--config", path, "--fault", "nope"]);
+    assert!(!error.contains("config.toml"), "{error}");
 }
 
 #[test]

@@ -90,11 +90,53 @@ async fn events_without_a_task_go_by_their_id() {
         assert_eq!(agent.batch(json!([event])).await, (1, 1, 0));
         assert_eq!(agent.batch(json!([event])).await, (1, 0, 1));
         let later = with(event.clone(), "occurred_at", json!(at(-1)));
-        assert_eq!(agent.batch(json!([later])).await, (1, 0, 1));
+        assert_eq!(agent.batch(json!([later])).await, (1, 1, 0));
         let nameless = without(event, "id");
         assert_eq!(agent.batch(json!([nameless, nameless])).await, (2, 2, 0));
     }
     assert_eq!(agent.batch(json!([without(event("t", "task.sent", &at(-3)), "id")])).await, (1, 1, 0));
+}
+
+#[tokio::test]
+async fn events_without_a_task_go_by_their_stored_time_too() {
+    let brain = plain().await;
+    let mut agent = Agent::online(&brain).await;
+    let day = at(-3600)[..19].to_owned();
+    let timed = |micros: u32| event("", "worker.online", &format!("{day}.{micros:06}Z"));
+    let first = timed(1);
+    let next = with(timed(2), "id", first["id"].clone());
+    assert_eq!(agent.batch(json!([first])).await, (1, 1, 0));
+    assert_eq!(agent.batch(json!([first])).await, (1, 0, 1));
+    assert_eq!(agent.batch(json!([next])).await, (1, 1, 0), "a microsecond later");
+    let timeless = without(first, "occurred_at");
+    assert_eq!(agent.batch(json!([timeless])).await, (1, 1, 0));
+    assert_eq!(agent.batch(json!([timeless])).await, (1, 1, 0), "received at another time");
+    assert_eq!(agent.batch(json!([timeless, timeless])).await, (2, 2, 0));
+}
+
+#[tokio::test]
+async fn fields_of_other_types_are_taken_for_their_text() {
+    let brain = plain().await;
+    let mut agent = Agent::online(&brain).await;
+    let time = at(-20);
+    for odd in [json!(null), json!(5), json!(true), json!([]), json!({})] {
+        let kind = with(event(&format!("k{odd}"), "", &time), "kind", odd.clone());
+        assert_eq!(agent.batch(json!([kind])).await, (1, 1, 0), "kind {odd}");
+        assert_eq!(brain.events().last().unwrap().kind, "unknown");
+        let engine = with(event("e", "task.sent", &time), "engine", odd.clone());
+        assert_eq!(agent.batch(json!([engine])).await, (1, 1, 0), "engine {odd}");
+    }
+    let engines: Vec<_> = brain.events().into_iter().map(|event| event.engine).collect();
+    assert_eq!((&*engines[1], &*engines[3], &*engines[5]), ("None", "5", "True"));
+    let number = with(event("", "task.sent", &time), "task_id", json!(5));
+    assert_eq!(agent.batch(json!([number])).await, (1, 1, 0));
+    assert_eq!(agent.batch(json!([event("5", "task.sent", &time)])).await, (1, 0, 1));
+    let spaced = with(event(" 5\n", "\ttask.sent ", &time), "engine", json!(" celery\u{1f}"));
+    assert_eq!(agent.batch(json!([spaced])).await, (1, 0, 1));
+    for key in ["kind", "engine"] {
+        let blank = with(event("b", "task.sent", &time), key, json!(" \t"));
+        assert_eq!(agent.batch(json!([blank])).await, (1, 0, 1), "{key}");
+    }
 }
 
 #[tokio::test]
@@ -183,6 +225,14 @@ async fn schedule_events_of_the_old_form_are_an_error() {
         (&error["payload"]["code"], &error["payload"]["fatal"]),
         (&json!("scheduler_upgrade_required"), &json!(true))
     );
-    assert_eq!(agent.batch(json!([])).await, (0, 0, 0));
-    assert_eq!(brain.events(), []);
+    let others: Vec<_> = brain.events().into_iter().map(|event| event.task_id).collect();
+    assert_eq!(others, ["t"], "what else was in the batch is stored");
+    assert_eq!(agent.batch(json!([batch[0]])).await, (1, 0, 1));
+    let nobody = without(event("s", "schedule.created", &at(-1)), "engine");
+    assert_eq!(agent.batch(json!([nobody])).await, (1, 0, 1));
+    let spaced = event("s", " schedule.snapshot\n", &at(-1));
+    agent
+        .say_signed(&json!({"v": 2, "type": "event_batch", "id": "b", "payload": {"events": [spaced]}}))
+        .await;
+    assert_eq!(agent.hear().await.frame()["type"], "error");
 }

@@ -106,8 +106,19 @@ fn what_is_signed_verifies_once() {
         (code, String::from_utf8(out).unwrap().as_str()),
         (1, "ok\ninvalid_signature seq_not_increasing\n")
     );
-    for bad in [&b"[]"[..], b"{", br#"{"x": NaN}"#] {
+    let bad: [(&[u8], &str); 8] = [
+        (b"[]", "not_an_object"),
+        (b"{", "stdin"),
+        (br#"{"v":2,"type":"heartbeat","id":"h","payload":{"x": NaN}}"#, "sign"),
+        (br#"{"type":"heartbeat","id":"h","payload":{}}"#, "version_missing"),
+        (br#"{"v":2,"id":"h","payload":{}}"#, "type_missing"),
+        (br#"{"v":2,"type":"hello","id":"h","payload":{}}"#, "hello are not signed"),
+        (br#"{"v":2,"type":"hello_ack","id":"h","payload":{}}"#, "hello_ack are not signed"),
+        (br#"{"v":2,"type":"nope","id":"h","payload":{}}"#, "type_unknown"),
+    ];
+    for (bad, reason) in bad {
         let (code, out, error) = fed(dir.path(), &with("sign"), bad);
+        assert!(error.contains(reason), "{reason} in {error}");
         assert_eq!((code, out.len(), error.matches('\n').count()), (1, 0, 1), "{error}");
     }
     std::fs::write(secret, "short").unwrap();

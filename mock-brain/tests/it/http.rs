@@ -2,8 +2,11 @@
 
 use serde_json::Value as Json;
 
-use crate::support::{plain, raw, request};
+use mock_brain::{Brain, Limits, Options};
 
+use crate::support::{listener, plain, raw, request, start, tcp, tls, with_limits, within};
+
+const KEY: &str = "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
 const UPGRADE: &str = "Upgrade: websocket\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
 
 fn body(answer: &str) -> Json {
@@ -23,6 +26,14 @@ async fn routes() {
         ("GET /api/v1/agent/events", 404, r#"{"detail":"Not Found"}"#),
         ("POST /api/v1/agent/commands", 405, r#"{"detail":"Method Not Allowed"}"#),
         ("HEAD /api/v1/agent/commands", 405, ""),
+        ("GET /ws", 404, r#"{"detail":"Not Found"}"#),
+        ("GET /ws/", 404, r#"{"detail":"Not Found"}"#),
+        ("GET /ws/agent/", 404, r#"{"detail":"Not Found"}"#),
+        ("GET /ws/agentx", 404, r#"{"detail":"Not Found"}"#),
+        ("GET /ws//agent", 404, r#"{"detail":"Not Found"}"#),
+        ("GET //ws/agent", 404, r#"{"detail":"Not Found"}"#),
+        ("GET /wsx", 200, "<!doctype html>"),
+        ("GET /metrics", 401, "Www-Authenticate: Bearer\r\n"),
         ("GET /elsewhere", 200, "<!doctype html>"),
     ];
     for (line, status, part) in cases {
@@ -57,10 +68,21 @@ async fn upgrades() {
             404,
         ),
         (get("/ws/agent", "close", &good), 400),
+        (get("/ws/agent", "Upgrade", UPGRADE), 400),
+        (get("/ws/agent", "Upgrade", &format!("{good}Sec-WebSocket-Version: 13\r\n")), 400),
+        (get("/ws/agent", "Upgrade", &format!("{good}{KEY}")), 400),
+        (get("/ws/agent", "Upgrade", &good.replace("dGhl", "dGh!")), 400),
+        (get("/ws/agent", "Upgrade", &good.replace("dGhlIHNhbXBsZSBub25jZQ==", "dGhlIHNhbXBsZSBub25j")), 400),
     ];
     for (text, status) in cases {
         let (got, answer) = end(&brain, &text).await;
         assert_eq!(got, status, "{text}{answer}");
+        if status == 403 {
+            assert!(answer.contains("Connection: close\r\n"), "{answer}");
+        }
+        if !text.contains("Version:") {
+            assert!(answer.contains("missing Sec-WebSocket-Version"), "{answer}");
+        }
         if status == 101 {
             assert!(answer.contains("Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n"), "{answer}");
             assert!(answer.contains("Upgrade: websocket\r\n") && answer.contains("Connection: Upgrade\r\n"));
@@ -68,15 +90,22 @@ async fn upgrades() {
     }
 }
 
-/// As `raw`, for an answer that the brain may leave open: it reads the head and drops the connection.
-async fn end(brain: &mock_brain::Brain, text: &str) -> (u16, String) {
+/// Whether head and body are there.
+fn is_whole(answer: &str) -> bool {
+    let Some((head, body)) = answer.split_once("\r\n\r\n") else { return false };
+    let length = head.split("Content-Length: ").nth(1).and_then(|rest| rest.lines().next());
+    body.len() >= length.map_or(0, |length| length.parse().unwrap())
+}
+
+/// As `raw`, for an answer that the brain may leave open: it reads one answer and drops the connection.
+async fn end(brain: &Brain, text: &str) -> (u16, String) {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
-    let mut socket = crate::support::tcp(brain).await;
-    crate::support::within(socket.write_all(text.as_bytes())).await.unwrap();
+    let mut socket = tcp(brain).await;
+    within(socket.write_all(text.as_bytes())).await.unwrap();
     let mut answer = String::new();
-    while !answer.contains("\r\n\r\n") {
+    while !is_whole(&answer) {
         let mut buffer = [0; 4096];
-        let count = crate::support::within(socket.read(&mut buffer)).await.unwrap();
+        let count = within(socket.read(&mut buffer)).await.unwrap();
         assert!(count > 0, "{text}{answer}");
         answer += &String::from_utf8_lossy(&buffer[..count]);
     }
@@ -85,9 +114,13 @@ async fn end(brain: &mock_brain::Brain, text: &str) -> (u16, String) {
 
 #[tokio::test]
 async fn host_names() {
-    let options =
-        mock_brain::Options { tls: false, names: vec!["tasks.example.com".to_owned()], ..Default::default() };
-    let brain = crate::support::start(options).await;
+    let options = Options {
+        tls: false,
+        names: vec!["tasks.example.com".to_owned(), "2001:DB8::1".to_owned()],
+        ..Default::default()
+    };
+    let brain = start(options).await;
+    let machine = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap();
     let cases = [
         ("localhost:1", 404),
         ("LOCALHOST", 404),
@@ -98,6 +131,14 @@ async fn host_names() {
         ("other.example.com", 400),
         ("127.0.0.1.", 400),
         ("localhost:x", 400),
+        ("localhost:", 400),
+        ("[2001:db8:0::1]:1", 404),
+        ("2001:db8::1", 400),
+        ("[2001:db8::2]", 400),
+        ("192.0.2.1:7700", 400),
+        ("127.0.0.2", 400),
+        ("::1", 400),
+        (machine.trim(), 404),
     ];
     for (host, status) in cases {
         let text = format!("GET /ws/agent HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
@@ -108,6 +149,43 @@ async fn host_names() {
     assert_eq!((refusal["error"].as_str(), refusal.get("details")), (Some("invalid_host"), None));
     let text = "GET /api/v1/health HTTP/1.1\r\nHost: other\r\nConnection: close\r\n\r\n";
     assert_eq!(raw(&brain, text).await.0, 200);
+}
+
+#[tokio::test]
+async fn the_address_listened_on_is_a_host_name() {
+    let socket = std::net::TcpListener::bind("127.0.0.9:0").unwrap();
+    let options = Options { tls: false, ..Default::default() };
+    let brain = Brain::start(options, socket).await.unwrap();
+    for (host, status) in [("127.0.0.9:1", 404), ("127.0.0.8", 400)] {
+        let text = format!("GET /ws/agent HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
+        assert_eq!(raw(&brain, &text).await.0, status, "{host}");
+    }
+}
+
+#[tokio::test]
+async fn silent_connections_are_ended() {
+    let head = std::time::Duration::from_millis(50);
+    let limits = Limits { head, ..Limits::default() };
+    let brain = with_limits(limits);
+    assert_eq!(raw(&brain, "").await.1, "");
+    assert_eq!(raw(&brain, "GET / HTTP/1.1\r\nHost: local").await.1, "");
+    let answer = raw(&brain, "GET /api/v1/health HTTP/1.1\r\nHost: localhost\r\n\r\n").await;
+    assert_eq!(answer.0, 200, "and what is idle after an answer is ended, too");
+    let brain = Brain::start_with(Options::default(), listener(), limits).unwrap();
+    let mut stream = tls(&brain, "localhost").await.unwrap();
+    let mut bytes = Vec::new();
+    let _ = within(tokio::io::AsyncReadExt::read_to_end(&mut stream, &mut bytes)).await;
+    assert!(bytes.is_empty(), "{bytes:?}");
+}
+
+#[tokio::test]
+async fn a_body_that_does_not_come_is_not_waited_for() {
+    let body = std::time::Duration::from_millis(50);
+    let brain = with_limits(Limits { body, ..Limits::default() });
+    let head = "POST /api/v1/agent/events HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n";
+    let (status, answer) = raw(&brain, &format!("{head}Content-Length: 100\r\n\r\n{{")).await;
+    assert_eq!((status, answer.contains("Connection: close\r\n")), (408, true), "{answer}");
+    assert!(self::body(&answer)["detail"].is_string(), "{answer}");
 }
 
 #[tokio::test]

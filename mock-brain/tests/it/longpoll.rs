@@ -119,10 +119,13 @@ async fn frames_that_are_settled_or_sent_again() {
     let (_, tally) = poller.post(&[skewed]).await;
     assert_eq!((&tally["accepted"], &tally["rejected"]), (&json!(0), &json!(1)));
     assert!(tally["errors"][0].as_str().unwrap().starts_with("version skew (retry): "));
+    let mut schedule = schedule;
+    schedule["payload"]["events"].as_array_mut().unwrap().push(event("t", "task.sent", &at(0)));
     let frames = [poller.frame(&schedule), poller.heartbeat()];
     let (_, tally) = poller.post(&frames).await;
     assert_eq!((&tally["accepted"], &tally["rejected"]), (&json!(1), &json!(1)));
     assert_eq!(tally["error_code"], "scheduler_upgrade_required");
+    assert_eq!(brain.events().len(), 1, "what else was in the batch is stored");
 }
 
 #[tokio::test]
@@ -184,6 +187,8 @@ async fn refusals() {
         (get("wait=0"), "Authorization: Bearer x\r\n".to_owned(), String::new(), 401),
         (get("wait=0"), String::new(), String::new(), 401),
         (get("wait=61"), String::new(), String::new(), 422),
+        (get("w%61it=%36%31"), auth.clone(), String::new(), 422),
+        (get("wait=%30"), auth.clone(), String::new(), 200),
         (get("max_frames=x"), auth.clone(), String::new(), 422),
         (get("wait=0"), format!("{auth}X-Z4J-Project: other\r\n"), String::new(), 403),
         (get("wait=0"), format!("{auth}X-Z4J-Project: demo\r\n"), String::new(), 200),

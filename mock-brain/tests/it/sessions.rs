@@ -210,10 +210,64 @@ async fn text_that_is_not_utf8() {
     let bad = || Message::Frame(Frame::message(vec![b'"', 0xff, b'"'], OpCode::Data(Data::Text), true));
     let mut agent = Agent::connect(&brain).await;
     agent.send(bad()).await;
-    assert_eq!(agent.hear().await, closed(4400));
+    assert_eq!(agent.hear().await, closed(1007));
     let mut agent = Agent::online(&brain).await;
     agent.send(bad()).await;
+    assert_eq!(agent.hear().await, closed(1007));
+    // Binary messages need not be UTF-8: they are malformed frames.
+    let bytes = || Message::binary(vec![b'"', 0xff, b'"']);
+    let mut agent = Agent::connect(&brain).await;
+    agent.send(bytes()).await;
+    assert_eq!(agent.hear().await, closed(4400));
+    let mut agent = Agent::online(&brain).await;
+    agent.send(bytes()).await;
     assert_eq!(agent.hear().await, closed(1011));
+}
+
+fn hello_ack() -> Json {
+    let payload = json!({"protocol_version": "2", "agent_id": "a", "project_id": "p", "session_id": "s"});
+    json!({"v": 2, "type": "hello_ack", "id": "hack_1", "payload": payload})
+}
+
+fn without(mut frame: Json, key: &str) -> Json {
+    frame.as_object_mut().unwrap().remove(key);
+    frame
+}
+
+#[tokio::test]
+async fn later_handshake_frames() {
+    let brain = plain().await;
+    let mut list = hello();
+    list["payload"] = json!([]);
+    let mut empty_ack = hello_ack();
+    empty_ack["payload"] = json!({});
+    for malformed in [
+        without(hello(), "payload"),
+        without(hello(), "v"),
+        hello_with("engines", json!([1])),
+        list,
+        empty_ack,
+        without(hello_ack(), "payload"),
+        without(hello_ack(), "v"),
+    ] {
+        let mut agent = Agent::online(&brain).await;
+        agent.say(malformed.to_string()).await;
+        assert_eq!(agent.hear().await, closed(4400), "{malformed}");
+    }
+    let mut agent = Agent::online(&brain).await;
+    agent.say(hello().to_string()).await;
+    agent.say(hello_ack().to_string()).await;
+    assert_eq!(agent.batch(json!([])).await, (0, 0, 0));
+}
+
+#[tokio::test]
+async fn long_texts_of_a_hello_are_listed_cut() {
+    let brain = plain().await;
+    let mut agent = Agent::connect(&brain).await;
+    let long = "é".repeat(1_000);
+    agent.greet(&hello_with("engines", json!(vec![long; 64]))).await;
+    let engines = &brain.sessions()[0].engines;
+    assert_eq!((engines.len(), engines[0].chars().count()), (16, 128));
 }
 
 #[tokio::test]

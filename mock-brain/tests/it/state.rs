@@ -70,6 +70,13 @@ async fn directories_that_do_not_serve() {
     let error = refused(&open).await;
     assert!(error.contains("writable by others"), "{error}");
 
+    let linked = root.path().join("linked");
+    std::fs::create_dir(&linked).unwrap();
+    std::fs::set_permissions(&linked, std::fs::Permissions::from_mode(0o700)).unwrap();
+    std::os::unix::fs::symlink(root.path().join("elsewhere"), linked.join("lock")).unwrap();
+    let error = refused(&linked).await;
+    assert!(error.contains("linked/lock") && !root.path().join("elsewhere").exists(), "{error}");
+
     let broken = root.path().join("broken");
     std::fs::create_dir(&broken).unwrap();
     std::fs::set_permissions(&broken, std::fs::Permissions::from_mode(0o700)).unwrap();

@@ -1,0 +1,52 @@
+//! The Host rule: which names a request may call this brain by.
+//!
+//! Owns the list and the reading of the header. A page of another name that was pointed at this address
+//! must not be answered (DNS rebinding), so addresses that are not this brain's are refused too.
+
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+
+use http::HeaderMap;
+use http::header::HOST;
+
+/// The names of one brain, in lower case; IPv6 addresses as RFC 5952 writes them, in brackets.
+pub(crate) struct Hosts(Vec<String>);
+
+impl Hosts {
+    /// Loopback, this machine's name, the address listened on, and the names given.
+    pub(crate) fn new(listen: SocketAddr, names: &[String]) -> Self {
+        let mut hosts = ["127.0.0.1", "[::1]", "localhost"].map(str::to_owned).to_vec();
+        hosts.push(written(&listen.ip().to_string()));
+        hosts.extend(names.iter().map(|name| written(name)));
+        let machine = nix::unistd::gethostname().ok().and_then(|name| name.into_string().ok());
+        hosts.extend(machine.filter(|name| !name.is_empty()).map(|name| written(&name)));
+        Self(hosts)
+    }
+
+    /// Whether the Host header names this brain. An absent or empty one passes.
+    pub(crate) fn allow(&self, headers: &HeaderMap) -> bool {
+        let Some(value) = headers.get(HOST) else { return true };
+        let Ok(value) = value.to_str() else { return false };
+        if value.is_empty() {
+            return true;
+        }
+        let (name, port) = match value.rsplit_once(':') {
+            Some((name, port)) if !port.contains(']') => (name, Some(port)),
+            _ => (value, None),
+        };
+        let port_is_one = |port: &str| !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit());
+        self.0.contains(&unbracketed(name).map_or_else(|| name.to_ascii_lowercase(), written))
+            && port.is_none_or(port_is_one)
+    }
+}
+
+fn unbracketed(name: &str) -> Option<&str> {
+    name.strip_prefix('[')?.strip_suffix(']').filter(|inner| inner.parse::<Ipv6Addr>().is_ok())
+}
+
+/// A name as it is compared.
+fn written(name: &str) -> String {
+    match name.parse() {
+        Ok(IpAddr::V6(ip)) => format!("[{ip}]"),
+        _ => name.to_ascii_lowercase(),
+    }
+}
