@@ -11,9 +11,12 @@ use z4j_protocol::PROTOCOL_VERSION_TEXT;
 use crate::config::{ConfigError, ConfigFlags, Framework, resolve};
 use crate::doctor::{self, Examination, JSON_SCHEMA, Order, ProbeName, Report, Status};
 use crate::environment::Environment;
+use crate::words::visible;
 
 /// The answer is no.
 const NO: u8 = 1;
+/// Flags that make no sense.
+const USAGE: u8 = 2;
 /// Longest `--timeout`.
 const MAX_TIMEOUT: Duration = Duration::from_secs(600);
 
@@ -41,7 +44,7 @@ enum Command {
   z4j doctor --json --no-websocket
   z4j doctor --only dns --only tcp --timeout 2s")]
     Doctor(DoctorArgs),
-    /// The doctor's probes without the websocket, one line
+    /// The doctor's probes without the websocket: one line, or one for each that failed
     #[command(after_help = "Example:
   z4j check || z4j doctor")]
     Check(CheckArgs),
@@ -140,6 +143,10 @@ fn doctor(args: &DoctorArgs) -> ExitCode {
     if args.no_websocket {
         probes.retain(|probe| *probe != ProbeName::Websocket);
     }
+    if probes.is_empty() {
+        complain("--only, --skip and --no-websocket leave no probe: name one that is not left out");
+        return ExitCode::from(USAGE);
+    }
     let verbose = args.verbose;
     run(&args.common, &args.config, probes, |report| report.text(verbose), args.strict)
 }
@@ -156,9 +163,10 @@ fn lines(report: &Report) -> String {
         .iter()
         .filter(|finding| matches!(finding.status, Status::Fail | Status::Unknown))
         .map(|finding| {
-            let fix = finding.fix.as_deref().map(|fix| format!("; fix: {}", fix.replace('\n', "; ")));
+            let fix = finding.fix.as_deref().map(|fix| format!("; fix: {}", in_one_line(fix)));
             let code = finding.code.map(|code| format!(" [{code}]")).unwrap_or_default();
-            format!("{}: {}{}{code}\n", finding.name.as_str(), finding.message, fix.unwrap_or_default())
+            let message = format!("{}: {}", finding.name.as_str(), finding.message);
+            format!("{}{code}\n", visible(&format!("{message}{}", fix.unwrap_or_default())))
         })
         .collect();
     if failed.is_empty() {
@@ -257,7 +265,12 @@ fn print(text: &str) -> ExitCode {
 }
 
 fn complain(text: &str) {
-    let _ = writeln!(io::stderr().lock(), "z4j: {}", text.replace('\n', "; "));
+    let _ = writeln!(io::stderr().lock(), "z4j: {}", visible(&in_one_line(text)));
+}
+
+/// Lines that belong together, as one.
+fn in_one_line(text: &str) -> String {
+    text.replace(":\n", ": ").replace('\n', "; ")
 }
 
 fn warn(text: &str) {

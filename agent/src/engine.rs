@@ -65,6 +65,8 @@ pub(crate) struct Abilities {
     pub(crate) engines: Vec<String>,
     /// What each of them can be asked to do.
     pub(crate) capabilities: BTreeMap<String, Vec<String>>,
+    /// Why the application's agent may say something else; none where this is known to be what it says.
+    pub(crate) doubt: Option<String>,
 }
 
 /// Engines whose packages are installed, sorted.
@@ -87,34 +89,62 @@ fn serves(framework: Framework, engine: &str) -> bool {
     framework != Framework::Django || engine == "celery"
 }
 
-/// What the agent of this application says it can do.
-///
-/// # Errors
-/// Why that cannot be known.
-pub(crate) fn abilities(
-    framework: Framework,
-    python: Option<&PythonEnvironment>,
-) -> Result<Abilities, String> {
-    let Some(python) = python else {
-        return match framework {
-            Framework::Bare => Ok(Abilities::default()),
-            _ => Err("no Python environment was found (VIRTUAL_ENV or --venv)".to_owned()),
-        };
-    };
-    if let Some(scheduler) = SCHEDULERS.iter().find(|name| python.version(name).is_some()) {
-        return Err(format!("what {scheduler} advertises depends on the application"));
-    }
+/// What the agent of this application says it can do, as far as that can be known.
+pub(crate) fn abilities(framework: Framework, python: Option<&PythonEnvironment>) -> Abilities {
     let mut abilities = Abilities::default();
+    let Some(python) = python else {
+        abilities.doubt = Some("no Python environment was found (VIRTUAL_ENV or --venv)".to_owned());
+        return abilities;
+    };
+    abilities.doubt = foreign_environment(framework, python).or_else(|| {
+        let scheduler = SCHEDULERS.iter().find(|name| python.version(name).is_some())?;
+        Some(format!("what {scheduler} advertises depends on the application"))
+    });
     for engine in detected(Some(python)).into_iter().filter(|engine| serves(framework, engine)) {
         let Some(version) = python.version(&format!("z4j-{engine}")) else { continue };
         let row = ADAPTERS.iter().find(|(name, release, _)| *name == engine && *release == version);
         let Some((_, _, words)) = row else {
-            return Err(format!("what z4j-{engine} {version} advertises is not known here"));
+            let unknown = format!("what z4j-{engine} {version} advertises is not known here");
+            abilities.doubt.get_or_insert(unknown);
+            continue;
         };
         abilities.capabilities.insert(engine.clone(), words.iter().map(|word| (*word).to_owned()).collect());
         abilities.engines.push(engine);
     }
-    Ok(abilities)
+    abilities
+}
+
+/// The distribution that is a framework's agent. Those of the others build on z4j-bare.
+const fn agent_of(framework: Framework) -> &'static str {
+    match framework {
+        Framework::Bare => "z4j-bare",
+        Framework::Django => "z4j-django",
+        Framework::Flask => "z4j-flask",
+        Framework::FastApi => "z4j-fastapi",
+    }
+}
+
+/// Why an environment is not, or not only, that of this framework's agent: then its engines say nothing about
+/// the agent that lives under this token.
+fn foreign_environment(framework: Framework, python: &PythonEnvironment) -> Option<String> {
+    let root = python.root.display();
+    let own = agent_of(framework);
+    let others = [Framework::Django, Framework::Flask, Framework::FastApi];
+    let other =
+        others.into_iter().find(|other| *other != framework && python.version(agent_of(*other)).is_some());
+    let missing = ["z4j-core", own].into_iter().find(|name| python.version(name).is_none());
+    match (other, missing) {
+        (Some(other), _) if framework == Framework::Bare => {
+            let (agent, other) = (agent_of(other), other.as_str());
+            Some(format!("{agent} is installed in {root}: pass --framework {other}"))
+        }
+        (_, Some(missing)) => Some(format!("{missing} is not installed in {root}")),
+        (Some(other), None) => {
+            let agent = agent_of(other);
+            Some(format!("{agent} is installed in {root} beside {own}: which of them runs cannot be known"))
+        }
+        (None, None) => None,
+    }
 }
 
 #[cfg(test)]
@@ -128,12 +158,15 @@ mod tests {
         }
     }
 
+    const FLASK: &[(&str, &str)] = &[("z4j-core", "1.13.0"), ("z4j-bare", "1.13.0"), ("z4j-flask", "1.13.0")];
+
     #[test]
     fn an_adapter_of_a_known_release_is_advertised() {
-        let venv = python(&[("celery", "5.4.0"), ("z4j-celery", "1.13.0"), ("rq", "2.0")]);
+        let engines = [("celery", "5.4.0"), ("z4j-celery", "1.13.0"), ("rq", "2.0")];
+        let venv = python(&[FLASK, &engines].concat());
         let known = abilities(Framework::Flask, Some(&venv));
-        assert_eq!(known.as_ref().map(|known| known.engines.clone()), Ok(vec!["celery".to_owned()]));
-        assert_eq!(known.map(|known| known.capabilities["celery"].len()), Ok(12));
+        assert_eq!((known.engines, known.doubt), (vec!["celery".to_owned()], None));
+        assert_eq!(known.capabilities["celery"].len(), 12);
         assert_eq!(detected(Some(&venv)), ["celery", "rq"]);
         assert_eq!(without_adapter(Framework::Flask, Some(&venv)), ["rq"]);
         assert!(without_adapter(Framework::Django, Some(&venv)).is_empty());
@@ -141,14 +174,33 @@ mod tests {
 
     #[test]
     fn what_is_not_known_is_not_guessed() {
-        let newer = python(&[("celery", "5.4.0"), ("z4j-celery", "9.0.0")]);
-        assert!(abilities(Framework::Django, Some(&newer)).is_err());
-        let broker = python(&[("dramatiq", "1"), ("z4j-dramatiq", "1.13.0")]);
-        assert!(abilities(Framework::Flask, Some(&broker)).is_err());
-        let beat = python(&[("celery", "5"), ("z4j-celery", "1.13.0"), ("z4j-celerybeat", "1.13.0")]);
-        assert!(abilities(Framework::Django, Some(&beat)).is_err());
-        assert!(abilities(Framework::Django, None).is_err());
-        assert_eq!(abilities(Framework::Bare, None), Ok(Abilities::default()));
-        assert_eq!(abilities(Framework::Django, Some(&python(&[]))), Ok(Abilities::default()));
+        let rows: [&[(&str, &str)]; 3] = [
+            &[("celery", "5.4.0"), ("z4j-celery", "9.0.0")],
+            &[("dramatiq", "1"), ("z4j-dramatiq", "1.13.0")],
+            &[("celery", "5"), ("z4j-celery", "1.13.0"), ("z4j-celerybeat", "1.13.0")],
+        ];
+        for row in rows {
+            let venv = python(&[FLASK, row].concat());
+            assert!(abilities(Framework::Flask, Some(&venv)).doubt.is_some(), "{row:?}");
+        }
+        for framework in [Framework::Bare, Framework::Django] {
+            assert!(abilities(framework, None).doubt.is_some_and(|doubt| doubt.contains("VIRTUAL_ENV")));
+        }
+    }
+
+    #[test]
+    fn an_environment_counts_only_if_it_is_that_of_the_agent() {
+        let doubt = |framework, distributions: &[(&str, &str)]| {
+            abilities(framework, Some(&python(distributions))).doubt.unwrap_or_default()
+        };
+        let (core, bare, django) = (("z4j-core", "1"), ("z4j-bare", "1"), ("z4j-django", "1"));
+        assert_eq!(doubt(Framework::Bare, &[core, bare]), "");
+        assert_eq!(doubt(Framework::Django, &[core, bare, django]), "");
+        assert_eq!(doubt(Framework::Django, &[django]), "z4j-core is not installed in /venv");
+        assert_eq!(doubt(Framework::Django, &[core, bare]), "z4j-django is not installed in /venv");
+        assert_eq!(doubt(Framework::Bare, &[]), "z4j-core is not installed in /venv");
+        let wrong = doubt(Framework::Bare, &[core, bare, django]);
+        assert_eq!(wrong, "z4j-django is installed in /venv: pass --framework django");
+        assert!(doubt(Framework::Flask, &[FLASK, &[django]].concat()).contains("beside z4j-flask"));
     }
 }

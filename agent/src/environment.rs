@@ -113,6 +113,12 @@ fn host_name() -> String {
     name.filter(|name| !name.is_empty()).unwrap_or_else(|| "localhost".to_owned())
 }
 
+/// A user for `sudo -u` (sudo(8)): the name, or `'#61234'`.
+pub(crate) fn user_flag(uid: u32) -> String {
+    let row = User::from_uid(Uid::from_raw(uid)).ok().flatten();
+    row.map_or_else(|| format!("'#{uid}'"), |row| row.name)
+}
+
 /// The name of a user, for sentences: `root`, or `uid 61234`.
 pub(crate) fn user_name(uid: u32) -> String {
     let row = User::from_uid(Uid::from_raw(uid)).ok().flatten();

@@ -10,6 +10,7 @@ mod config;
 mod doctor;
 mod engine;
 mod environment;
+mod files;
 mod hello;
 mod mounts;
 mod net;

@@ -52,6 +52,12 @@ impl BrainUrl {
         // The URL standard would take the first path segment for the host; an operator's template did not
         // mean that.
         if rest.is_empty() || rest.starts_with(['/', ':', '?', '#']) {
+            if rest.contains('@') {
+                return Err(UrlProblem::Credentials);
+            }
+            if rest.contains(['?', '#']) {
+                return Err(UrlProblem::Extra);
+            }
             let (text, host, prefix) = (text.to_owned(), None, String::new());
             return Ok(Self { text, secure, host, port: default_port, prefix });
         }
@@ -137,6 +143,20 @@ impl BrainUrl {
         format!("{}://{}/", if self.secure { "https" } else { "http" }, self.host_header())
     }
 
+    /// The URL without the path of the WebSocket, if it ends in that.
+    pub(crate) fn without_endpoint(&self) -> Option<String> {
+        let base = self.prefix.strip_suffix("/ws/agent")?;
+        Some(format!("{}{base}", self.without_prefix().trim_end_matches('/')) + "/")
+    }
+
+    /// The same URL with another host, a name or an address.
+    pub(crate) fn with_host(&self, host: &str) -> String {
+        let host = if host.contains(':') { format!("[{host}]") } else { host.to_owned() };
+        let own_port = if self.secure { 443 } else { 80 };
+        let port = if self.port == own_port { String::new() } else { format!(":{}", self.port) };
+        format!("{}://{host}{port}{}/", if self.secure { "https" } else { "http" }, self.prefix)
+    }
+
     /// The same URL with https.
     pub(crate) fn with_https(&self) -> String {
         match self.text.split_once("://") {
@@ -184,11 +204,24 @@ mod tests {
     }
 
     #[test]
+    fn another_host_takes_the_place_of_the_first() -> Result<(), UrlProblem> {
+        let endpoint = BrainUrl::parse("https://h/z4j/ws/agent/")?.without_endpoint();
+        assert_eq!(endpoint.as_deref(), Some("https://h/z4j/"));
+        let url = BrainUrl::parse("https://[::1]:8443/z4j")?;
+        assert_eq!(url.with_host("brain.example"), "https://brain.example:8443/z4j/");
+        assert_eq!(url.with_host("::2"), "https://[::2]:8443/z4j/");
+        assert_eq!(BrainUrl::parse("https://h")?.with_host("g"), "https://g/");
+        Ok(())
+    }
+
+    #[test]
     fn refuses_what_is_no_address_of_a_brain() {
         assert_eq!(BrainUrl::parse("tasks.example.com"), Err(UrlProblem::NotHttp));
         assert_eq!(BrainUrl::parse("ws://tasks.example.com"), Err(UrlProblem::NotHttp));
         assert_eq!(BrainUrl::parse("https://u:p@h/"), Err(UrlProblem::Credentials));
         assert_eq!(BrainUrl::parse("https://h/?x"), Err(UrlProblem::Extra));
+        assert_eq!(BrainUrl::parse("https:///me:pw@h/"), Err(UrlProblem::Credentials));
+        assert_eq!(BrainUrl::parse("https://?token=x"), Err(UrlProblem::Extra));
         assert!(matches!(BrainUrl::parse("https://h:99999/"), Err(UrlProblem::Unreadable(_))));
     }
 

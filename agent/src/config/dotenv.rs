@@ -3,7 +3,6 @@
 //! It is looked at to explain, never loaded: systemd and the agent both take their settings from the
 //! environment alone.
 
-use std::io::Read;
 use std::path::Path;
 
 /// Most of a file that is looked at, in bytes.
@@ -20,17 +19,14 @@ pub(crate) struct Found {
 
 /// Looks for names in a file; nothing is found in one that cannot be read.
 pub(crate) fn look(file: &Path, wanted: &[&'static str]) -> Found {
-    let mut bytes = Vec::new();
-    let read = std::fs::File::open(file).and_then(|open| open.take(MAX_FILE_BYTES).read_to_end(&mut bytes));
-    if read.is_err() {
-        return Found::default();
-    }
+    let Ok(bytes) = crate::files::read(file, MAX_FILE_BYTES) else { return Found::default() };
     look_in(&String::from_utf8_lossy(&bytes), wanted)
 }
 
 fn look_in(text: &str, wanted: &[&'static str]) -> Found {
     let mut found = Found::default();
-    for line in text.lines() {
+    // An editor of Windows may have put a byte order mark first.
+    for line in text.trim_start_matches('\u{feff}').lines() {
         let line = line.trim_start();
         let (exported, line) = match line.strip_prefix("export ") {
             Some(rest) => (true, rest.trim_start()),
@@ -52,7 +48,7 @@ mod tests {
 
     #[test]
     fn finds_names_with_a_value() {
-        let text = "# Z4J_TOKEN=x\nZ4J_TOKEN=abc\n export Z4J_BRAIN_URL=\"https://h/\"\nZ4J_PROJECT_ID=\n";
+        let text = "\u{feff}Z4J_TOKEN=abc\n export Z4J_BRAIN_URL=\"https://h/\"\nZ4J_PROJECT_ID=\n";
         let found = look_in(text, &["Z4J_BRAIN_URL", "Z4J_TOKEN", "Z4J_PROJECT_ID"]);
         assert_eq!(found, Found { names: vec!["Z4J_TOKEN", "Z4J_BRAIN_URL"], exported: true });
     }

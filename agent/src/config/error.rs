@@ -6,7 +6,7 @@ use std::fmt;
 use std::path::PathBuf;
 
 use crate::paths::Owner;
-use crate::words::join_words;
+use crate::words::{self, assignment, join_words, word};
 
 /// A configuration that cannot be built.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -76,15 +76,15 @@ impl ConfigError {
         match self {
             Self::Missing { names } => {
                 let lines: Vec<String> = names.iter().map(|name| format!("Environment={name}=…")).collect();
-                format!("in the unit (sudo systemctl edit SERVICE), below [Service]: {}", lines.join(" "))
+                format!("in the unit (sudo systemctl edit SERVICE), below [Service]:\n{}", lines.join("\n"))
             }
             Self::EnvFileNotLoaded { file, exported, .. } => {
                 let remove = if *exported { ", and remove `export ` from its lines" } else { "" };
-                format!("EnvironmentFile={}{remove}", file.display())
+                format!("EnvironmentFile={}{remove}", words::systemd(&file.display().to_string()))
             }
             Self::Invalid { fix, .. } => fix.clone(),
             Self::SecretUnreadable(secret) => secret.fix(),
-            Self::Plaintext { secure, .. } => format!("Environment=Z4J_BRAIN_URL={secure}"),
+            Self::Plaintext { secure, .. } => assignment("Z4J_BRAIN_URL", secure),
         }
     }
 }
@@ -104,16 +104,29 @@ pub(crate) struct UnreadableSecret {
     pub(crate) refusing: PathBuf,
     /// Its owner and mode, where they can be seen.
     pub(crate) owner: Option<Owner>,
-    /// `user:group` of who tried.
-    pub(crate) chown: String,
+    /// The user's name or number, for a line to paste.
+    pub(crate) user_flag: String,
+    /// The group's.
+    pub(crate) group: String,
 }
 
 impl UnreadableSecret {
     fn fix(&self) -> String {
+        let Self { user_flag, group, .. } = self;
+        let file = word(&self.file);
         if self.file == self.refusing {
-            return format!("sudo chown {} {1} && sudo chmod 0400 {1}", self.chown, self.file.display());
+            return format!("sudo chown {user_flag}:{group} {file} && sudo chmod 0400 {file}");
         }
-        format!("sudo chmod o+x {}", self.refusing.display())
+        // Opening /root to everybody would be worse than the failure, so the file moves.
+        let (setting, place) = if self.name.contains("HMAC") || self.name.contains("hmac") {
+            ("Z4J_HMAC_SECRET_FILE", "/etc/z4j/hmac_secret")
+        } else {
+            ("Z4J_TOKEN_FILE", "/etc/z4j/token")
+        };
+        format!(
+            "sudo install -D -o {user_flag} -g {group} -m 0400 {file} {place}\n{}",
+            assignment(setting, place)
+        )
     }
 }
 

@@ -1,7 +1,8 @@
 //! What the agent is told: every `Z4J_*` setting, from flags and the environment, as one value.
 //!
 //! Owns precedence (a flag wins over a variable, a variable over a file of credentials), and the refusal of
-//! what cannot be used. It must not touch the network, and only reads files that hold secrets.
+//! what cannot be used. It must not touch the network, and only reads files that hold secrets
+//! or certificates.
 
 mod brain_url;
 mod dotenv;

@@ -1,6 +1,6 @@
 //! From flags and environment to a [`Config`].
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use uuid::Uuid;
 use z4j_protocol::HmacSecret;
@@ -8,12 +8,16 @@ use z4j_protocol::HmacSecret;
 use super::{BrainUrl, CaSettings, Config, ConfigError, ConfigFlags, Signing, Transport};
 use super::{dotenv, secret_file};
 use crate::environment::Environment;
+use crate::files;
 use crate::secret::Token;
+use crate::words::{errno_text, public_url};
 
 /// Longest `Z4J_PROJECT_ID`, in characters.
 const MAX_PROJECT_CHARS: usize = 63;
 /// Longest `Z4J_AGENT_NAME`, in characters.
 const MAX_NAME_CHARS: usize = 64;
+/// Longest file of certificates, in bytes.
+const MAX_CA_BYTES: u64 = 16 << 20;
 const MIN_BUFFER_BYTES: u64 = 1_048_576;
 const DEFAULT_BUFFER_BYTES: u64 = 268_435_456;
 const MIN_BUFFER_EVENTS: u64 = 1_000;
@@ -87,10 +91,16 @@ impl Setting {
     fn invalid(&self, problem: &str, fix: &str) -> ConfigError {
         ConfigError::Invalid {
             name: self.name.clone(),
-            value: (!self.secret).then(|| self.value.clone()),
+            value: (!self.secret).then(|| self.shown()),
             problem: problem.to_owned(),
             fix: fix.to_owned(),
         }
+    }
+
+    /// The value for an error.
+    fn shown(&self) -> String {
+        let is_url = matches!(self.name.as_str(), "Z4J_BRAIN_URL" | "--brain-url");
+        if is_url { public_url(&self.value) } else { self.value.clone() }
     }
 
     /// What an env file leaves in a value when two programs read it by different rules: quotes that one of
@@ -259,12 +269,18 @@ impl Reader<'_> {
     }
 
     fn ca(&self, flags: &ConfigFlags) -> Result<CaSettings, ConfigError> {
+        let extra = self.text("Z4J_CA_FILE", "--ca-file", flags.ca_file.as_deref())?;
+        if let Some(setting) = &extra {
+            // Without it every brain that it is for would look untrusted.
+            files::read(Path::new(&setting.value), MAX_CA_BYTES).map_err(|error| {
+                let fix = format!("set {} to the path of a readable PEM file", setting.name);
+                setting.invalid(&errno_text(&error), &fix)
+            })?;
+        }
         Ok(CaSettings {
             cert_file: self.environment.path("SSL_CERT_FILE"),
             cert_dir: self.environment.path("SSL_CERT_DIR"),
-            extra_file: self
-                .text("Z4J_CA_FILE", "--ca-file", flags.ca_file.as_deref())?
-                .map(|setting| PathBuf::from(setting.value)),
+            extra_file: extra.map(|setting| PathBuf::from(setting.value)),
         })
     }
 
@@ -316,8 +332,7 @@ fn not_utf8(name: &str) -> ConfigError {
 fn brain_url(setting: &Setting, dev_mode: bool) -> Result<BrainUrl, ConfigError> {
     let url = BrainUrl::parse(&setting.value).map_err(|problem| ConfigError::Invalid {
         name: setting.name.clone(),
-        // A password may stand in it.
-        value: (!setting.value.contains('@')).then(|| setting.value.clone()),
+        value: Some(setting.shown()),
         problem: problem.to_string(),
         fix: format!("set {} to https://HOST/, with a port or path where the brain has one", setting.name),
     })?;

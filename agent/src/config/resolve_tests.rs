@@ -90,6 +90,7 @@ fn values_that_cannot_be_used_are_refused_by_name() {
         ("Z4J_AGENT_ID", "seven", "config.invalid", "no UUID"),
         ("Z4J_BUFFER_MAX_BYTES", "10", "config.invalid", "below 1048576"),
         ("Z4J_HOME", "relative", "config.invalid", "no absolute path"),
+        ("Z4J_CA_FILE", "/nonexistent/ca.pem", "config.invalid", "ENOENT"),
         ("export Z4J_AGENT_NAME", "x", "config.invalid", "begins with `export `"),
         ("Z4J_BRAIN_URL", "http://tasks.example.com", "config.plaintext", "plain text"),
         ("Z4J_BRAIN_URL", "https://me:pass@h/", "config.invalid", "user name or password"),
@@ -183,4 +184,48 @@ fn a_uuid_is_told_from_a_slug() -> Result<(), ConfigError> {
         assert_eq!(resolved.config.project_uuid().is_some(), is_uuid, "{project}");
     }
     Ok(())
+}
+
+#[test]
+fn a_secret_in_place_of_its_files_path_is_not_shown() -> Result<(), Box<dyn std::error::Error>> {
+    for value in ["s3cr3t-token", "s3cr3t/token"] {
+        let error = refusal(&environment(&[("Z4J_TOKEN", ""), ("Z4J_TOKEN_FILE", value)]));
+        let shown = format!("{error:?} {}", error.as_ref().map(ToString::to_string).unwrap_or_default());
+        assert!(shown.contains("looks like the secret itself") && !shown.contains("s3cr3t"), "{shown}");
+        assert!(error.is_some_and(|error| error.fix().starts_with("use Z4J_TOKEN=")));
+    }
+    let dir = tempfile::tempdir()?;
+    let fifo = dir.path().join("fifo");
+    nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::S_IRWXU)?;
+    let variables = [("Z4J_TOKEN", ""), ("Z4J_TOKEN_FILE", &fifo.display().to_string())];
+    let text = refusal(&environment(&variables)).map(|error| error.to_string()).unwrap_or_default();
+    assert!(text.contains("FIFO"), "{text}");
+    Ok(())
+}
+
+#[test]
+fn no_error_shows_what_may_be_secret_in_a_url() {
+    for value in ["\"https://me:pw@h/", "me:pw@h", "ftp://h/?token=pw", "https:///me:pw@h", "https://h/#pw"] {
+        let error = refusal(&environment(&[("Z4J_BRAIN_URL", value)]));
+        let text = error.as_ref().map(ToString::to_string).unwrap_or_default();
+        assert_eq!(error.map(|error| error.code()), Some("config.invalid"), "{value}");
+        assert!(!text.contains("pw"), "{text}");
+    }
+}
+
+#[test]
+fn a_secret_below_a_closed_directory_is_moved_and_the_directory_stays_closed() {
+    let secret = crate::config::UnreadableSecret {
+        name: "Z4J_TOKEN_FILE".into(),
+        file: "/root/token".into(),
+        user: "www-data".into(),
+        reason: String::new(),
+        refusing: "/root".into(),
+        owner: None,
+        user_flag: "www-data".into(),
+        group: "www-data".into(),
+    };
+    let fix = "sudo install -D -o www-data -g www-data -m 0400 /root/token /etc/z4j/token\n\
+               Environment=Z4J_TOKEN_FILE=/etc/z4j/token";
+    assert_eq!(ConfigError::SecretUnreadable(Box::new(secret)).fix(), fix);
 }

@@ -2,8 +2,11 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
+use nix::sys::signal::{SigSet, SigmaskHow, Signal};
 use nix::sys::statvfs::statvfs;
+use tokio::sync::oneshot;
 
 use super::evidence::{BufferEvidence, BufferOutcome, Space};
 use crate::config::Config;
@@ -13,26 +16,85 @@ use crate::paths::{
     self, Cause, ClampError, OpenDirectory, Owner, Refusal, Trust, clamp, open_directory, open_temporary,
     real_path,
 };
+use crate::words::errno_text;
 
 /// What was decided about a path.
 struct Choice {
     path: PathBuf,
     home_refusal: Option<Refusal>,
     outcome: BufferOutcome,
-    /// Kept until everything has been looked at, then removed where it was made.
-    _open: Option<OpenDirectory>,
+    /// Kept until everything has been looked at, then removed where it was made: the deepest comes first.
+    _open: Vec<OpenDirectory>,
 }
 
-/// Looks.
-pub(super) fn gather(config: &Config, environment: &Environment) -> BufferEvidence {
+/// Looks, on a thread of its own: a file system that hangs must not hold up the rest.
+pub(super) async fn gather(config: &Config, environment: &Environment, bound: Duration) -> BufferEvidence {
+    // A directory or file that the trial made must not outlive the process, so signals wait for its end.
+    let held = HeldSignals::new();
+    let (sender, answer) = oneshot::channel();
+    let (theirs, around) = (config.clone(), environment.clone());
+    let work = move || {
+        // Nobody waits any more if the time was up.
+        let _ = sender.send(look(&theirs, &around));
+    };
+    let why = match std::thread::Builder::new().name("buffer trial".to_owned()).spawn(work) {
+        Err(error) => {
+            format!("no thread can be started ({}), as TasksMax= or LimitNPROC= makes it", errno_text(&error))
+        }
+        Ok(_) => match tokio::time::timeout(bound, answer).await {
+            Ok(Ok(seen)) => return seen,
+            Ok(Err(_)) => "the trial ended without a result".to_owned(),
+            Err(_) => format!("writing a trial buffer did not finish in {bound:?}"),
+        },
+    };
+    drop(held);
+    unfinished(config, environment, why)
+}
+
+/// SIGTERM, SIGINT and SIGHUP, held back until this is dropped; then they do what they always do.
+struct HeldSignals(Option<SigSet>);
+
+impl HeldSignals {
+    fn new() -> Self {
+        let mut held = SigSet::empty();
+        for signal in [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP] {
+            held.add(signal);
+        }
+        Self(held.thread_swap_mask(SigmaskHow::SIG_BLOCK).ok())
+    }
+}
+
+impl Drop for HeldSignals {
+    fn drop(&mut self) {
+        if let Some(before) = &self.0 {
+            let _ = before.thread_set_mask();
+        }
+    }
+}
+
+fn unfinished(config: &Config, environment: &Environment, why: String) -> BufferEvidence {
+    let home = paths::home_root(environment, config);
+    let root = home.clone().unwrap_or_else(|| PathBuf::from("/tmp"));
+    let path = config.buffer_path.clone().unwrap_or_else(|| paths::default_buffer(&root, environment));
+    BufferEvidence {
+        real_dir: root,
+        path,
+        home,
+        home_refusal: None,
+        outcome: BufferOutcome::Unfinished(why),
+        mounts: None,
+        space: None,
+    }
+}
+
+fn look(config: &Config, environment: &Environment) -> BufferEvidence {
     let home = paths::home_root(environment, config);
     let choice = match &config.buffer_path {
         Some(written) => explicit(written, home.as_deref(), environment),
         None => default(home.as_deref(), environment),
     };
     let real_dir = real_dir(&choice);
-    // The directory itself may have been made for the probe, and be gone again.
-    // The directory itself may have been made for the probe, and be gone again.
+    // The directory itself may be missing.
     let space = real_dir.ancestors().find_map(|dir| statvfs(dir).ok()).map(|space| Space {
         bytes: space.blocks_available() * space.fragment_size(),
         // btrfs and others have no fixed number of inodes, and say 0.
@@ -64,12 +126,12 @@ fn default(home: Option<&Path>, environment: &Environment) -> Choice {
     }
     let root = home.map_or_else(|| paths::temporary_name(environment), Path::to_owned);
     let path = paths::default_buffer(&root, environment);
-    Choice { path, home_refusal, outcome: BufferOutcome::NoRoot(temporary.refusals), _open: None }
+    Choice { path, home_refusal, outcome: BufferOutcome::NoRoot(temporary.refusals), _open: Vec::new() }
 }
 
 fn writable(open: OpenDirectory, home_refusal: Option<Refusal>, environment: &Environment) -> Choice {
     let outcome = BufferOutcome::Writable { dir: open.path.clone() };
-    Choice { path: paths::default_buffer(&open.path, environment), home_refusal, outcome, _open: Some(open) }
+    Choice { path: paths::default_buffer(&open.path, environment), home_refusal, outcome, _open: vec![open] }
 }
 
 /// The path that the operator named: it must be where it may be, and free.
@@ -78,26 +140,32 @@ fn explicit(written: &Path, home: Option<&Path>, environment: &Environment) -> C
     let temporary_root =
         temporary.open.as_ref().map_or_else(|| paths::temporary_name(environment), |open| open.path.clone());
     let roots: Vec<PathBuf> = home.map(Path::to_owned).into_iter().chain([temporary_root]).collect();
-    let choice = |path: &Path, outcome, open| Choice {
-        path: path.to_owned(),
-        home_refusal: None,
-        outcome,
-        _open: open,
-    };
-    let resolved = match clamp(written, &roots) {
+    let (path, outcome, open) = held_against(written, &roots, &temporary.refusals, environment);
+    // What lies below the temporary root goes before that does.
+    let open = open.into_iter().chain(temporary.open).collect();
+    Choice { path, home_refusal: None, outcome, _open: open }
+}
+
+fn held_against(
+    written: &Path,
+    roots: &[PathBuf],
+    passed_over: &[Refusal],
+    environment: &Environment,
+) -> (PathBuf, BufferOutcome, Option<OpenDirectory>) {
+    let resolved = match clamp(written, roots) {
         Ok(resolved) => resolved,
         Err(error) => {
-            let outcome = clamped(written, error, &roots, &temporary.refusals, environment);
-            return choice(written, outcome, None);
+            let outcome = clamped(written, error, roots, passed_over, environment);
+            return (written.to_owned(), outcome, None);
         }
     };
     if let Some(outcome) = occupied(&resolved, environment) {
-        return choice(&resolved, outcome, None);
+        return (resolved, outcome, None);
     }
     let dir = resolved.parent().unwrap_or(Path::new("/")).to_owned();
     match open_directory(&dir, Trust::Home, environment) {
-        Ok(open) => choice(&resolved, BufferOutcome::Writable { dir }, Some(open)),
-        Err(refusal) => choice(&resolved, BufferOutcome::Explicit(refusal), None),
+        Ok(open) => (resolved, BufferOutcome::Writable { dir }, Some(open)),
+        Err(refusal) => (resolved, BufferOutcome::Explicit(refusal), None),
     }
 }
 
@@ -128,7 +196,8 @@ fn clamped(
                     .chain(passed_over.iter().map(|refusal| &refusal.wanted))
                     .any(|root| refusing.starts_with(root));
             let cause = if foreign { Cause::ForeignOwner } else { Cause::Errno(errno) };
-            BufferOutcome::Explicit(Refusal::new(written.parent().unwrap_or(written), &refusing, cause))
+            let whole = roots.first().map_or_else(|| written.to_owned(), |root| root.join(written));
+            BufferOutcome::Explicit(Refusal::new(whole.parent().unwrap_or(&whole), &refusing, cause))
         }
     }
 }
@@ -180,7 +249,9 @@ fn real_dir(choice: &Choice) -> PathBuf {
         }
         BufferOutcome::Explicit(refusal) => refusal.component.clone(),
         BufferOutcome::Outside { resolved, .. } => resolved.clone(),
-        BufferOutcome::NotABuffer { .. } | BufferOutcome::Foreign(_) => choice.path.clone(),
+        BufferOutcome::NotABuffer { .. } | BufferOutcome::Foreign(_) | BufferOutcome::Unfinished(_) => {
+            choice.path.clone()
+        }
     };
     real_path(&dir).unwrap_or(dir)
 }

@@ -80,6 +80,8 @@ pub(super) enum BufferOutcome {
         /// What.
         what: &'static str,
     },
+    /// It was not looked at to the end. Here is why.
+    Unfinished(String),
     /// The explicit path's file belongs to somebody else.
     Foreign(Owner),
 }

@@ -10,7 +10,7 @@ mod network;
 mod report;
 mod websocket;
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 pub(crate) use report::{ProbeName, Report, Status};
 
@@ -24,7 +24,6 @@ use crate::environment::Environment;
 use crate::hello::{self, Worker};
 use crate::net::budget::Budget;
 use crate::net::route::Route;
-use crate::paths;
 use crate::python::PythonEnvironment;
 
 /// The JSON Schema of the report.
@@ -62,8 +61,6 @@ pub(crate) async fn examine(config: &Config, environment: &Environment, order: &
         without_adapter: engine::without_adapter(order.framework, python.as_ref()),
         pip: python.as_ref().map(PythonEnvironment::pip),
         core_version: python.as_ref().and_then(|python| python.version("z4j-core")).map(str::to_owned),
-        default_buffer: paths::home_root(environment, config)
-            .map(|root| paths::default_buffer(&root, environment)),
         selected: order.probes.clone(),
         now: environment.clock.now(),
     };
@@ -93,11 +90,13 @@ async fn gather(
     python: Option<&PythonEnvironment>,
 ) -> Evidence {
     let mut evidence = Evidence::default();
-    let budget = Budget::new(order.timeout, order.timeout.saturating_mul(2));
+    let start = Instant::now();
     if order.probes.contains(&ProbeName::BufferPath) {
-        let seen = network::timed(async { buffer_path::gather(config, environment) }).await;
+        let seen = network::timed(buffer_path::gather(config, environment, order.timeout)).await;
         evidence.buffer = Some(seen);
     }
+    let left = order.timeout.saturating_mul(2).saturating_sub(start.elapsed());
+    let budget = Budget::new(order.timeout, left);
     gather_network(config, environment, order, python, &budget, &mut evidence).await;
     evidence.out_of_time = budget.is_spent();
     evidence
@@ -132,24 +131,23 @@ async fn gather_network(
         return None;
     }
     let route = Route { address: *address, url: config.brain_url.clone(), tls, budget: *budget };
-    let hello = hello(config, environment, order.framework, python);
-    let assumed = order.framework == Framework::Bare && python.is_none();
-    let probe = Probe { config, route: &route, clock: environment.clock, hello, assumed };
+    let (hello, doubt) = hello(config, environment, order.framework, python);
+    let probe = Probe { config, route: &route, clock: environment.clock, hello, doubt };
     evidence.websocket = Some(network::timed(websocket::gather(&probe, link)).await);
     Some(())
 }
 
-/// The hello that this application's agent would send, in the doctor's own slot.
+/// The hello that this application's agent would send, in the doctor's own slot, and why it may be another.
 fn hello(
     config: &Config,
     environment: &Environment,
     framework: Framework,
     python: Option<&PythonEnvironment>,
-) -> Result<z4j_protocol::payload::Hello, String> {
-    let abilities = engine::abilities(framework, python)?;
+) -> (z4j_protocol::payload::Hello, Option<String>) {
+    let abilities = engine::abilities(framework, python);
     let worker = Worker::doctor(&environment.host_name, environment.pid, environment.clock.now());
     // The brain keeps the version of the last hello: the application's own, where it has one.
     let core = python.and_then(|python| python.version("z4j-core"));
     let version = core.unwrap_or(env!("CARGO_PKG_VERSION"));
-    Ok(hello::build(config, framework, &abilities, version, &worker))
+    (hello::build(config, framework, &abilities, version, &worker), abilities.doubt)
 }

@@ -41,9 +41,12 @@ pub(super) async fn dns(config: &Config, environment: &Environment, budget: &Bud
     let name = url.host_text();
     match dns::resolve(&name, url.port(), budget).await {
         Ok(addresses) => DnsEvidence::Found(addresses),
+        Err(error @ (dns::ResolveError::OutOfTime | dns::ResolveError::NoThread(_))) => {
+            DnsEvidence::Failed { error, answers: Vec::new(), local: LocalNetwork::default() }
+        }
         Err(error) => {
             let servers = dns::servers(&environment.resolv_conf);
-            let wait = budget.with_each(QUESTION_WAIT.min(budget.next_wait()));
+            let wait = budget.with_each(QUESTION_WAIT);
             let (answers, local) = tokio::join!(dns::ask_all(&servers, &name, &wait), local_network(budget));
             DnsEvidence::Failed { error, answers, local }
         }
@@ -99,12 +102,11 @@ async fn local_network(budget: &Budget) -> LocalNetwork {
         }
     }
     let wait = budget.with_each(LOOPBACK_WAIT);
-    let full_wait = budget.next_wait() >= LOOPBACK_WAIT;
     // Port 1 is closed practically everywhere; an answer of any kind will do.
     let loopback = wait.bound(TcpStream::connect(("127.0.0.1", 1))).await;
     LocalNetwork {
         closed_families,
-        loopback_hangs: full_wait && loopback.is_err(),
+        loopback_hangs: loopback.is_err_and(|up| !up.cut),
         interfaces: interfaces(Path::new("/proc/net/dev")),
     }
 }

@@ -5,6 +5,8 @@ use std::fmt::Write;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
+use crate::words::visible;
+
 /// Version of the JSON document.
 pub(super) const SCHEMA_VERSION: u32 = 1;
 
@@ -189,7 +191,8 @@ impl Report {
             write_fix(&mut out, note.fix.as_deref());
         }
         let engines = if self.engines.is_empty() { "<none>".to_owned() } else { self.engines.join(", ") };
-        line(&mut out, &format!("\n  engines auto-detected: {engines}"));
+        out.push('\n');
+        line(&mut out, &format!("  engines auto-detected: {engines}"));
         out
     }
 
@@ -219,11 +222,11 @@ impl Finding {
 }
 
 fn line(out: &mut String, text: &str) {
-    let _ = writeln!(out, "{text}");
+    let _ = writeln!(out, "{}", visible(text));
 }
 
 fn indented(out: &mut String, text: &str) {
-    let _ = writeln!(out, "{:SENTENCE_COLUMN$}{text}", "");
+    let _ = writeln!(out, "{:SENTENCE_COLUMN$}{}", "", visible(text));
 }
 
 fn write_fix(out: &mut String, fix: Option<&str>) {

@@ -37,11 +37,10 @@ pub(super) struct Probe<'a> {
     pub(super) route: &'a Route,
     /// The clock.
     pub(super) clock: Clock,
-    /// The hello, or why it cannot be known.
-    pub(super) hello: Result<Hello, String>,
-    /// Whether the hello is that of this program's own agent for want of any other: nothing was found of the
-    /// application.
-    pub(super) assumed: bool,
+    /// The hello of the application's agent, as far as it can be known.
+    pub(super) hello: Hello,
+    /// Why that agent may say something else.
+    pub(super) doubt: Option<String>,
 }
 
 /// Looks. `link` is a connection that nothing has been sent over yet.
@@ -62,23 +61,29 @@ pub(super) async fn gather(probe: &Probe<'_>, link: Link) -> WebsocketEvidence {
         return with_longpoll(evidence, probe, secret).await;
     }
     let hello = sendable_hello(probe).await;
-    let trial = trial(probe, secret, link, hello.ok()).await;
+    evidence.no_hello = if hello.is_none() { probe.doubt.clone() } else { None };
+    let mut trial = trial(probe, secret, link, hello).await;
+    if was_replaced(&trial) {
+        // Another doctor of this machine took the slot: it is gone in a moment.
+        if let Ok(link) = probe.route.open().await {
+            trial = self::trial(probe, secret, link, hello).await;
+        }
+    }
     let more = wants_longpoll(probe.config.transport, &trial);
-    evidence.no_hello = hello.err().map(str::to_owned);
     evidence.trial = Some(trial);
     if more { with_longpoll(evidence, probe, secret).await } else { evidence }
 }
 
 /// The hello, if it can take nothing from a live agent. On a published brain a Python agent may live under
 /// this token, and a hello without its engines would take them from it; mock-brain is for trying things.
-async fn sendable_hello<'p>(probe: &'p Probe<'_>) -> Result<&'p Hello, &'p str> {
-    let hello = probe.hello.as_ref().map_err(String::as_str)?;
-    if probe.assumed && !longpoll::names_projects(probe.route, probe.config).await {
-        return Err(
-            "no Python environment was found (VIRTUAL_ENV or --venv) to tell the live agent's engines",
-        );
-    }
-    Ok(hello)
+async fn sendable_hello<'p>(probe: &'p Probe<'_>) -> Option<&'p Hello> {
+    let known = probe.doubt.is_none();
+    (known || longpoll::names_projects(probe.route, probe.config).await).then_some(&probe.hello)
+}
+
+/// Whether another connection of the same slot ended this one (protocol.md, Session).
+fn was_replaced(trial: &Trial) -> bool {
+    matches!(trial.end, TrialEnd::Early(_, End::Closed { code: Some(close::REPLACED), .. }))
 }
 
 async fn with_longpoll(

@@ -15,8 +15,8 @@ pub(crate) struct Budget {
 /// The time was up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct TimeUp {
-    /// How long was waited.
-    pub(crate) waited: Duration,
+    /// Whether the time for everything ended before the wait had its own in full.
+    pub(crate) cut: bool,
 }
 
 impl Budget {
@@ -45,7 +45,22 @@ impl Budget {
     /// # Errors
     /// It did not finish in time.
     pub(crate) async fn bound<F: Future>(&self, future: F) -> Result<F::Output, TimeUp> {
-        let waited = self.next_wait();
-        tokio::time::timeout(waited, future).await.map_err(|_| TimeUp { waited })
+        let wait = self.next_wait();
+        let cut = wait < self.each;
+        tokio::time::timeout(wait, future).await.map_err(|_| TimeUp { cut })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_wait_that_the_end_cut_short_is_told_from_a_full_one() {
+        let (each, total) = (Duration::from_millis(50), Duration::from_millis(80));
+        let budget = Budget::new(each, total);
+        let wait = || budget.bound(std::future::pending::<()>());
+        assert_eq!(wait().await, Err(TimeUp { cut: false }));
+        assert_eq!(wait().await, Err(TimeUp { cut: true }));
     }
 }

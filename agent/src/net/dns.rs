@@ -4,11 +4,12 @@
 //! said no.
 
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, ToSocketAddrs};
 use std::path::Path;
 
 use simple_dns::{CLASS, Name, Packet, PacketFlag, Question, RCODE, TYPE, rdata::RData};
 use tokio::net::UdpSocket;
+use tokio::sync::oneshot;
 
 use super::budget::Budget;
 use crate::words::errno_text;
@@ -28,6 +29,10 @@ pub(crate) enum ResolveError {
     Said(String),
     /// It said nothing in time.
     TimedOut,
+    /// The time for everything was up before this wait had its own in full.
+    OutOfTime,
+    /// It could not be asked: no thread can be started. Here is the errno.
+    NoThread(i32),
 }
 
 /// Asks the system's resolver.
@@ -35,10 +40,14 @@ pub(crate) enum ResolveError {
 /// # Errors
 /// It has no address, or no answer.
 pub(crate) async fn resolve(host: &str, port: u16, budget: &Budget) -> Result<Vec<SocketAddr>, ResolveError> {
-    match budget.bound(tokio::net::lookup_host((host, port))).await {
+    let answer = ask_system(host.to_owned(), port)
+        .map_err(|error| ResolveError::NoThread(error.raw_os_error().unwrap_or(nix::libc::EAGAIN)))?;
+    match budget.bound(answer).await {
+        Err(up) if up.cut => Err(ResolveError::OutOfTime),
         Err(_) => Err(ResolveError::TimedOut),
-        Ok(Err(error)) => Err(ResolveError::Said(plain_reason(&error))),
-        Ok(Ok(found)) => {
+        Ok(Err(_)) => Err(ResolveError::Said("the resolver gave up".to_owned())),
+        Ok(Ok(Err(error))) => Err(ResolveError::Said(plain_reason(&error))),
+        Ok(Ok(Ok(found))) => {
             let mut addresses: Vec<SocketAddr> = Vec::new();
             for address in found {
                 if !addresses.contains(&address) {
@@ -51,6 +60,18 @@ pub(crate) async fn resolve(host: &str, port: u16, budget: &Budget) -> Result<Ve
             Ok(addresses)
         }
     }
+}
+
+/// Asks getaddrinfo(3), which blocks, on a thread of its own: a pool would panic where none can be started.
+fn ask_system(host: String, port: u16) -> io::Result<oneshot::Receiver<io::Result<Vec<SocketAddr>>>> {
+    let (sender, answer) = oneshot::channel();
+    let ask = move || {
+        let found = (host.as_str(), port).to_socket_addrs().map(Iterator::collect);
+        // Nobody waits any more if the time was up.
+        let _ = sender.send(found);
+    };
+    std::thread::Builder::new().name("getaddrinfo".to_owned()).spawn(ask)?;
+    Ok(answer)
 }
 
 /// gai_strerror's words, without what the standard library puts before them.
@@ -82,13 +103,9 @@ pub(crate) enum Answer {
 
 /// The servers of a resolv.conf; without one or without any in it, this machine (resolv.conf(5)).
 pub(crate) fn servers(resolv_conf: &Path) -> Vec<IpAddr> {
-    use io::Read;
-    let mut text = String::new();
-    if let Ok(file) = std::fs::File::open(resolv_conf) {
-        // What cannot be read is as good as absent, as for the resolver itself.
-        let _ = file.take(MAX_CONF_BYTES).read_to_string(&mut text);
-    }
-    let servers = parse_servers(&text);
+    // What cannot be read is as good as absent, as for the resolver itself.
+    let text = crate::files::read(resolv_conf, MAX_CONF_BYTES).unwrap_or_default();
+    let servers = parse_servers(&String::from_utf8_lossy(&text));
     if servers.is_empty() { vec![IpAddr::V4(Ipv4Addr::LOCALHOST)] } else { servers }
 }
 

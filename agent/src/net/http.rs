@@ -12,8 +12,8 @@ use super::route::{Duplex, Route};
 const MAX_HEAD_BYTES: usize = 64 * 1024;
 /// Longest body that is read, in bytes; the rest is left.
 const MAX_BODY_BYTES: usize = 64 * 1024;
-/// Most header lines.
-const MAX_HEADERS: usize = 128;
+/// Most header lines; their bytes are bounded as well.
+const MAX_HEADERS: usize = 1024;
 
 /// A request.
 #[derive(Clone, Debug)]
@@ -94,7 +94,7 @@ pub(crate) async fn send(
         stream.flush().await
     };
     match budget.bound(write).await {
-        Err(_) => Err(Break::TimedOut.into()),
+        Err(up) => Err(Break::from(up).into()),
         Ok(Err(error)) => Err(Break::from_io(&error).into()),
         Ok(Ok(())) => Ok(()),
     }
@@ -112,10 +112,16 @@ pub(crate) async fn read_head(
     let read = async {
         loop {
             if stream.read_buf(&mut bytes).await.map_err(|error| Break::from_io(&error))? == 0 {
-                let closed = bytes.is_empty();
-                return Err(if closed { Break::Closed.into() } else { not_http(&bytes) });
+                // A head that begins well and is cut off is still HTTP.
+                let is_head = bytes.is_empty() || bytes.starts_with(b"HTTP/1.");
+                return Err(if is_head { Break::Closed.into() } else { not_http(&bytes) });
             }
-            if let Some((answer, length)) = parse_head(&bytes)? {
+            while let Some((answer, length)) = parse_head(&bytes)? {
+                // Interim answers announce the final one, 101 alone is final (RFC 9110, 15.2).
+                if matches!(answer.status, 100 | 102..=199) {
+                    bytes.drain(..length);
+                    continue;
+                }
                 return Ok((answer, bytes.split_off(length)));
             }
             if bytes.len() > MAX_HEAD_BYTES {
@@ -123,7 +129,7 @@ pub(crate) async fn read_head(
             }
         }
     };
-    budget.bound(read).await.unwrap_or(Err(Break::TimedOut.into()))
+    budget.bound(read).await.unwrap_or_else(|up| Err(Break::from(up).into()))
 }
 
 fn not_http(bytes: &[u8]) -> Failure {
@@ -163,7 +169,9 @@ pub(crate) async fn read_body(
     if matches!(answer.status, 100..=199 | 204 | 304) {
         return;
     }
-    let chunked = answer.header("transfer-encoding").is_some_and(|value| value.contains("chunked"));
+    let chunked = answer
+        .header("transfer-encoding")
+        .is_some_and(|value| value.to_ascii_lowercase().contains("chunked"));
     let length = answer.header("content-length").and_then(|value| value.trim().parse::<usize>().ok());
     let most = length.unwrap_or(MAX_BODY_BYTES).min(MAX_BODY_BYTES);
     let read = async {
@@ -228,5 +236,19 @@ mod tests {
         assert_eq!(unchunk(b"3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n"), b"abcde");
         assert_eq!(unchunk(b"5\r\nab"), b"");
         assert_eq!(unchunk(b"ffffffffffffffff\r\nab"), b"");
+    }
+
+    #[tokio::test]
+    async fn an_interim_answer_is_passed_over_and_a_cut_head_is_no_other_protocol() {
+        let budget = Budget::new(std::time::Duration::from_secs(5), std::time::Duration::from_secs(5));
+        let many = "X: y\r\n".repeat(500);
+        let text = format!("HTTP/1.1 103 Early Hints\r\n\r\nHTTP/1.1 200 OK\r\n{many}\r\nrest");
+        let mut stream = tokio::io::join(text.as_bytes(), tokio::io::sink());
+        let read = read_head(&mut stream, &budget).await;
+        let read = read.map(|(answer, rest)| (answer.status, answer.headers.len(), rest));
+        assert_eq!(read, Ok((200, 500, b"rest".to_vec())));
+        let mut stream = tokio::io::join(&b"HTTP/1.1 200 OK\r\nSer"[..], tokio::io::sink());
+        let cut = read_head(&mut stream, &budget).await.map(|_| ());
+        assert_eq!(cut, Err(Failure::Broken(Break::Closed)));
     }
 }

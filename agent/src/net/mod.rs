@@ -17,6 +17,8 @@ use std::io;
 
 use rustls::AlertDescription;
 
+use budget::TimeUp;
+
 /// How an established connection ended when it should not have.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Break {
@@ -28,6 +30,8 @@ pub(crate) enum Break {
     Alert(AlertDescription),
     /// The time was up.
     TimedOut,
+    /// The time for everything was up before this wait had its own in full.
+    OutOfTime,
     /// Anything else.
     Other(String),
 }
@@ -50,6 +54,12 @@ impl Break {
     }
 }
 
+impl From<TimeUp> for Break {
+    fn from(up: TimeUp) -> Self {
+        if up.cut { Self::OutOfTime } else { Self::TimedOut }
+    }
+}
+
 impl std::fmt::Display for Break {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
@@ -57,6 +67,7 @@ impl std::fmt::Display for Break {
             Self::Closed => f.write_str("the connection was closed"),
             Self::Alert(alert) => write!(f, "the peer sent the TLS alert {alert:?}"),
             Self::TimedOut => f.write_str("no answer came in time"),
+            Self::OutOfTime => f.write_str("the time for the whole run was up"),
             Self::Other(text) => f.write_str(text),
         }
     }

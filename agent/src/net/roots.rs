@@ -7,9 +7,15 @@ use std::sync::Arc;
 
 use rustls::RootCertStore;
 use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
 
 use super::certificate::Certificate;
 use crate::config::CaSettings;
+use crate::files;
+use crate::words::errno_text;
+
+/// Most of a file of certificates that is read, in bytes; the system's own is a quarter of a megabyte.
+const MAX_PEM_BYTES: u64 = 16 << 20;
 
 /// The root certificates of a configuration.
 #[derive(Clone, Debug)]
@@ -25,27 +31,66 @@ pub(crate) struct Roots {
 
 /// Loads the root certificates.
 pub(crate) fn load(settings: &CaSettings) -> Roots {
-    let replaced = settings.cert_file.is_some() || settings.cert_dir.is_some();
-    let mut loaded = if replaced {
-        rustls_native_certs::load_certs_from_paths(
-            settings.cert_file.as_deref(),
-            settings.cert_dir.as_deref(),
-        )
-    } else {
-        rustls_native_certs::load_native_certs()
-    };
+    let mut loaded = Loaded::default();
+    if let Some(file) = &settings.cert_file {
+        loaded.file("SSL_CERT_FILE", file);
+    }
+    if let Some(dirs) = &settings.cert_dir {
+        // A list, as OpenSSL has it (SSL_CTX_load_verify_locations(3)).
+        std::env::split_paths(dirs)
+            .filter(|dir| !dir.as_os_str().is_empty())
+            .for_each(|dir| loaded.dir(&dir));
+    }
+    if settings.cert_file.is_none() && settings.cert_dir.is_none() {
+        let native = rustls_native_certs::load_native_certs();
+        loaded.certificates.extend(native.certs);
+        loaded.problems.extend(native.errors.iter().map(ToString::to_string));
+    }
     if let Some(file) = &settings.extra_file {
-        let extra = rustls_native_certs::load_certs_from_paths(Some(file), None);
-        loaded.certs.extend(extra.certs);
-        loaded.errors.extend(extra.errors);
+        loaded.file("Z4J_CA_FILE", file);
     }
     let mut store = RootCertStore::empty();
-    store.add_parsable_certificates(loaded.certs.iter().cloned());
+    store.add_parsable_certificates(loaded.certificates.iter().cloned());
     Roots {
         store: Arc::new(store),
         source: source(settings),
-        problems: loaded.errors.iter().map(ToString::to_string).collect(),
-        certificates: loaded.certs,
+        problems: loaded.problems,
+        certificates: loaded.certificates,
+    }
+}
+
+/// What was read so far.
+#[derive(Default)]
+struct Loaded {
+    certificates: Vec<CertificateDer<'static>>,
+    problems: Vec<String>,
+}
+
+impl Loaded {
+    /// Reads a PEM file; `name` is the setting that names it.
+    fn file(&mut self, name: &str, file: &Path) {
+        let bytes = match files::read(file, MAX_PEM_BYTES) {
+            Ok(bytes) => bytes,
+            Err(error) => {
+                return self.problems.push(format!("{name}={}: {}", file.display(), errno_text(&error)));
+            }
+        };
+        let found: Vec<_> = CertificateDer::pem_slice_iter(&bytes).flatten().collect();
+        if found.is_empty() {
+            self.problems.push(format!("{name}={}: it holds no PEM certificate", file.display()));
+        }
+        self.certificates.extend(found);
+    }
+
+    /// Reads a directory of hashed names.
+    fn dir(&mut self, dir: &Path) {
+        if let Err(error) = std::fs::read_dir(dir) {
+            self.problems.push(format!("SSL_CERT_DIR={}: {}", dir.display(), errno_text(&error)));
+            return;
+        }
+        let loaded = rustls_native_certs::load_certs_from_paths(None, Some(dir));
+        self.certificates.extend(loaded.certs);
+        self.problems.extend(loaded.errors.iter().map(ToString::to_string));
     }
 }
 
@@ -69,4 +114,34 @@ fn source(settings: &CaSettings) -> String {
     }
     parts.extend(settings.extra_file.as_deref().map(|path| named("Z4J_CA_FILE", path)));
     crate::words::join_words(&parts)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_cannot_be_read_is_named_by_its_setting() -> std::io::Result<()> {
+        let dir = tempfile::tempdir()?;
+        let fifo = dir.path().join("fifo");
+        nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::S_IRWXU)?;
+        let settings = CaSettings {
+            cert_file: Some("/nonexistent/ca.pem".into()),
+            cert_dir: Some(format!("{}:/nonexistent/certs", dir.path().display()).into()),
+            extra_file: Some(fifo),
+        };
+        let roots = load(&settings);
+        assert!(roots.store.is_empty());
+        let expected =
+            ["SSL_CERT_FILE=/nonexistent/ca.pem: ENOENT", "SSL_CERT_DIR=/nonexistent/certs: ENOENT"];
+        for (problem, start) in roots.problems.iter().zip(expected) {
+            assert!(problem.starts_with(start), "{problem}");
+        }
+        assert!(
+            roots.problems.last().is_some_and(|problem| problem.contains("FIFO")),
+            "{:?}",
+            roots.problems
+        );
+        Ok(())
+    }
 }

@@ -55,9 +55,14 @@ impl Route {
     /// # Errors
     /// How that failed; in this order after one that worked, so details are not kept.
     pub(crate) async fn open(&self) -> Result<Link, Break> {
-        let (stream, _) = tcp::connect(&[self.address], &self.budget)
-            .await
-            .map_err(|_| Break::Other("another connection to the same address failed".to_owned()))?;
+        let (stream, _) =
+            tcp::connect(&[self.address], &self.budget).await.map_err(|attempts| {
+                match attempts.first().map(|attempt| attempt.failure) {
+                    Some(tcp::Failure::OutOfTime) => Break::OutOfTime,
+                    Some(tcp::Failure::TimedOut) => Break::TimedOut,
+                    _ => Break::Other("another connection to the same address failed".to_owned()),
+                }
+            })?;
         let Some(tls) = &self.tls else { return Ok(Link::plain(stream)) };
         match tls.handshake(stream, &self.budget).await {
             Ok((stream, _)) => Ok(Link::secure(stream)),

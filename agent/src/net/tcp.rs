@@ -1,7 +1,7 @@
 //! TCP: every address of a name is tried, and each failure kept.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, UdpSocket};
 use std::time::Duration;
 
 use nix::libc;
@@ -20,9 +20,16 @@ pub(crate) enum Failure {
     Errno(i32),
     /// No answer in time.
     TimedOut,
+    /// The time for everything was up before this wait had its own in full.
+    OutOfTime,
 }
 
 impl Failure {
+    /// Whether it is one of these errnos.
+    pub(crate) fn is_errno_of(self, errnos: &[i32]) -> bool {
+        matches!(self, Self::Errno(errno) if errnos.contains(&errno))
+    }
+
     fn from_io(error: &io::Error) -> Self {
         match error.raw_os_error() {
             Some(libc::ETIMEDOUT) => Self::TimedOut,
@@ -39,6 +46,9 @@ pub(crate) struct Attempt {
     pub(crate) address: SocketAddr,
     /// Why.
     pub(crate) failure: Failure,
+    /// Whether this machine refuses to send to it at all: a datagram to the same address met EPERM, which
+    /// only a rule of its own makes (send(2)).
+    pub(crate) forbidden: bool,
 }
 
 /// Connects to the first address that answers.
@@ -51,14 +61,42 @@ pub(crate) async fn connect(
 ) -> Result<(TcpStream, SocketAddr), Vec<Attempt>> {
     let mut failures: Vec<Attempt> = Vec::new();
     let raced = budget.bound(race(addresses, &mut failures)).await;
-    if let Ok(Some(connected)) = raced {
-        return Ok(connected);
-    }
+    let silent = match raced {
+        Ok(Some(connected)) => return Ok(connected),
+        Err(up) if up.cut => Failure::OutOfTime,
+        Ok(None) | Err(_) => Failure::TimedOut,
+    };
     let failure = |address: &SocketAddr| {
         let told = failures.iter().find(|attempt| attempt.address == *address);
-        told.map_or(Failure::TimedOut, |attempt| attempt.failure)
+        told.map_or(silent, |attempt| attempt.failure)
     };
-    Err(addresses.iter().map(|address| Attempt { address: *address, failure: failure(address) }).collect())
+    Err(addresses
+        .iter()
+        .map(|address| {
+            let failure = failure(address);
+            Attempt { address: *address, failure, forbidden: is_forbidden(*address, failure) }
+        })
+        .collect())
+}
+
+/// Sends one empty datagram to an address that did not connect: a firewall elsewhere swallows it, one of this
+/// machine refuses it with EPERM.
+fn is_forbidden(address: SocketAddr, failure: Failure) -> bool {
+    let tells = matches!(
+        failure,
+        Failure::TimedOut
+            | Failure::Errno(libc::ECONNREFUSED | libc::EHOSTUNREACH | libc::EACCES | libc::EPERM)
+    );
+    if !tells || address.ip().is_loopback() {
+        return false;
+    }
+    let local: SocketAddr = if address.is_ipv4() { ([0, 0, 0, 0], 0).into() } else { ([0_u16; 8], 0).into() };
+    let sent = UdpSocket::bind(local).and_then(|socket| {
+        socket.set_nonblocking(true)?;
+        socket.connect(address)?;
+        socket.send(&[])
+    });
+    sent.is_err_and(|error| error.raw_os_error() == Some(libc::EPERM))
 }
 
 async fn race(addresses: &[SocketAddr], failures: &mut Vec<Attempt>) -> Option<(TcpStream, SocketAddr)> {
@@ -80,7 +118,8 @@ async fn race(addresses: &[SocketAddr], failures: &mut Vec<Attempt>) -> Option<(
                     return Some((stream, address));
                 }
                 Some(Ok((address, Err(error)))) => {
-                    failures.push(Attempt { address, failure: Failure::from_io(&error) });
+                    let failure = Failure::from_io(&error);
+                    failures.push(Attempt { address, failure, forbidden: false });
                 }
                 Some(Err(_)) => {}
             },
@@ -114,7 +153,8 @@ mod tests {
         let dead = gone.local_addr()?;
         drop(gone);
         let failed = connect(&[dead], &budget()).await.err();
-        let refused = Attempt { address: dead, failure: Failure::Errno(libc::ECONNREFUSED) };
+        let refused =
+            Attempt { address: dead, failure: Failure::Errno(libc::ECONNREFUSED), forbidden: false };
         assert_eq!(failed, Some(vec![refused]));
         Ok(())
     }

@@ -20,6 +20,7 @@ use super::roots::Roots;
 use super::tap::{Received, Tap};
 use super::{Break, rustls_error};
 use crate::clock::Clock;
+use crate::words::plain_words;
 
 /// Most certificates of a chain that are kept.
 const MAX_CHAIN: usize = 16;
@@ -90,7 +91,7 @@ impl Context {
             .map_err(|_| failed(Failure::Other(format!("{:?} is no host name", self.host))))?;
         let connector = TlsConnector::from(Arc::new(config));
         match budget.bound(connector.connect(name, tap)).await {
-            Err(_) => Err(failed(Failure::Broken(Break::TimedOut))),
+            Err(up) => Err(failed(Failure::Broken(up.into()))),
             Ok(Err(error)) => Err(failed(read_failure(&error))),
             Ok(Ok(stream)) => {
                 let version = stream.get_ref().1.protocol_version();
@@ -127,12 +128,18 @@ impl Context {
 fn read_failure(error: &std::io::Error) -> Failure {
     match rustls_error(error) {
         Some(rustls::Error::InvalidCertificate(error)) => Failure::Certificate(error.clone()),
-        Some(rustls::Error::PeerIncompatible(what)) => Failure::Incompatible(format!("{what:?}")),
+        Some(rustls::Error::PeerIncompatible(what)) => {
+            Failure::Incompatible(plain_words(&format!("{what:?}")))
+        }
         Some(rustls::Error::AlertReceived(rustls::AlertDescription::ProtocolVersion)) => {
             Failure::Incompatible("the peer sent the alert ProtocolVersion".to_owned())
         }
         Some(rustls::Error::InvalidMessage(_) | rustls::Error::PeerSentOversizedRecord) => Failure::NotTls,
         Some(rustls::Error::AlertReceived(alert)) => Failure::Broken(Break::Alert(*alert)),
+        Some(rustls::Error::PeerMisbehaved(how)) => {
+            Failure::Other(format!("the peer breaks the protocol: {}", plain_words(&format!("{how:?}"))))
+        }
+        Some(rustls::Error::Other(other)) => Failure::Other(plain_words(&other.0.to_string())),
         Some(other) => Failure::Other(other.to_string()),
         None => Failure::Broken(Break::from_io(error)),
     }

@@ -62,7 +62,7 @@ pub(crate) fn open_directory(
     let created = create(wanted)?;
     let real = fs::canonicalize(wanted).map_err(|error| refused(wanted, wanted, &error))?;
     check_owner(wanted, &real, trust, environment.account.uid)?;
-    trial(&real, environment.pid).map_err(|refusal| Refusal { wanted: wanted.to_owned(), ..refusal })?;
+    trial(&real).map_err(|refusal| Refusal { wanted: wanted.to_owned(), ..refusal })?;
     Ok(OpenDirectory { path: wanted.to_owned(), _created: created })
 }
 
@@ -90,6 +90,10 @@ fn create(wanted: &Path) -> Result<Created, Refusal> {
         match DirBuilder::new().mode(0o700).create(dir) {
             Ok(()) => created.0.push(dir.to_owned()),
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists && dir.is_dir() => {}
+            // What exists without leading anywhere is a dangling link; its parent is not to blame.
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                return Err(Refusal::new(wanted, dir, Cause::Link));
+            }
             Err(error) => return Err(refused(wanted, dir.parent().unwrap_or(dir), &error)),
         }
     }

@@ -9,20 +9,30 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use rusqlite::Connection;
+use uuid::Uuid;
 
 use super::{Cause, Refusal};
 
 /// One full batch: the largest frame that a brain takes by default, in bytes.
 const BATCH_BYTES: usize = 1 << 20;
+/// How many other names are tried.
+const MAX_TRIES: usize = 8;
 
 /// A file of the trial, with what SQLite puts beside it; removed when dropped.
 struct TrialFile(PathBuf);
 
 impl TrialFile {
-    fn create(dir: &Path, name: &str) -> io::Result<(Self, fs::File)> {
-        let path = dir.join(name);
-        let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path)?;
-        Ok((Self(path), file))
+    /// Makes a file of a name that nothing bears: one that an earlier run left behind must not count.
+    fn create(dir: &Path, suffix: &str) -> io::Result<(Self, fs::File)> {
+        let mut tries = 0;
+        loop {
+            let path = dir.join(format!(".z4j-trial-{}{suffix}", Uuid::new_v4().simple()));
+            match OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path) {
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists && tries < MAX_TRIES => tries += 1,
+                Err(error) => return Err(error),
+                Ok(file) => return Ok((Self(path), file)),
+            }
+        }
     }
 }
 
@@ -40,19 +50,18 @@ impl Drop for TrialFile {
 ///
 /// # Errors
 /// What refused: by errno wherever plain writes are refused too, since SQLite hides it.
-pub(crate) fn trial(dir: &Path, pid: u32) -> Result<(), Refusal> {
+pub(crate) fn trial(dir: &Path) -> Result<(), Refusal> {
     let errno = |error: &io::Error| {
         let errno = error.raw_os_error().unwrap_or(nix::libc::EIO);
         Refusal::new(dir, dir, Cause::Errno(errno))
     };
-    let (file, handle) =
-        TrialFile::create(dir, &format!(".z4j-trial-{pid}.sqlite")).map_err(|e| errno(&e))?;
+    let (file, handle) = TrialFile::create(dir, ".sqlite").map_err(|e| errno(&e))?;
     // Once is enough to learn whether syncing is allowed; what it costs is the disk's affair.
     handle.sync_data().map_err(|error| errno(&error))?;
     drop(handle);
     let Err(error) = transaction(&file.0) else { return Ok(()) };
     drop(file);
-    match plain_write(dir, pid) {
+    match plain_write(dir) {
         Err(plain) => Err(errno(&plain)),
         Ok(()) if matches!(error.sqlite_error_code(), Some(rusqlite::ErrorCode::DiskFull)) => {
             Err(Refusal::new(dir, dir, Cause::Errno(nix::libc::ENOSPC)))
@@ -74,10 +83,10 @@ fn transaction(path: &Path) -> rusqlite::Result<()> {
 }
 
 /// What SQLite does, by plain calls: three files at once, and the batch both in the log and in the file.
-fn plain_write(dir: &Path, pid: u32) -> io::Result<()> {
+fn plain_write(dir: &Path) -> io::Result<()> {
     let mut files = Vec::new();
-    for suffix in ["", "-wal", "-shm"] {
-        files.push(TrialFile::create(dir, &format!(".z4j-trial-{pid}.raw{suffix}"))?);
+    for suffix in [".raw", ".raw-wal", ".raw-shm"] {
+        files.push(TrialFile::create(dir, suffix)?);
     }
     for (_, handle) in files.iter_mut().take(2) {
         handle.write_all(&vec![0x7a_u8; BATCH_BYTES])?;
@@ -93,14 +102,24 @@ mod tests {
     #[test]
     fn leaves_nothing_behind() -> Result<(), Box<dyn std::error::Error>> {
         let dir = tempfile::tempdir()?;
-        assert_eq!(trial(dir.path(), 7), Ok(()));
+        assert_eq!(trial(dir.path()), Ok(()));
         assert_eq!(fs::read_dir(dir.path())?.count(), 0);
         Ok(())
     }
 
     #[test]
+    fn what_an_earlier_run_left_behind_does_not_count() -> Result<(), Box<dyn std::error::Error>> {
+        let dir = tempfile::tempdir()?;
+        let pid = std::process::id();
+        fs::write(dir.path().join(format!(".z4j-trial-{pid}.sqlite")), "x")?;
+        assert_eq!(trial(dir.path()), Ok(()));
+        assert_eq!(fs::read_dir(dir.path())?.count(), 1);
+        Ok(())
+    }
+
+    #[test]
     fn a_missing_directory_is_told_by_errno() {
-        let refusal = trial(Path::new("/nonexistent"), 7).map_err(|refusal| refusal.cause);
+        let refusal = trial(Path::new("/nonexistent")).map_err(|refusal| refusal.cause);
         assert_eq!(refusal, Err(Cause::Errno(nix::libc::ENOENT)));
     }
 }

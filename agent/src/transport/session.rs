@@ -26,6 +26,15 @@ pub(crate) enum Stage {
 }
 
 impl Stage {
+    /// When that was, for sentences.
+    pub(crate) const fn when(self) -> &'static str {
+        match self {
+            Self::Hello => "before hello_ack",
+            Self::Batch => "before event_batch_ack",
+            Self::Quiet => "right after the upgrade",
+        }
+    }
+
     /// The answer that was waited for, for sentences.
     pub(crate) const fn awaited(self) -> &'static str {
         match self {

@@ -106,7 +106,7 @@ impl Socket {
     /// The connection ended.
     pub(crate) async fn send(&mut self, frame: String, budget: &Budget) -> Result<(), Break> {
         match budget.bound(self.0.send(Message::binary(frame.into_bytes()))).await {
-            Err(_) => Err(Break::TimedOut),
+            Err(up) => Err(up.into()),
             Ok(Err(error)) => Err(read_error(&error)),
             Ok(Ok(())) => Ok(()),
         }
@@ -114,7 +114,7 @@ impl Socket {
 
     /// Waits for the next message.
     pub(crate) async fn receive(&mut self, budget: &Budget) -> Incoming {
-        budget.bound(self.next()).await.unwrap_or(Incoming::Broken(Break::TimedOut))
+        budget.bound(self.next()).await.unwrap_or_else(|up| Incoming::Broken(up.into()))
     }
 
     async fn next(&mut self) -> Incoming {

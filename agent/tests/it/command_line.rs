@@ -11,6 +11,8 @@ fn flags_that_do_not_parse_are_exit_2() -> Outcome {
         &["doctor", "--timeout", "0s"],
         &["doctor", "--timeout", "soon"],
         &["doctor", "--only", "ping"],
+        &["doctor", "--only", "dns", "--skip", "dns"],
+        &["doctor", "--only", "websocket", "--no-websocket"],
         &["doctor", "--framework", "rails"],
         &["nothing"],
         &[],

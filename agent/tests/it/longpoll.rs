@@ -107,3 +107,38 @@ fn without_known_capabilities_no_hello_is_sent() -> Outcome {
     }
     Ok(())
 }
+
+#[test]
+fn where_longpoll_is_not_reached_a_good_upgrade_is_no_failure() -> Outcome {
+    let rows = [
+        ("404 Not Found", "{}", "unknown"),
+        ("403 Forbidden", "<html>", "unknown"),
+        ("502 Bad Gateway", "", "unknown"),
+        ("401 Unauthorized", "<html>log in</html>", "unknown"),
+        ("401 Unauthorized", r#"{"detail":"invalid agent token"}"#, "fail"),
+        ("403 Forbidden", r#"{"error":"ip_denied"}"#, "fail"),
+        ("429 Too Many Requests", "", "fail"),
+    ];
+    for (status, body, expected) in rows {
+        let port = serve(move |mut stream| {
+            let head = read_head(&mut stream);
+            let upgrade = head.contains("Upgrade: websocket");
+            let answer = if upgrade { switching(&head) } else { http(status, body) };
+            let _ = stream.write_all(answer.as_bytes());
+            if upgrade {
+                let _ = std::io::copy(&mut stream, &mut std::io::sink());
+            }
+        })?;
+        let mut world = World::new(&format!("http://127.0.0.1:{port}/"))?;
+        world.without_python();
+        let report = world.doctor(&[])?;
+        let probe = &report["probes"][4];
+        assert_eq!(probe["status"], expected, "{status}: {probe:#}");
+        if expected == "unknown" {
+            let words = ["the upgrade to", "token and signature could not be proven", "VIRTUAL_ENV", status];
+            let message = probe["message"].as_str().unwrap_or_default();
+            assert!(words.iter().all(|word| message.contains(word)), "{message}");
+        }
+    }
+    Ok(())
+}

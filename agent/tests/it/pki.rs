@@ -31,6 +31,8 @@ pub(crate) enum Chain {
     Full,
     Alone,
     SelfSigned,
+    /// Signed by itself, and a certificate authority.
+    Authority,
 }
 
 impl Leaf {
@@ -74,9 +76,12 @@ impl Pki {
 
     pub(crate) fn server(&self, leaf: Leaf) -> Outcome<Arc<ServerConfig>> {
         let key = KeyPair::generate()?;
-        let params = params(leaf.name, "", leaf.from, leaf.until)?;
+        let mut params = params(leaf.name, "", leaf.from, leaf.until)?;
+        if matches!(leaf.chain, Chain::Authority) {
+            params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        }
         let signed = match leaf.chain {
-            Chain::SelfSigned => params.self_signed(&key)?,
+            Chain::SelfSigned | Chain::Authority => params.self_signed(&key)?,
             Chain::Full | Chain::Alone => params.signed_by(&key, &self.intermediate)?,
         };
         let mut chain: Vec<CertificateDer<'static>> = vec![signed.der().clone()];

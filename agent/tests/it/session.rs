@@ -1,6 +1,8 @@
 //! The round trip, and that it disturbs nobody.
 
-use crate::brain::{Brain, Manners};
+use std::io::{Read, Write};
+
+use crate::brain::{Brain, Manners, read_head, serve, switching};
 use crate::pki::{Leaf, Pki};
 use crate::world::{Outcome, World, notes, tree};
 
@@ -19,7 +21,7 @@ fn a_good_run_prints_the_published_page() -> Outcome {
     let mut world = World::new(&brain.url)?;
     trusting(&mut world, &pki)?;
     world.without_home()?;
-    world.with_python(&["celery-5.4.0", "z4j_celery-1.13.0"])?;
+    world.with_python(&["celery-5.4.0", "z4j_celery-1.13.0", "z4j_django-1.13.0"])?;
     world.set("Z4J_AGENT_NAME", "picker_django");
     let run = world.run(&["doctor", "--framework", "django"])?;
     let port = brain.url.trim_end_matches('/').rsplit(':').next().unwrap_or_default();
@@ -86,7 +88,7 @@ fn without_machine_notes(text: &str) -> String {
 fn the_hello_is_the_applications_own() -> Outcome {
     let brain = Brain::start(None, Manners { slug: Some("picker"), ..Manners::default() })?;
     let mut world = World::new(&brain.url)?;
-    world.with_python(&["celery-5.4.0", "z4j_celery-1.13.0", "rq-2.0", "z4j_core-1.13.0"])?;
+    world.with_python(&["celery-5.4.0", "z4j_celery-1.13.0", "rq-2.0", "z4j_flask-1.13.0"])?;
     world.set("Z4J_AGENT_NAME", "web");
     let report = world.doctor(&["--framework", "flask"])?;
     assert_eq!(notes(&report), ["note.engine-without-adapter"]);
@@ -202,5 +204,73 @@ fn an_explicit_path_is_held_against_the_roots_and_never_opened() -> Outcome {
     let report = world.doctor(&["--only", "buffer_path"])?;
     assert_eq!(report["probes"][0]["code"], "buffer.outside-roots");
     assert_eq!(report["probes"][0]["fix"], "UnsetEnvironment=Z4J_BUFFER_PATH");
+    Ok(())
+}
+
+#[test]
+fn a_slot_that_another_doctor_takes_is_tried_again_and_no_failure() -> Outcome {
+    let taken = std::sync::atomic::AtomicUsize::new(0);
+    let (sender, upgrades) = std::sync::mpsc::channel();
+    let port = serve(move |mut stream| {
+        let head = read_head(&mut stream);
+        let _ = sender.send(taken.fetch_add(1, std::sync::atomic::Ordering::Relaxed));
+        let _ = stream.write_all(switching(&head).as_bytes());
+        let _ = stream.read(&mut [0; 64]);
+        let _ = stream.write_all(&[0x88, 2, 0x0f, 0xa2]);
+        let _ = std::io::copy(&mut stream, &mut std::io::sink());
+    })?;
+    let mut world = World::new(&format!("http://127.0.0.1:{port}/"))?;
+    world.set("Z4J_TRANSPORT", "ws");
+    let report = world.doctor(&[])?;
+    assert_eq!(report["probes"][4]["status"], "unknown", "{report:#}");
+    assert!(report["probes"][4]["message"].as_str().is_some_and(|text| text.contains("another doctor")));
+    assert_eq!(upgrades.try_iter().count(), 2);
+    Ok(())
+}
+
+#[test]
+fn a_buffer_below_the_temporary_root_leaves_nothing_behind() -> Outcome {
+    let mut world = World::new("http://127.0.0.1:1/")?;
+    let uid = nix::unistd::geteuid();
+    let path = world.path("tmp").join(format!("z4j-{uid}/sub/c.sqlite"));
+    world.set("Z4J_BUFFER_PATH", &path.display().to_string());
+    assert!(world.failures(&["--only", "buffer_path"])?.is_empty());
+    assert!(tree(&world.path("tmp"))?.is_empty(), "{:?}", tree(&world.path("tmp"))?);
+    Ok(())
+}
+
+#[test]
+fn a_signal_during_the_trial_leaves_nothing_behind() -> Outcome {
+    use std::os::unix::process::ExitStatusExt;
+    let world = World::new("http://127.0.0.1:1/")?;
+    let (mut ended, home) = (0, world.path("home"));
+    for _ in 0..20 {
+        let mut child = world.command(&["doctor", "--only", "buffer_path"]).spawn()?;
+        while tree(&home).is_ok_and(|tree| tree.is_empty()) && child.try_wait()?.is_none() {}
+        let pid = nix::unistd::Pid::from_raw(i32::try_from(child.id())?);
+        let _ = nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM);
+        ended += usize::from(child.wait()?.signal() == Some(15));
+        assert!(tree(&home)?.is_empty(), "{:?}", tree(&home)?);
+    }
+    assert!(ended > 0, "no signal came in time");
+    Ok(())
+}
+
+#[test]
+fn a_refusing_path_is_named_as_what_it_is() -> Outcome {
+    let mut world = World::new("http://127.0.0.1:1/")?;
+    let link = world.path("dangling");
+    std::os::unix::fs::symlink("/nonexistent/place", &link)?;
+    world.set("Z4J_HOME", &link.display().to_string());
+    let report = world.doctor(&["--only", "buffer_path"])?;
+    let run = world.run(&["doctor", "--only", "buffer_path"])?;
+    assert_eq!(report["probes"][0]["status"], "ok", "{report:#}");
+    assert!(run.stderr.contains("dangling is a link"), "{}", run.stderr);
+    world.set("Z4J_HOME", &world.path("home").display().to_string());
+    std::os::unix::fs::symlink("loop", world.path("home/loop"))?;
+    world.set("Z4J_BUFFER_PATH", "loop/b.sqlite");
+    let report = world.doctor(&["--only", "buffer_path"])?;
+    let message = report["probes"][0]["message"].as_str().unwrap_or_default().to_owned();
+    assert!(message.contains(&format!("{} cannot be used", world.path("home/loop").display())), "{message}");
     Ok(())
 }

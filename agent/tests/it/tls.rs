@@ -25,6 +25,7 @@ fn a_certificate_is_told_by_what_is_wrong_with_it() -> Outcome {
         (&ours, Leaf { chain: Chain::Alone, ..Leaf::GOOD }, "tls.missing-intermediate", "CN=intermediate"),
         (&theirs, Leaf::GOOD, "tls.untrusted-ca", "CN=root"),
         (&theirs, Leaf { chain: Chain::SelfSigned, ..Leaf::GOOD }, "tls.self-signed", "by itself"),
+        (&theirs, Leaf { chain: Chain::Authority, ..Leaf::GOOD }, "tls.self-signed", "CA:TRUE"),
     ];
     for (pki, leaf, code, words) in rows {
         let config = pki.server(leaf)?;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 pub(crate) type Outcome<T = ()> = Result<T, Box<dyn std::error::Error>>;
 
@@ -23,7 +23,7 @@ pub(crate) struct Run {
 
 impl World {
     /// A complete configuration for a brain; home and temporary directory are writable. The application's
-    /// Python environment has no engine.
+    /// Python environment is that of a bare agent without an engine.
     pub(crate) fn new(brain_url: &str) -> Outcome<Self> {
         let dir = tempfile::tempdir()?;
         std::fs::create_dir(dir.path().join("home"))?;
@@ -41,7 +41,7 @@ impl World {
         let (home, tmp) = (world.path("home"), world.path("tmp"));
         world.set("HOME", &home.display().to_string());
         world.set("TMPDIR", &tmp.display().to_string());
-        world.with_python(&["pip-23.2.1"])?;
+        world.with_python(&["z4j_core-1.13.0", "z4j_bare-1.13.0"])?;
         Ok(world)
     }
 
@@ -76,13 +76,16 @@ impl World {
         Ok(())
     }
 
+    /// The program in this world, its output thrown away unless it is asked for.
+    pub(crate) fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_z4j"));
+        command.args(arguments).env_clear().envs(&self.variables).current_dir(self.dir.path());
+        command.stdout(Stdio::null()).stderr(Stdio::null());
+        command
+    }
+
     pub(crate) fn run(&self, arguments: &[&str]) -> Outcome<Run> {
-        let output = Command::new(env!("CARGO_BIN_EXE_z4j"))
-            .args(arguments)
-            .env_clear()
-            .envs(&self.variables)
-            .current_dir(self.dir.path())
-            .output()?;
+        let output = self.command(arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).output()?;
         let run = Run {
             code: output.status.code(),
             stdout: String::from_utf8(output.stdout)?,

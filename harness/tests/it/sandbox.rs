@@ -154,8 +154,7 @@ fn special_files_do_not_stop_a_look_at_the_machine() {
 fn even_root_of_the_sandbox_cannot_undo_it() {
     let world = World::new();
     for command in ["mount -o remount,rw,bind /usr", "mknod /srv/disk b 254 0", "umount /proc"] {
-        let step =
-            format!("[[step]]\nrun = [\"sh\", \"-c\", \"{command} 2>/dev/null || exit 7\"]\nexit = 7");
+        let step = format!("[[step]]\nrun = [\"sh\", \"-c\", \"{command} 2>/dev/null || exit 7\"]\nexit = 7");
         let run = steps(&world, "", "", &step);
         assert_eq!(run.status, 0, "{command}: {}", run.all());
     }

@@ -6,8 +6,10 @@ use nix::libc;
 
 use super::super::evidence::{BufferEvidence, BufferOutcome, Space};
 use super::{Case, Verdict};
+use crate::environment::user_flag;
 use crate::mounts::Mount;
 use crate::paths::{Cause, Owner, Refusal};
+use crate::words::{assignment, systemd, word};
 
 /// Lines that give a service a directory which survives every sandbox (systemd.exec(5), `StateDirectory=`).
 pub(super) const STATE_DIRECTORY: &str = "StateDirectory=z4j\nEnvironment=Z4J_HOME=%S/z4j";
@@ -17,6 +19,8 @@ enum Kind<'a> {
     NotWritable,
     OwnedByOther,
     ReadOnly(&'a Mount),
+    /// Read-only by its errno, where the mounts cannot be seen.
+    ReadOnlyUnseen,
     Masked(&'a Mount),
     NoSpace(i32),
     Sandbox,
@@ -27,7 +31,7 @@ impl Kind<'_> {
         match self {
             Self::NotWritable => "buffer.not-writable",
             Self::OwnedByOther => "buffer.owned-by-other",
-            Self::ReadOnly(_) => "buffer.read-only",
+            Self::ReadOnly(_) | Self::ReadOnlyUnseen => "buffer.read-only",
             Self::Masked(_) => "buffer.masked",
             Self::NoSpace(_) => "buffer.no-space",
             Self::Sandbox => "buffer.denied-by-sandbox",
@@ -52,12 +56,18 @@ pub(super) fn judge(case: &Case<'_>, seen: &BufferEvidence) -> Verdict {
         BufferOutcome::NotABuffer { what } => Verdict::fail(
             "buffer.not-a-buffer",
             format!("Z4J_BUFFER_PATH={} is {what}: it is left alone", seen.path.display()),
-            format!("Environment=Z4J_BUFFER_PATH={}", beside(&seen.path).display()),
+            assignment("Z4J_BUFFER_PATH", &beside(&seen.path).display().to_string()),
+        ),
+        BufferOutcome::Unfinished(why) => Verdict::unknown(why),
+        BufferOutcome::Foreign(owner) if case.account.uid == 0 => Verdict::fail(
+            "buffer.owned-by-other",
+            format!("{} is {owner}: {ROOT_WOULD}", seen.path.display()),
+            as_owner(case, *owner),
         ),
         BufferOutcome::Foreign(owner) => Verdict::fail(
             "buffer.owned-by-other",
             format!("{} is {owner}, not by {}", seen.path.display(), case.account.user_text()),
-            format!("sudo chown {} {}", case.account.chown_spec(), seen.path.display()),
+            format!("sudo chown {} {}", case.account.chown_spec(), word(&seen.path)),
         ),
     };
     let verdict = verdict.with("path", text(&seen.path)).with("uid", case.account.uid);
@@ -65,6 +75,15 @@ pub(super) fn judge(case: &Case<'_>, seen: &BufferEvidence) -> Verdict {
         Some(refusal) => verdict.with("home_root", format!("{}: {refusal}", refusal.wanted.display())),
         None => verdict.with("home_root", seen.home.as_deref().map(text)),
     }
+}
+
+/// What root is told of a place that is the service's.
+const ROOT_WOULD: &str = "this doctor runs as root, whose files that user could not use";
+
+/// The same run as the user to whom a place belongs.
+fn as_owner(case: &Case<'_>, owner: Owner) -> String {
+    let user = user_flag(owner.uid);
+    format!("sudo -u {user} z4j doctor --framework {}", case.framework.as_str())
 }
 
 fn text(path: &Path) -> String {
@@ -131,7 +150,7 @@ fn kind<'a>(seen: &'a BufferEvidence, refusal: &Refusal, account: Option<(u32, u
         Cause::Errno(libc::EACCES | libc::EPERM | libc::EROFS) => match (mount, &refusal.cause) {
             (Some(mount), _) if is_masked(mount) => Kind::Masked(mount),
             (Some(mount), Cause::Errno(libc::EROFS)) => Kind::ReadOnly(mount),
-            (_, Cause::Errno(libc::EROFS)) => Kind::NotWritable,
+            (_, Cause::Errno(libc::EROFS)) => Kind::ReadOnlyUnseen,
             _ if account.is_some_and(|account| mode_allows(refusal.owner, account, WRITE)) => Kind::Sandbox,
             _ => Kind::NotWritable,
         },
@@ -183,52 +202,91 @@ fn mode_allows(owner: Option<Owner>, (uid, gid): (u32, u32), what: u32) -> bool 
 }
 
 fn refused(case: &Case<'_>, seen: &BufferEvidence, refusal: &Refusal, sentence: String) -> Verdict {
+    if matches!(refusal.cause, Cause::Errno(libc::EMFILE | libc::ENFILE)) {
+        return Verdict::out_of_files();
+    }
     let kind = kind(seen, refusal, Some((case.account.uid, case.account.gid)));
     let fix = fix(case, seen, &kind, refusal);
+    let root_would = matches!(kind, Kind::OwnedByOther) && case.account.uid == 0;
+    let sentence = if root_would { format!("{sentence}: {ROOT_WOULD}") } else { sentence };
     Verdict::fail(kind.code(), sentence, fix)
         .with("component", text(&refusal.component))
         .with("owner", refusal.owner.map(|owner| owner.to_string()))
 }
 
 fn fix(case: &Case<'_>, seen: &BufferEvidence, kind: &Kind<'_>, refusal: &Refusal) -> String {
-    let component = refusal.component.display();
-    let wanted = refusal.wanted.display();
-    let (user, group) = (case.account.user_text(), case.account.group_text());
+    // Whatever is done about the home root, the other one serves as soon as files may be large enough.
+    if let BufferOutcome::NoRoot(temporary) = &seen.outcome
+        && temporary.iter().any(|refusal| refusal.cause == Cause::Errno(libc::EFBIG))
+    {
+        return NO_SIZE_LIMIT.to_owned();
+    }
+    let component = word(&refusal.component);
     match kind {
+        // The service's own directory must stay the service's.
+        Kind::OwnedByOther if case.account.uid == 0 && refusal.owner.is_some() => {
+            refusal.owner.map(|owner| as_owner(case, owner)).unwrap_or_default()
+        }
         Kind::OwnedByOther => format!("sudo chown -R {} {component}", case.account.chown_spec()),
         Kind::ReadOnly(mount) if mount.superblock_read_only => {
-            format!("sudo mount -o remount,rw {}", mount.point.display())
+            format!("sudo mount -o remount,rw {}", word(&mount.point))
         }
-        Kind::ReadOnly(_) if case.config.buffer_path.is_some() || case.config.home.is_some() => {
-            format!("ReadWritePaths={}", existing(&refusal.wanted, &refusal.component).display())
+        Kind::ReadOnly(_) | Kind::ReadOnlyUnseen
+            if case.config.buffer_path.is_some() || case.config.home.is_some() =>
+        {
+            let place = existing(&refusal.wanted, &refusal.component);
+            format!("ReadWritePaths={}", systemd(&place.display().to_string()))
         }
-        Kind::ReadOnly(_) | Kind::Masked(_) => STATE_DIRECTORY.to_owned(),
-        Kind::NoSpace(libc::EFBIG) => "LimitFSIZE=infinity".to_owned(),
+        Kind::ReadOnly(_) | Kind::ReadOnlyUnseen | Kind::Masked(_) => elsewhere(case, STATE_DIRECTORY),
+        Kind::NoSpace(libc::EFBIG) => NO_SIZE_LIMIT.to_owned(),
         Kind::NoSpace(_) => {
             let mount = seen.mounts.as_ref().and_then(|mounts| mounts.of(&refusal.real_component));
-            let place = mount.map_or(refusal.component.as_path(), |mount| &mount.point).display();
+            let place = word(mount.map_or(refusal.component.as_path(), |mount| &mount.point));
             format!("make room there: df -h {place}; df -i {place}")
         }
         Kind::Sandbox => {
             format!("lsattr -d {component}; grep -E 'Seccomp|NoNewPrivs' /proc/self/status")
         }
-        Kind::NotWritable => match refusal.cause {
-            Cause::NotADirectory | Cause::Link => format!("sudo mv {component} {component}.old"),
-            Cause::OpenToOthers => format!("sudo chmod 0700 {component}"),
-            _ if refusal.component == refusal.wanted => {
-                format!("sudo chown {} {wanted} && sudo chmod 0700 {wanted}", case.account.chown_spec())
-            }
-            // Only the last component is missing, and it could be reached: it is made for the user.
-            _ if refusal.wanted.parent() == Some(&refusal.component)
-                && refusal.component != Path::new("/")
-                && mode_allows(refusal.owner, (case.account.uid, case.account.gid), SEARCH) =>
-            {
-                format!("sudo install -d -o {user} -g {group} -m 0700 {wanted}")
-            }
-            _ => format!(
+        Kind::NotWritable => open_up(case, refusal),
+    }
+}
+
+/// What lifts `LimitFSIZE=`.
+const NO_SIZE_LIMIT: &str = "LimitFSIZE=infinity";
+
+/// Lines that move the buffer; an explicit path would still lead to where it cannot be.
+fn elsewhere(case: &Case<'_>, lines: &str) -> String {
+    let unset = if case.config.buffer_path.is_some() { "\nUnsetEnvironment=Z4J_BUFFER_PATH" } else { "" };
+    format!("{lines}{unset}")
+}
+
+/// What lets the user write to a place that permissions keep closed.
+fn open_up(case: &Case<'_>, refusal: &Refusal) -> String {
+    let (component, wanted) = (word(&refusal.component), word(&refusal.wanted));
+    let (user, group) = (case.account.user_text(), case.account.group_text());
+    match refusal.cause {
+        Cause::NotADirectory | Cause::Link => {
+            let mut old = refusal.component.clone().into_os_string();
+            old.push(".old");
+            format!("sudo mv {component} {}", word(Path::new(&old)))
+        }
+        Cause::OpenToOthers => format!("sudo chmod 0700 {component}"),
+        _ if refusal.component == refusal.wanted => {
+            format!("sudo chown {} {wanted} && sudo chmod 0700 {wanted}", case.account.chown_spec())
+        }
+        // Only the last component is missing, and it could be reached: it is made for the user.
+        _ if refusal.wanted.parent() == Some(&refusal.component)
+            && refusal.component != Path::new("/")
+            && mode_allows(refusal.owner, (case.account.uid, case.account.gid), SEARCH) =>
+        {
+            format!("sudo install -d -o {user} -g {group} -m 0700 {wanted}")
+        }
+        _ => elsewhere(
+            case,
+            &format!(
                 "sudo install -d -o {user} -g {group} -m 0700 /var/lib/z4j\nEnvironment=Z4J_HOME=/var/lib/z4j"
             ),
-        },
+        ),
     }
 }
 
@@ -250,7 +308,7 @@ fn outside(written: &Path, resolved: &Path, roots: &[PathBuf], serves: Option<&P
         ),
     };
     let fix = match serves {
-        Some(dir) => format!("Environment=Z4J_HOME={}", dir.display()),
+        Some(dir) => assignment("Z4J_HOME", &dir.display().to_string()),
         None => "UnsetEnvironment=Z4J_BUFFER_PATH".to_owned(),
     };
     Verdict::fail("buffer.outside-roots", sentence, fix)

@@ -2,10 +2,11 @@
 
 use super::super::evidence::{TrialEnd, WebsocketEvidence};
 use super::super::websocket::PROJECT_MISMATCH;
-use super::upgrade::{error_code, http_status, no_answer, not_a_brain, server, status_words};
+use super::upgrade::{error_code, http_status, is_proxys, no_answer, not_a_brain, server, status_words};
 use super::websocket::{address_refused, hmac_mismatch, project_fix, rate_limited, skew, token_rejected};
 use super::{Case, Verdict};
 use crate::config::Transport;
+use crate::net::http::Failure;
 use crate::transport::longpoll::RoundTrip;
 use crate::words::printable;
 
@@ -23,7 +24,7 @@ pub(super) fn failure(case: &Case<'_>, seen: &WebsocketEvidence, round_trip: &Ro
     };
     let how = status_words(answer);
     Some(match (answer.status, error_code(answer).as_deref()) {
-        (401, _) => token_rejected(&how),
+        (401, _) if !is_proxys(answer) => token_rejected(&how),
         (403, Some("ip_denied")) => address_refused(&how),
         (403, Some(PROJECT_MISMATCH)) => Verdict::fail(
             "ws.project-mismatch",
@@ -47,6 +48,35 @@ pub(super) fn failure(case: &Case<'_>, seen: &WebsocketEvidence, round_trip: &Ro
         (200, _) if !is_batch => not_a_brain(case, "its answer to a long-poll request names no agent"),
         _ => http_status(answer),
     })
+}
+
+/// Whether what long-poll came to is a brain's own word about this agent, and not about long-poll.
+pub(super) fn decides(round_trip: &RoundTrip) -> bool {
+    if round_trip.is_proven() {
+        return true;
+    }
+    let answer = match (&round_trip.probe, &round_trip.batch) {
+        (_, Some(Ok(answer))) | (Ok(answer), None) => answer,
+        _ => return false,
+    };
+    let word = error_code(answer);
+    let named = matches!(word.as_deref(), Some("ip_denied" | "project_inactive" | PROJECT_MISMATCH));
+    matches!(answer.status, 409 | 429)
+        || answer.status == 401 && !is_proxys(answer)
+        || answer.status == 403 && named
+}
+
+/// How long-poll was not reached, for a sentence.
+pub(super) fn unreachable(round_trip: &RoundTrip) -> String {
+    match (&round_trip.probe, &round_trip.batch) {
+        (_, Some(Ok(answer))) | (Ok(answer), None) => {
+            format!("a long-poll request was answered with {}{}", status_words(answer), server(answer))
+        }
+        (Err(failure), _) | (_, Some(Err(failure))) => match failure {
+            Failure::Broken(broken) => format!("a long-poll request got no answer: {broken}"),
+            Failure::NotHttp(_) | Failure::TooLong => "a long-poll request got no HTTP answer".to_owned(),
+        },
+    }
 }
 
 fn project(case: &Case<'_>, round_trip: &RoundTrip) -> Option<Verdict> {

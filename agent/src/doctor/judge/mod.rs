@@ -42,13 +42,14 @@ pub(super) struct Case<'a> {
     pub(super) pip: Option<PathBuf>,
     /// The release of z4j-core in the application's environment.
     pub(super) core_version: Option<String>,
-    /// The buffer's path if the home root serves; shown where the probe was left out.
-    pub(super) default_buffer: Option<PathBuf>,
     /// Which probes were asked for.
     pub(super) selected: Vec<ProbeName>,
     /// When.
     pub(super) now: Timestamp,
 }
+
+/// Why something was not looked at to its end, where that says nothing about the network.
+const OUT_OF_TIME: &str = "the time for the whole run was up";
 
 /// What is said about one probe.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -87,6 +88,12 @@ impl Verdict {
 
     pub(super) fn unknown(sentence: &str) -> Self {
         Self::of(Word::Unknown, sentence.to_owned())
+    }
+
+    /// Nothing can be opened any more, which says nothing about what was to be opened.
+    fn out_of_files() -> Self {
+        let sentence = "this process may not open another file or socket, as LimitNOFILE= makes it";
+        Self { fix: Some("LimitNOFILE=65536".to_owned()), ..Self::unknown(sentence) }
     }
 
     pub(super) fn fail(code: &'static str, sentence: String, fix: impl Into<String>) -> Self {
@@ -172,8 +179,7 @@ fn verdict(case: &Case<'_>, evidence: &Evidence, name: ProbeName, before: &[Find
         ProbeName::Websocket => pair(evidence.websocket.as_ref(), |seen| websocket::judge(case, seen)),
     };
     judged.unwrap_or_else(|| {
-        let why =
-            if evidence.out_of_time { "the time for the whole run was up" } else { "was not looked at" };
+        let why = if evidence.out_of_time { OUT_OF_TIME } else { "was not looked at" };
         (Verdict::unknown(why), Duration::ZERO)
     })
 }
@@ -211,12 +217,11 @@ fn shown(case: &Case<'_>, findings: Vec<Finding>) -> Vec<Finding> {
 
 fn view(case: &Case<'_>, evidence: &Evidence) -> ConfigView {
     let buffer = evidence.buffer.as_ref().map(|timed| timed.seen.path.clone());
-    let buffer = buffer.or_else(|| case.config.buffer_path.clone()).or_else(|| case.default_buffer.clone());
     ConfigView {
         brain_url: case.config.brain_url.as_str().to_owned(),
         project_id: case.config.project_id.clone(),
         agent_name: case.config.agent_name.clone(),
-        buffer_path: buffer.map_or_else(|| "<unknown>".to_owned(), |path| path.display().to_string()),
+        buffer_path: buffer.map_or_else(|| "<not looked at>".to_owned(), |path| path.display().to_string()),
         transport: case.config.transport.as_str(),
         dev_mode: case.config.dev_mode,
     }
@@ -225,3 +230,6 @@ fn view(case: &Case<'_>, evidence: &Evidence) -> ConfigView {
 #[cfg(test)]
 #[path = "tests.rs"]
 mod tests;
+
+#[cfg(test)]
+mod fix_tests;

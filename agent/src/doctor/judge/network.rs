@@ -6,7 +6,7 @@ use nix::libc;
 
 use super::super::evidence::{DnsEvidence, LocalNetwork, TcpEvidence};
 use super::names::list;
-use super::{Case, Verdict};
+use super::{Case, OUT_OF_TIME, Verdict};
 use crate::net::dns::{Answer, ResolveError};
 use crate::net::tcp::{Attempt, Failure};
 use crate::words::errno_name;
@@ -26,10 +26,20 @@ pub(super) fn dns(case: &Case<'_>, seen: &DnsEvidence) -> Verdict {
                 .with("host", host)
                 .with("addresses", addresses)
         }
+        DnsEvidence::Failed { error: ResolveError::OutOfTime, .. } => Verdict::unknown(OUT_OF_TIME),
+        DnsEvidence::Failed { error: error @ ResolveError::NoThread(_), .. } => Verdict::fail(
+            "dns.blocked-here",
+            format!("{host} was not looked up: {}, as TasksMax= or LimitNPROC= makes it", said(error)),
+            "TasksMax=infinity\nLimitNPROC=infinity",
+        ),
         DnsEvidence::Failed { error, answers, local } => {
             let told = answers.iter().map(|(server, answer)| format!("{server} {}", words(answer)));
             let told: Vec<String> = told.collect();
-            let verdict = match blocked(local) {
+            let answered =
+                |(_, answer): &(IpAddr, Answer)| !matches!(answer, Answer::Silent | Answer::Unreachable(_));
+            // A resolver on this machine that answers was reached, whatever interfaces there are.
+            let cause = blocked(local).filter(|_| !answers.iter().any(answered));
+            let verdict = match cause {
                 Some((why, fix)) => {
                     Verdict::fail("dns.blocked-here", format!("{host} was not looked up: {why}"), fix)
                 }
@@ -44,6 +54,8 @@ fn said(error: &ResolveError) -> String {
     match error {
         ResolveError::Said(text) => text.clone(),
         ResolveError::TimedOut => "no answer in time".to_owned(),
+        ResolveError::OutOfTime => OUT_OF_TIME.to_owned(),
+        ResolveError::NoThread(errno) => format!("no thread can be started ({})", errno_name(*errno)),
     }
 }
 
@@ -157,7 +169,14 @@ fn attempt_words(attempt: &Attempt) -> String {
     let ip = attempt.address.ip();
     match attempt.failure {
         Failure::TimedOut => format!("{ip} does not answer"),
+        Failure::OutOfTime => format!("{ip} did not answer before {OUT_OF_TIME}"),
         Failure::Errno(libc::ECONNREFUSED) => format!("{ip} refuses"),
+        Failure::Errno(errno @ libc::EACCES) => {
+            format!("{ip} gives {}, as a route of type prohibit makes it", errno_name(errno))
+        }
+        Failure::Errno(errno @ libc::EINVAL) => {
+            format!("{ip} gives {}, as a route of type blackhole makes it", errno_name(errno))
+        }
         Failure::Errno(errno) => format!("{ip} gives {}", errno_name(errno)),
     }
 }
@@ -172,8 +191,23 @@ fn unconnected(endpoint: &str, attempts: &[Attempt], local: &LocalNetwork) -> Ve
     if attempts.iter().all(|attempt| matches!(attempt.failure, Failure::Errno(libc::ECONNRESET))) {
         return was_reset(endpoint, attempts.iter().map(|attempt| attempt.address));
     }
+    if attempts.iter().any(|attempt| attempt.failure.is_errno_of(&[libc::EMFILE, libc::ENFILE])) {
+        return Verdict::out_of_files();
+    }
+    if let Some(attempt) = attempts.iter().find(|attempt| attempt.forbidden) {
+        let ip = attempt.address.ip();
+        let deed = if attempt.failure == Failure::TimedOut { "drops" } else { "rejects" };
+        return Verdict::fail(
+            "tcp.blocked-here",
+            format!("{sentence}: a rule on this machine {deed} packets to {ip}"),
+            format!("let {endpoint} through the rules of this machine: sudo nft list ruleset"),
+        );
+    }
+    if attempts.iter().any(|attempt| attempt.failure == Failure::OutOfTime) {
+        return Verdict::unknown(OUT_OF_TIME);
+    }
     let code = attempts.first().map_or("tcp.timeout", |attempt| match attempt.failure {
-        Failure::TimedOut => "tcp.timeout",
+        Failure::TimedOut | Failure::OutOfTime => "tcp.timeout",
         Failure::Errno(libc::ECONNREFUSED) => "tcp.refused",
         Failure::Errno(libc::ECONNRESET | libc::ECONNABORTED) => "tcp.reset",
         Failure::Errno(libc::EPERM) => "tcp.blocked-here",
@@ -190,12 +224,24 @@ fn unconnected(endpoint: &str, attempts: &[Attempt], local: &LocalNetwork) -> Ve
         "tcp.reset" => {
             format!("let this machine through to {endpoint}: something on the way resets connections")
         }
-        _ => {
-            let ip = attempts.first().map(|attempt| attempt.address.ip().to_string()).unwrap_or_default();
-            format!("add a route: ip route get {ip}")
-        }
+        _ => route_fix(attempts.first()),
     };
     Verdict::fail(code, sentence, fix)
+}
+
+/// What to look at where there is no way to an address.
+fn route_fix(attempt: Option<&Attempt>) -> String {
+    let Some(attempt) = attempt else { return "look at the routes: ip route".to_owned() };
+    let ip = attempt.address.ip();
+    let family = if ip.is_ipv6() { "ip -6" } else { "ip" };
+    let kind = match attempt.failure {
+        Failure::Errno(libc::EACCES) => "prohibit",
+        Failure::Errno(libc::EINVAL) => "blackhole",
+        _ => return format!("look at the route that is taken: {family} route get {ip}"),
+    };
+    format!(
+        "remove the route that is in the way: {family} route show type {kind}; sudo {family} route del {kind} PREFIX"
+    )
 }
 
 /// A connection that came to be and was reset before the peer had sent a byte.

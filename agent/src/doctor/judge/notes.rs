@@ -5,7 +5,7 @@ use super::super::report::{Finding, Note, ProbeName, Status};
 use super::buffer::STATE_DIRECTORY;
 use super::names::date;
 use super::{Case, longpoll, websocket};
-use crate::words::printable;
+use crate::words::{assignment, printable, word};
 
 /// A certificate that ends within this is worth a note, in seconds.
 const EXPIRES_SOON_SECONDS: i64 = 14 * 86_400;
@@ -98,7 +98,7 @@ fn minor(version: &str) -> String {
 }
 
 fn pip(case: &Case<'_>) -> String {
-    case.pip.as_ref().map_or_else(|| "pip".to_owned(), |pip| pip.display().to_string())
+    case.pip.as_ref().map_or_else(|| "pip".to_owned(), |pip| word(pip))
 }
 
 fn project_unverified(case: &Case<'_>, evidence: &Evidence, ok: bool) -> Option<Note> {
@@ -117,7 +117,7 @@ fn project_unverified(case: &Case<'_>, evidence: &Evidence, ok: bool) -> Option<
             "this brain does not check the name {}; the token's project is {told}",
             case.config.project_id
         ),
-        fix: Some(format!("Environment=Z4J_PROJECT_ID={told}")),
+        fix: Some(assignment("Z4J_PROJECT_ID", &told)),
     })
 }
 

@@ -21,9 +21,9 @@ use crate::paths::{Cause, Owner, Refusal};
 use crate::secret::Token;
 use crate::transport::session::{End, Stage, Welcome};
 
-type Outcome<T = ()> = Result<T, Box<dyn std::error::Error>>;
+pub(super) type Outcome<T = ()> = Result<T, Box<dyn std::error::Error>>;
 
-fn config(url: &str) -> Outcome<Config> {
+pub(super) fn config(url: &str) -> Outcome<Config> {
     Ok(Config {
         brain_url: BrainUrl::parse(url).map_err(|problem| problem.to_string())?,
         token: Token::parse("token")?,
@@ -42,11 +42,11 @@ fn config(url: &str) -> Outcome<Config> {
     })
 }
 
-fn account() -> Account {
+pub(super) fn account() -> Account {
     Account { uid: 33, gid: 33, name: Some("www-data".into()), group: Some("www-data".into()), home: None }
 }
 
-fn case<'a>(config: &'a Config, account: &'a Account) -> Case<'a> {
+pub(super) fn case<'a>(config: &'a Config, account: &'a Account) -> Case<'a> {
     Case {
         config,
         account,
@@ -56,17 +56,16 @@ fn case<'a>(config: &'a Config, account: &'a Account) -> Case<'a> {
         without_adapter: Vec::new(),
         pip: None,
         core_version: None,
-        default_buffer: None,
         selected: ProbeName::ALL.to_vec(),
         now: Timestamp::from_unix_micros(1_800_000_000_000_000),
     }
 }
 
-fn timed<T>(seen: T) -> Option<Timed<T>> {
+pub(super) fn timed<T>(seen: T) -> Option<Timed<T>> {
     Some(Timed { seen, took: Duration::ZERO })
 }
 
-fn buffer(outcome: BufferOutcome, home_refusal: Option<Refusal>) -> BufferEvidence {
+pub(super) fn buffer(outcome: BufferOutcome, home_refusal: Option<Refusal>) -> BufferEvidence {
     BufferEvidence {
         path: "/tmp/z4j-33/buffer-1.sqlite".into(),
         home: Some("/var/www/.z4j".into()),
@@ -82,9 +81,9 @@ fn writable() -> BufferEvidence {
     buffer(BufferOutcome::Writable { dir: "/tmp/z4j-33".into() }, None)
 }
 
-const BRAIN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(198, 51, 100, 42)), 443);
+pub(super) const BRAIN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(198, 51, 100, 42)), 443);
 
-fn connected() -> Evidence {
+pub(super) fn connected() -> Evidence {
     Evidence {
         buffer: timed(writable()),
         dns: timed(DnsEvidence::Found(vec![BRAIN])),
@@ -93,7 +92,7 @@ fn connected() -> Evidence {
     }
 }
 
-fn session() -> TlsEvidence {
+pub(super) fn session() -> TlsEvidence {
     let leaf = Certificate {
         common_name: Some("tasks.example.com".into()),
         not_after: 1_900_000_000,
@@ -120,7 +119,7 @@ fn welcome(slug: Option<&str>, seconds_behind: i64) -> Welcome {
     }
 }
 
-fn trial(welcome: Option<Welcome>, end: TrialEnd) -> WebsocketEvidence {
+pub(super) fn trial(welcome: Option<Welcome>, end: TrialEnd) -> WebsocketEvidence {
     let answered_at = Timestamp::from_unix_micros(1_800_000_000_000_000);
     let answer = Some(http::Answer { status: 101, ..http::Answer::default() });
     let trial = Trial { answer, answered_at, welcome, declined: 0, end };
@@ -229,7 +228,7 @@ fn what_was_not_looked_at_is_neither_good_nor_bad() -> Outcome {
     Ok(())
 }
 
-fn refusal(component: &str, cause: Cause, uid: u32, mode: u32) -> Refusal {
+pub(super) fn refusal(component: &str, cause: Cause, uid: u32, mode: u32) -> Refusal {
     Refusal {
         wanted: "/var/www/.z4j".into(),
         component: component.into(),
@@ -344,7 +343,7 @@ fn connections_that_fail_are_told_by_every_address() -> Outcome {
     ];
     for (failure, code) in rows {
         let local = LocalNetwork { interfaces: Some(vec!["eth0".into()]), ..Default::default() };
-        let attempts = vec![Attempt { address: BRAIN, failure }];
+        let attempts = vec![Attempt { address: BRAIN, failure, forbidden: false }];
         let mut evidence = connected();
         evidence.tcp = timed(TcpEvidence::Failed { attempts, local });
         let report = judge(&case(&config, &account), &evidence);
@@ -434,6 +433,8 @@ fn an_upgrade_without_101_is_told_by_what_else_is_there() -> Outcome {
         (answer(400, r#"{"error":"invalid_host"}"#), healthy(), None, "ws.http-status"),
         (answer(404, ""), absent(), None, "ws.path"),
         (answer(403, ""), absent(), healthy(), "ws.path"),
+        (answer(403, ""), Some(Ok(answer(403, ""))), None, "ws.http-status"),
+        (answer(401, "<html>log in</html>"), healthy(), None, "ws.http-status"),
         (answer(200, "<html>"), portal(), None, "ws.not-a-brain"),
     ];
     let config = config("https://tasks.example.com/z4j/")?;

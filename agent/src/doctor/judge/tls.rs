@@ -4,11 +4,11 @@ use rustls::CertificateError;
 
 use super::super::evidence::TlsEvidence;
 use super::names::{date, list};
-use super::{Case, Verdict};
+use super::{Case, OUT_OF_TIME, Verdict};
 use crate::net::Break;
 use crate::net::certificate::Certificate;
 use crate::net::tls::{Failed, Failure, Session};
-use crate::words::printable;
+use crate::words::{assignment, plain_words, printable};
 
 /// Most of a peer's first words that are shown.
 const SHOWN_CHARS: usize = 60;
@@ -63,10 +63,14 @@ fn names(chain: &[Certificate]) -> String {
 fn bad(case: &Case<'_>, failed: &Failed, source: &str, kin: bool) -> Verdict {
     let endpoint = case.config.brain_url.endpoint();
     match &failed.failure {
+        Failure::Broken(Break::OutOfTime) => Verdict::unknown(OUT_OF_TIME),
+        Failure::NoRoots if source.contains("EMFILE") || source.contains("Too many open files") => {
+            Verdict::out_of_files()
+        }
         Failure::NoRoots => Verdict::fail(
             "tls.no-roots",
             format!("no root certificate was found in {source}"),
-            "sudo apt-get install ca-certificates",
+            no_roots_fix(case),
         ),
         Failure::Certificate(error) => certificate(case, error, &failed.chain, source, kin),
         Failure::Incompatible(what) => Verdict::fail(
@@ -88,6 +92,19 @@ fn bad(case: &Case<'_>, failed: &Failed, source: &str, kin: bool) -> Verdict {
             format!("the TLS handshake with {endpoint} failed: {text}"),
             probe_line(case),
         ),
+    }
+}
+
+/// A variable that replaces the system's store is what to look at, where one does.
+fn no_roots_fix(case: &Case<'_>) -> String {
+    let ca = &case.config.ca;
+    let file = ca.cert_file.as_deref().map(|file| ("SSL_CERT_FILE", file));
+    match file.or(ca.cert_dir.as_deref().map(|dir| ("SSL_CERT_DIR", dir))) {
+        Some((name, path)) => format!(
+            "let {name}={} name readable PEM certificates, or leave it to the system:\nUnsetEnvironment={name}",
+            path.display()
+        ),
+        None => "sudo apt-get install ca-certificates".to_owned(),
     }
 }
 
@@ -152,11 +169,31 @@ fn certificate(
             mismatch_fix(case, chain),
         ),
         E::UnknownIssuer => unknown_issuer(case, chain, source, kin),
+        E::Other(other) if other.0.to_string() == CA_AS_LEAF => Verdict::fail(
+            "tls.self-signed",
+            format!(
+                "the certificate of {host} is that of a certificate authority (CA:TRUE), and no server may use one as its own"
+            ),
+            format!(
+                "issue a certificate for {host} with basicConstraints=CA:FALSE, and sign it with that one"
+            ),
+        ),
         other => Verdict::fail(
             "tls.untrusted-ca",
-            format!("the certificate of {host} is not acceptable: {other}"),
+            format!("the certificate of {host} is not acceptable: {}", reason(other)),
             probe_line(case),
         ),
+    }
+}
+
+/// The name that the verifier gives a certificate of an authority in a server's place.
+const CA_AS_LEAF: &str = "CaUsedAsEndEntity";
+
+/// Why a certificate is refused, in words: what the library prints of it is not meant for people.
+fn reason(error: &CertificateError) -> String {
+    match error {
+        CertificateError::Other(other) => plain_words(&other.0.to_string()),
+        other => plain_words(&format!("{other:?}")),
     }
 }
 
@@ -175,8 +212,8 @@ fn mismatch_fix(case: &Case<'_>, chain: &[Certificate]) -> String {
     let usable = chain.first().and_then(|leaf| leaf.names.iter().find(|name| !name.starts_with('*')));
     match usable {
         Some(name) => format!(
-            "Environment=Z4J_BRAIN_URL={}\nor install a certificate that names {host}",
-            case.config.brain_url.as_str().replacen(&host, &printable(name.as_bytes(), 253), 1)
+            "{}\nor install a certificate that names {host}",
+            assignment("Z4J_BRAIN_URL", &case.config.brain_url.with_host(&printable(name.as_bytes(), 253)))
         ),
         None => format!("install a certificate that names {host}"),
     }

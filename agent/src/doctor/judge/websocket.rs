@@ -5,7 +5,7 @@ use z4j_protocol::{Class, PROTOCOL_VERSION_TEXT, Reason, Refusal, SKEW_SECONDS, 
 use super::super::evidence::{Trial, TrialEnd, WebsocketEvidence};
 use super::super::websocket::{PROJECT_MISMATCH, ahead};
 use super::names::offset;
-use super::{Case, Verdict, longpoll, upgrade};
+use super::{Case, OUT_OF_TIME, Verdict, longpoll, upgrade};
 use crate::net::Break;
 use crate::transport::longpoll::{PROJECT_SLUG, RoundTrip};
 use crate::transport::session::{End, Stage};
@@ -66,6 +66,12 @@ fn details(mut verdict: Verdict, seen: &WebsocketEvidence) -> Verdict {
 fn unsigned(problem: Option<&(SecretError, String)>) -> Verdict {
     let fix = "set it to the project's secret, as the brain shows it\nEnvironment=Z4J_HMAC_SECRET=SECRET";
     match problem {
+        // The setting is shown with its file, where the secret stands in one.
+        Some((error, setting)) if setting.contains(" (") => Verdict::fail(
+            "ws.hmac-invalid",
+            format!("{setting}: {error}"),
+            "write the project's secret, as the brain shows it, into that file",
+        ),
         None => Verdict::fail("ws.hmac-missing", "Z4J_HMAC_SECRET is not set".to_owned(), fix),
         Some((error, setting)) => Verdict::fail("ws.hmac-invalid", format!("{setting}: {error}"), fix),
     }
@@ -73,12 +79,23 @@ fn unsigned(problem: Option<&(SecretError, String)>) -> Verdict {
 
 /// The upgrade carried, no hello could be sent, and long-poll proved the rest, or did not.
 fn quiet(case: &Case<'_>, seen: &WebsocketEvidence, round_trip: &RoundTrip) -> Verdict {
-    if let Some(verdict) = longpoll::failure(case, seen, round_trip) {
+    let Some(verdict) = longpoll::failure(case, seen, round_trip) else {
+        return succeeded(case)
+            .with("proven", "upgrade; token and signature towards the brain, by long-poll")
+            .with("not_proven", "hello, and the brain's own signature");
+    };
+    if longpoll::decides(round_trip) {
         return verdict;
     }
-    succeeded(case)
-        .with("proven", "upgrade; token and signature towards the brain, by long-poll")
-        .with("not_proven", "hello, and the brain's own signature")
+    // A deployment that lets only /ws/agent through is a good one for this transport.
+    let doubt = seen.no_hello.as_deref().unwrap_or("the agent's engines are not known");
+    Verdict::unknown(&format!(
+        "the upgrade to {} succeeded; token and signature could not be proven: no hello was sent, since {doubt}, and {}",
+        case.config.brain_url.as_str(),
+        longpoll::unreachable(round_trip)
+    ))
+    .with("proven", "upgrade")
+    .with("not_proven", "token, signature, hello, and the brain's own signature")
 }
 
 fn succeeded(case: &Case<'_>) -> Verdict {
@@ -183,14 +200,20 @@ pub(super) fn skew(seen: &WebsocketEvidence) -> Option<Verdict> {
 fn early(case: &Case<'_>, seen: &WebsocketEvidence, stage: Stage, end: &End) -> Verdict {
     match end {
         End::Closed { code, reason } => closed(case, seen, stage, *code, reason),
+        End::Broken(Break::OutOfTime) => Verdict::unknown(OUT_OF_TIME),
         End::Broken(Break::TimedOut) => Verdict::fail(
             "ws.timeout",
             format!("no {} came from {} in time", stage.awaited(), case.config.brain_url.endpoint()),
             "look at the brain's log, and at proxies on the way that hold WebSocket messages back",
         ),
+        End::Broken(Break::Other(how)) => Verdict::fail(
+            "ws.dropped",
+            format!("the connection ended {}: {}", stage.when(), printable(how.as_bytes(), SHOWN_CHARS)),
+            format!("look at what answers at {} in the brain's place", case.config.brain_url.as_str()),
+        ),
         End::Broken(broken) => Verdict::fail(
             "ws.dropped",
-            format!("the connection ended before {} and without a close frame: {broken}", stage.awaited()),
+            format!("the connection ended {} and without a close frame: {broken}", stage.when()),
             "look at the log of the proxy in front of the brain (nginx: proxy_read_timeout 75s;)",
         ),
         End::Malformed(what) => Verdict::fail(
@@ -238,12 +261,15 @@ fn closed(
     let Some(code) = code else {
         return Verdict::fail(
             "ws.closed",
-            format!("the brain closed without a code, before {}", stage.awaited()),
+            format!("the brain closed without a code, {}", stage.when()),
             "look at the brain's log",
         );
     };
     let how = format!("close {code}{tail}");
     match (code, stage) {
+        (close::REPLACED, Stage::Hello | Stage::Batch) => {
+            Verdict::unknown(&format!("another doctor used this slot at the same time ({how})"))
+        }
         (close::TOKEN, _) => token_rejected(&how),
         (close::FORBIDDEN, Stage::Batch) => skew(seen)
             .unwrap_or_else(|| hmac_mismatch(&format!("the brain refused our signed frame ({how})"))),
@@ -264,7 +290,7 @@ fn closed(
             let meaning = close::meaning(code).map(|meaning| format!(": {meaning}")).unwrap_or_default();
             Verdict::fail(
                 "ws.closed",
-                format!("the brain closed with {code}{tail} before {}{meaning}", stage.awaited()),
+                format!("the brain closed with {code}{tail} {}{meaning}", stage.when()),
                 "look at the brain's log",
             )
         }
