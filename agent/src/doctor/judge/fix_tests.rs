@@ -2,7 +2,7 @@
 
 use nix::libc;
 
-use super::tests::*;
+use super::fixtures::*;
 use super::*;
 use crate::net::dns::ResolveError;
 use crate::net::tcp::{Attempt, Failure as TcpFailure};

@@ -228,7 +228,8 @@ fn view(case: &Case<'_>, evidence: &Evidence) -> ConfigView {
 }
 
 #[cfg(test)]
-#[path = "tests.rs"]
+mod fixtures;
+#[cfg(test)]
 mod tests;
 
 #[cfg(test)]
