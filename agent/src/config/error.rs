@@ -3,7 +3,7 @@
 //! Must not hold any part of a secret: those values are never in an error.
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::paths::Owner;
 use crate::words::{self, assignment, join_words, word};
@@ -114,10 +114,11 @@ impl UnreadableSecret {
     fn fix(&self) -> String {
         let Self { user_flag, group, .. } = self;
         let file = word(&self.file);
-        if self.file == self.refusing {
+        if self.file == self.refusing && !is_systems(&self.file) {
             return format!("sudo chown {user_flag}:{group} {file} && sudo chmod 0400 {file}");
         }
-        // Opening /root to everybody would be worse than the failure, so the file moves.
+        // Opening /root to everybody, or giving a file of the system away, would be worse than the failure:
+        // the service gets a copy.
         let (setting, place) = if self.name.contains("HMAC") || self.name.contains("hmac") {
             ("Z4J_HMAC_SECRET_FILE", "/etc/z4j/hmac_secret")
         } else {
@@ -128,6 +129,12 @@ impl UnreadableSecret {
             assignment(setting, place)
         )
     }
+}
+
+/// Whether a file lies where the system's own do, other than where this advice puts copies.
+fn is_systems(file: &Path) -> bool {
+    let own = file.starts_with("/etc/z4j");
+    !own && ["/etc", "/usr", "/dev", "/proc", "/sys"].iter().any(|folder| file.starts_with(folder))
 }
 
 impl fmt::Display for UnreadableSecret {
@@ -143,4 +150,32 @@ impl fmt::Display for UnreadableSecret {
 
 fn are(names: &[&str]) -> String {
     format!("{} {}", join_words(names), if names.len() == 1 { "is" } else { "are" })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fix(file: &str, refusing: &str) -> String {
+        let unreadable = UnreadableSecret {
+            name: "Z4J_TOKEN_FILE".to_owned(),
+            file: file.into(),
+            refusing: refusing.into(),
+            user: "www-data".to_owned(),
+            reason: String::new(),
+            owner: None,
+            user_flag: "www-data".to_owned(),
+            group: "www-data".to_owned(),
+        };
+        unreadable.fix()
+    }
+
+    #[test]
+    fn a_secret_is_given_to_the_service_and_nothing_of_the_systems() {
+        assert!(fix("/srv/picker/token", "/srv/picker/token").starts_with("sudo chown www-data:www-data"));
+        assert!(fix("/etc/z4j/token", "/etc/z4j/token").starts_with("sudo chown www-data:www-data"));
+        for (file, refusing) in [("/etc/shadow", "/etc/shadow"), ("/root/token", "/root")] {
+            assert!(fix(file, refusing).starts_with("sudo install -D -o www-data"), "{file}");
+        }
+    }
 }
