@@ -18,7 +18,7 @@ use crate::normalise::Normaliser;
 use crate::report::{self, Progress, Totals};
 use crate::runner::{self, Settings};
 use crate::sandbox::{self, Machine};
-use crate::scenario::{self, Loaded};
+use crate::scenario::{self, Backend, Loaded};
 
 const USAGE: u8 = 2;
 /// As shells have it for a process that SIGINT ended.
@@ -104,6 +104,15 @@ enum BackendChoice {
     Namespace,
 }
 
+impl BackendChoice {
+    /// What scenarios may need at the most.
+    const fn strongest(self) -> Backend {
+        match self {
+            Self::Auto | Self::Namespace => Backend::Namespace,
+        }
+    }
+}
+
 /// What the process was started with.
 #[derive(Debug)]
 pub struct Surroundings {
@@ -142,14 +151,13 @@ pub fn run(arguments: Vec<std::ffi::OsString>, surroundings: &Surroundings) -> a
 }
 
 fn run_scenarios(root: &Path, arguments: &RunArguments, surroundings: &Surroundings) -> anyhow::Result<u8> {
-    // There is one kind, and it serves all that need no more.
-    let (BackendChoice::Auto | BackendChoice::Namespace) = arguments.backend;
     let loaded = load(root, &arguments.select.selections)?;
     let agent = AgentProgram::find(arguments.agent.as_deref(), &surroundings.program, &surroundings.search)?;
     let processors = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let settings = Settings {
         agent,
         temporary: surroundings.temporary.clone(),
+        strongest: arguments.backend.strongest(),
         jobs: arguments.jobs.map_or(processors, std::num::NonZero::get),
         update: arguments.update,
         keep: arguments.keep,

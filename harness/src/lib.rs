@@ -13,6 +13,7 @@ mod sandbox;
 mod scenario;
 mod snapshot;
 mod stage;
+mod stand_in;
 mod step;
 
 /// Runs the part of a sandbox that this process was started as, if it was one; then returns its exit status.

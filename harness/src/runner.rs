@@ -20,6 +20,8 @@ pub(crate) struct Settings {
     pub(crate) agent: AgentProgram,
     /// Below which scratch directories may be made.
     pub(crate) temporary: PathBuf,
+    /// The strongest sandbox there is.
+    pub(crate) strongest: Backend,
     pub(crate) jobs: usize,
     pub(crate) update: bool,
     pub(crate) keep: bool,
@@ -112,7 +114,7 @@ fn run_one(
     kept: &mut Option<PathBuf>,
 ) -> Outcome {
     let needs = loaded.scenario.needs;
-    if needs > Backend::Namespace {
+    if needs > settings.strongest {
         let needs = needs.word();
         return Outcome::Skipped {
             reason: format!("it needs the {needs} sandbox, which does not exist yet"),

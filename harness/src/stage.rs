@@ -14,13 +14,11 @@ use crate::dns;
 use crate::sandbox::{Command, LayoutError, Machine, Manifest, Output, Sandbox, SandboxError};
 use crate::sandbox::{Scratch, Sockets};
 use crate::scenario::{Loaded, Scenario};
+use crate::stand_in::StandIns;
 
 /// Prints which of its arguments can be written to.
 const TRY_WRITING: &str =
     r#"for path do if touch "$path/.precondition" 2>/dev/null; then echo "$path"; fi; done"#;
-
-/// How far behind a path its owner may stand in a text, in bytes.
-const NEAR: usize = 80;
 
 /// Everything that a scenario runs on. Fields are dropped in this order: the sandbox before its files.
 pub(crate) struct Stage {
@@ -156,33 +154,9 @@ impl Stage {
         self.machine.plan.privileged
     }
 
-    /// Puts true owners and modes for the stand-ins that a sandbox without real root has to show, where a
-    /// text says them of a path: `PATH … (owned by NAME, mode NNNN)`.
-    pub(crate) fn with_true_owners(&self, text: &str) -> String {
-        let mut text = text.to_owned();
-        let stand_in = self.user_name(self.machine.plan.service.uid);
-        for (path, owner, mode, shown) in self.machine.plan.stand_ins() {
-            let told = format!("(owned by {stand_in}, mode {shown:04o})");
-            let meant = format!("(owned by {}, mode {mode:04o})", self.user_name(owner.uid));
-            let start = format!("{} ", path.display());
-            text = text
-                .split(&start)
-                .enumerate()
-                .map(|(index, part)| match part.find(&told).filter(|at| index > 0 && *at < NEAR) {
-                    Some(_) => part.replacen(&told, &meant, 1),
-                    None => part.to_owned(),
-                })
-                .collect::<Vec<_>>()
-                .join(&start);
-        }
-        text
-    }
-
-    /// The mode that a path would have if real root had made it.
-    pub(crate) fn true_mode(&self, path: &Path, seen: u32) -> u32 {
-        let mut stand_ins = self.machine.plan.stand_ins();
-        let stand_in = stand_ins.find(|(known, _, _, shown)| *known == path && *shown == seen);
-        stand_in.map_or(seen, |(_, _, mode, _)| mode)
+    /// Where owners and modes are stand-ins, because there is no real root.
+    pub(crate) fn stand_ins(&self) -> StandIns {
+        StandIns::new(&self.machine.plan, &self.machine.users)
     }
 
     /// What must never be printed.
@@ -216,7 +190,8 @@ impl Stage {
 
     /// What is said to be closed must refuse the service before the agent is asked, or nothing is shown.
     fn prove_closed_paths(&mut self, scenario: &Scenario) -> Result<(), StageError> {
-        let closed: BTreeSet<_> = self.machine.service.closed.iter().cloned().collect();
+        let closed = self.machine.plan.mounts.iter().filter(|mount| mount.closes());
+        let closed: BTreeSet<_> = closed.map(|mount| mount.target().to_owned()).collect();
         if closed.is_empty() {
             return Ok(());
         }

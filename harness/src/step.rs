@@ -93,7 +93,7 @@ fn command(
         let seen = indent(&rendered(&output));
         return Err(StepError::Failed(format!("`{line}` did not end within {limit:?}; it said:\n{seen}")));
     }
-    let text = rules.normaliser.apply(&stage.with_true_owners(&rendered(&output)));
+    let text = rules.normaliser.apply(&stage.stand_ins().undo(&rendered(&output)));
     let mut note = Note::default();
     if step.snapshot != Snapshot::No {
         let name = step.name.as_ref().map_or_else(|| index.to_string(), |name| name.0.clone());
@@ -233,7 +233,7 @@ fn file_problems(
         let reason = format!("the owner of {path} can only be checked as root");
         return Err(StageError::Unavailable(reason).into());
     }
-    let mode = stage.true_mode(&expected.path.0, state.mode);
+    let mode = stage.stand_ins().true_mode(&expected.path.0, state.mode);
     let mut problems = Vec::new();
     let owner = stage.user_name(state.uid);
     if expected.owner.as_ref().is_some_and(|wanted| *wanted != owner) {

@@ -28,7 +28,9 @@ pub(crate) use init::INIT;
 pub(crate) use launch::LAUNCH;
 pub(crate) use layout::{LayoutError, Machine, ROOTS_FILE};
 pub(crate) use manifest::Manifest;
+pub(crate) use plan::Plan;
 pub(crate) use scratch::{Scratch, sweep};
+pub(crate) use users::Users;
 pub(crate) use wire::{Command, Output};
 
 /// Runs the part of the sandbox that this process was started as, if it was.

@@ -114,6 +114,14 @@ pub(crate) enum Mount {
 }
 
 impl Mount {
+    /// Whether nobody may write to its target.
+    pub(crate) const fn closes(&self) -> bool {
+        matches!(
+            self,
+            Self::Tmpfs { read_only: true, .. } | Self::Over { read_only: true, .. } | Self::ReadOnly { .. }
+        )
+    }
+
     pub(crate) fn target(&self) -> &Path {
         match self {
             Self::Tmpfs { target, .. }

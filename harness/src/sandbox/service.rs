@@ -30,8 +30,6 @@ pub(crate) struct Profile {
     pub(crate) working_directory: PathBuf,
     pub(crate) umask: u32,
     pub(crate) no_new_privileges: bool,
-    /// Paths below which the service must fail to write: proved before the first step.
-    pub(crate) closed: Vec<PathBuf>,
 }
 
 impl Profile {
@@ -76,7 +74,6 @@ impl Profile {
             working_directory: service.working_directory.as_ref().map_or("/".into(), |path| path.0.clone()),
             umask: service.umask.map_or(0o022, |mode| mode.0),
             no_new_privileges: service.forbids_new_privileges(),
-            closed: closed(service),
         })
     }
 }
@@ -103,18 +100,6 @@ fn expand(value: &str) -> Result<String, LayoutError> {
         });
     }
     Ok(out)
-}
-
-fn closed(service: &Service) -> Vec<PathBuf> {
-    let paths = service.read_only_paths.iter().chain(&service.inaccessible_paths);
-    let mut closed: Vec<_> = paths.map(|path| path.0.clone()).collect();
-    if service.home_protection() != ProtectHome::No {
-        closed.extend(["/home".into(), "/root".into()]);
-    }
-    if matches!(service.system_protection(), ProtectSystem::Strict | ProtectSystem::Full) {
-        closed.push("/etc".into());
-    }
-    closed
 }
 
 /// What the directives add to the machine, in the order in which it must be mounted: holes before what
