@@ -110,7 +110,9 @@ impl Settings {
             let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
             let line = before.matches('\n').count() + 1;
             let message = error.message().replace('\n', " ");
-            SettingsError(format!("config file {path:?}, line {line}: {message}"))
+            let written = text.lines().nth(line - 1).unwrap_or_default();
+            let key = written.split('=').next().unwrap_or_default().trim();
+            SettingsError(format!("config file {path:?}, line {line}, {}: {message}", quote(key)))
         })?;
         Ok(Self { origin: Origin { file: path.to_owned(), keys: Vec::new() }, ..read })
     }

@@ -137,7 +137,7 @@ fn errors_are_one_line_with_exit_code_2() {
         (&["--listen", "here"], &["--listen \"here\"", "127.0.0.1:7700"]),
         (&["--state-dir", &below], &["file/below", "--state-dir"]),
         (&["--config", &missing], &["missing.toml", "No such file", "--config"]),
-        (&["--config", &config], &["config.toml\", line 2", "listen-on", "state-dir"]),
+        (&["--config", &config], &["config.toml\", line 2, \"listen-on\": unknown", "state-dir"]),
         (&["--fault", "tls.expird"], &["column 1", "did you mean tls.expired?"]),
         (&["--fault", "tls.expired", "--no-tls"], &["needs TLS"]),
         (&["--project", "No Slug"], &["No Slug", "slug"]),
