@@ -11,7 +11,7 @@ insta_version := "1.49.0"
 
 # List the jobs.
 default:
-    @just --list --unsorted
+    @{{ just_executable() }} --list --unsorted
 
 # The main job: run every scenario. Arguments go to `harness run`.
 e2e *ARGS: build
