@@ -5,17 +5,22 @@
 
 pub mod cli;
 
+mod buffer;
 mod clock;
+mod commands;
 mod config;
 mod doctor;
 mod engine;
 mod environment;
 mod files;
 mod hello;
+mod instance;
 mod mounts;
 mod net;
+mod orders;
 mod paths;
 mod python;
 mod secret;
+mod status;
 mod transport;
 mod words;

@@ -13,6 +13,7 @@ use crate::PROTOCOL_VERSION;
 use crate::canonical::{self, CanonicalError};
 use crate::frame::FrameType;
 use crate::secret::HmacSecret;
+use crate::text::CanonicalText;
 use crate::timestamp::Timestamp;
 use crate::value::{Object, Value};
 
@@ -62,6 +63,25 @@ impl Envelope {
     pub(crate) fn signature(&self, object: &Object) -> Result<String, CanonicalError> {
         let text = self.signed_text(object)?;
         Ok(hex(hmac::sign(&self.key, text.as_bytes()).as_ref()))
+    }
+
+    /// The signature over a frame that is written in four parts, in key order. The bound members fall before
+    /// the first, after the payload, and after `seq`.
+    fn signature_of_parts(&self, head: &str, payload: &str, seq: &str, tail: &str) -> String {
+        let bound = |before: char, (name, text): (&str, &str)| {
+            let mut out = String::from(before);
+            canonical::write_string(&mut out, name);
+            out.push(':');
+            canonical::write_string(&mut out, text);
+            out
+        };
+        let [agent, project, session] = self.binding.members();
+        let (agent, project, session) = (bound('{', agent), bound(',', project), bound(',', session));
+        let mut context = hmac::Context::with_key(&self.key);
+        for part in [&agent, ",", head, payload, &project, seq, &session, tail] {
+            context.update(part.as_bytes());
+        }
+        hex(context.sign().as_ref())
     }
 
     fn signed_text(&self, object: &Object) -> Result<String, CanonicalError> {
@@ -135,6 +155,29 @@ impl Signer {
     ) -> Result<String, FrameError> {
         let frame = unsigned_object(frame_type, id, payload);
         self.complete(frame, now, nonce)
+    }
+
+    /// The wire text of a new frame whose payload is canonical text already: the payload is neither parsed
+    /// nor written a second time. `nonce` is 16 fresh random bytes.
+    pub fn sign_text(
+        &mut self,
+        frame_type: FrameType,
+        id: &str,
+        payload: &CanonicalText,
+        now: Timestamp,
+        nonce: [u8; 16],
+    ) -> String {
+        self.last_seq += 1;
+        let mut head = String::from("\"id\":");
+        canonical::write_string(&mut head, id);
+        let _ = write!(head, ",\"nonce\":\"{}\",\"payload\":", URL_SAFE_NO_PAD.encode(nonce));
+        let seq = format!(",\"seq\":{}", self.last_seq);
+        let tail = format!(",\"ts\":\"{now}\",\"type\":\"{frame_type}\",\"v\":{PROTOCOL_VERSION}}}");
+        let signature = self.envelope.signature_of_parts(&head, payload.as_str(), &seq, &tail);
+        let length = head.len() + payload.as_str().len() + seq.len() + tail.len() + signature.len() + 16;
+        let mut out = String::with_capacity(length);
+        let _ = write!(out, "{{\"hmac\":\"{signature}\",{head}{}{seq}{tail}", payload.as_str());
+        out
     }
 
     /// Signs a document that somebody else made. `ts`, `nonce` and `seq` are filled in where they are

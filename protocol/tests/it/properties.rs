@@ -2,8 +2,8 @@
 
 use proptest::prelude::*;
 use z4j_protocol::{
-    Binding, FrameType, HmacSecret, Integer, NONCE_CAPACITY, NONCE_WINDOW_SECONDS, Reason, ReplayGuard,
-    Signer, Timestamp, Value, Verifier,
+    Binding, CanonicalText, FrameType, HmacSecret, Integer, NONCE_CAPACITY, NONCE_WINDOW_SECONDS, Reason,
+    ReplayGuard, Signer, Timestamp, Value, Verifier,
 };
 
 const NOW: Timestamp = Timestamp::from_unix_micros(1_795_000_000_000_000);
@@ -133,6 +133,29 @@ fn deep_nesting_verifies_or_is_refused_without_exhausting_the_stack() {
     for (depth, signable) in [(500, true), (1_000_000, false)] {
         let text = format!("{}1{}", "[".repeat(depth), "]".repeat(depth));
         assert_eq!(Value::parse(text.as_bytes()).is_ok(), signable, "{depth} levels");
+    }
+}
+
+proptest! {
+    #[test]
+    fn a_payload_that_is_text_already_makes_the_same_frame(text in json_text(), id in any::<String>()) {
+        let value = Value::parse(text.as_bytes()).unwrap();
+        let mut by_value = Signer::new(&secret(), binding());
+        let mut by_text = Signer::new(&secret(), binding());
+        let kept = CanonicalText::of(&value).unwrap();
+        for nonce in [[1; 16], [2; 16]] {
+            let expected = by_value.sign(FrameType::EventBatch, &id, value.clone(), NOW, nonce).unwrap();
+            let text = by_text.sign_text(FrameType::EventBatch, &id, &kept, NOW, nonce);
+            prop_assert_eq!(text, expected);
+        }
+    }
+}
+
+#[test]
+fn a_batch_of_texts_is_the_batch_of_the_values() {
+    for events in [vec![], vec![r#"{"id":"a"}"#], vec![r#"{"id":"a"}"#, r#"{"id":"b"}"#]] {
+        let batch = CanonicalText::event_batch(events.iter().copied());
+        assert_eq!(canonical(batch.as_str()), batch.as_str());
     }
 }
 

@@ -1,0 +1,230 @@
+//! The buffer: events and command results that wait for the brain, safe on disk.
+//!
+//! Owns the file, its bounds, and what was lost. One thread holds the SQLite connection; a [`Buffer`] is a
+//! handle to it. What is accepted is durable before the answer comes. Must not know frames or connections.
+
+mod writer;
+
+use std::io;
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+use tokio::sync::{mpsc, oneshot, watch};
+use z4j_protocol::{CanonicalText, Timestamp};
+
+pub(crate) use writer::{Bounds, open};
+
+/// Most requests that wait for the writer; callers wait behind them.
+const QUEUE: usize = 64;
+
+/// An event on its way into the buffer: canonical text, complete, redacted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct NewEvent {
+    /// The event (protocol.md, Session).
+    pub(crate) text: CanonicalText,
+}
+
+/// An event in the buffer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Row {
+    /// Its place: later events have higher ones, and a place is never used twice.
+    pub(crate) id: i64,
+    /// The event.
+    pub(crate) text: CanonicalText,
+}
+
+/// The result of a command that the brain may not know yet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct StoredResult {
+    /// The command's id.
+    pub(crate) command_id: String,
+    /// The payload of its `command_result`.
+    pub(crate) payload: CanonicalText,
+}
+
+/// What the buffer remembers of a command.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Remembered {
+    /// Nothing; from now on it is remembered as begun.
+    New,
+    /// It has begun, and has no result yet.
+    Begun,
+    /// Its result.
+    Done(StoredResult),
+}
+
+/// Why nothing can be stored right now. The agent lives on, and the next attempt may succeed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
+#[error("{text}")]
+pub(crate) struct Refused {
+    /// A stable word: `ENOSPC`, `EDQUOT`, `EFBIG`, `EROFS`, `EIO`, `closed`, …
+    pub(crate) code: String,
+    /// One sentence, with the path and the way out.
+    pub(crate) text: String,
+}
+
+/// What was lost, by reason and by kind (protocol.md, telemetry_loss): each lost record counts once in one of
+/// the first two and once in one of the others.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Loss {
+    /// Evicted because the buffer was full.
+    pub(crate) capacity_evicted: u64,
+    /// Refused by the brain or for the frame limit.
+    pub(crate) content_rejected: u64,
+    /// Lost events.
+    pub(crate) events: u64,
+    /// Lost command results.
+    pub(crate) command_results: u64,
+}
+
+/// How the buffer is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct BufferStatus {
+    /// The file.
+    pub(crate) path: PathBuf,
+    /// The file's own id, a UUID without hyphens.
+    pub(crate) buffer_id: String,
+    /// Events that wait.
+    pub(crate) events: u64,
+    /// Their text, in bytes.
+    pub(crate) bytes: u64,
+    /// Results of commands that are not settled.
+    pub(crate) unsettled_results: u64,
+    /// When the oldest waiting event was accepted, in microseconds since 1970.
+    pub(crate) oldest_at_micros: Option<i64>,
+    /// When the buffer last became empty, in microseconds since 1970.
+    pub(crate) emptied_at_micros: Option<i64>,
+    /// The highest place in use: it grows with every append.
+    pub(crate) last_id: i64,
+    /// What was lost.
+    pub(crate) loss: Loss,
+    /// Why the last write failed; none after one that worked.
+    pub(crate) refused: Option<Refused>,
+}
+
+/// How much to read at once.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Limit {
+    /// Most events.
+    pub(crate) events: usize,
+    /// Most bytes of text, commas included; the first event comes whatever its size.
+    pub(crate) bytes: usize,
+}
+
+/// A handle to the buffer. Clones share it.
+#[derive(Clone, Debug)]
+pub(crate) struct Buffer {
+    requests: mpsc::Sender<Request>,
+    status: watch::Receiver<BufferStatus>,
+}
+
+/// What the writer is asked for.
+#[derive(Debug)]
+enum Request {
+    Append(Vec<NewEvent>, oneshot::Sender<Result<(), Refused>>),
+    Read(i64, Limit, oneshot::Sender<Vec<Row>>),
+    Settle(i64, i64),
+    Reject(i64),
+    Begin(String, oneshot::Sender<Result<Remembered, Refused>>),
+    Finish(StoredResult, oneshot::Sender<Result<(), Refused>>),
+    Unsettled(oneshot::Sender<Vec<StoredResult>>),
+    SettleResults(Vec<String>),
+    Close(oneshot::Sender<()>),
+}
+
+impl Buffer {
+    /// Stores events, in order. They are durable when this returns.
+    ///
+    /// # Errors
+    /// None of them is stored.
+    pub(crate) async fn append(&self, events: Vec<NewEvent>) -> Result<(), Refused> {
+        self.ask(|answer| Request::Append(events, answer)).await?
+    }
+
+    /// The events behind a place, oldest first.
+    pub(crate) async fn read(&self, after: i64, limit: Limit) -> Vec<Row> {
+        self.ask(|answer| Request::Read(after, limit, answer)).await.unwrap_or_default()
+    }
+
+    /// Forgets the events from one place to another, both included: the brain has settled them.
+    pub(crate) async fn settle(&self, first: i64, last: i64) {
+        let _ = self.requests.send(Request::Settle(first, last)).await;
+    }
+
+    /// Forgets an event that no brain will take, and counts it.
+    pub(crate) async fn reject(&self, id: i64) {
+        let _ = self.requests.send(Request::Reject(id)).await;
+    }
+
+    /// What is known of a command. One that is new is remembered as begun, durably.
+    ///
+    /// # Errors
+    /// That cannot be stored.
+    pub(crate) async fn begin_command(&self, id: &str) -> Result<Remembered, Refused> {
+        self.ask(|answer| Request::Begin(id.to_owned(), answer)).await?
+    }
+
+    /// Stores the result of a command, durably.
+    ///
+    /// # Errors
+    /// It cannot be stored.
+    pub(crate) async fn finish_command(&self, result: StoredResult) -> Result<(), Refused> {
+        self.ask(|answer| Request::Finish(result, answer)).await?
+    }
+
+    /// The results that are not settled, oldest first.
+    pub(crate) async fn unsettled_results(&self) -> Vec<StoredResult> {
+        self.ask(Request::Unsettled).await.unwrap_or_default()
+    }
+
+    /// The brain has these results. They are still remembered for a while, to answer duplicates.
+    pub(crate) async fn settle_results(&self, command_ids: Vec<String>) {
+        let _ = self.requests.send(Request::SettleResults(command_ids)).await;
+    }
+
+    /// How the buffer is now; also a way to wait for a change.
+    pub(crate) fn status(&self) -> watch::Receiver<BufferStatus> {
+        self.status.clone()
+    }
+
+    /// Closes the file once everything before this is done.
+    pub(crate) async fn close(&self) {
+        let _ = self.ask(Request::Close).await;
+    }
+
+    async fn ask<T>(&self, request: impl FnOnce(oneshot::Sender<T>) -> Request) -> Result<T, Refused> {
+        let closed = || Refused { code: "closed".to_owned(), text: "the buffer is closed".to_owned() };
+        let (answer, answered) = oneshot::channel();
+        self.requests.send(request(answer)).await.map_err(|_| closed())?;
+        answered.await.map_err(|_| closed())
+    }
+}
+
+/// Why there is no buffer.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum OpenError {
+    /// SQLite said no.
+    #[error("{}: {error}", path.display())]
+    Sqlite {
+        /// The file.
+        path: PathBuf,
+        /// What it said.
+        error: rusqlite::Error,
+    },
+    /// The kernel said no.
+    #[error("{}: {error}", path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// What it said.
+        error: io::Error,
+    },
+}
+
+impl BufferStatus {
+    /// How long the oldest waiting event has been here, in seconds.
+    pub(crate) fn oldest_age_seconds(&self, now: Timestamp) -> Option<f64> {
+        let age = now.micros_since(Timestamp::from_unix_micros(self.oldest_at_micros?));
+        Some(std::time::Duration::from_micros(u64::try_from(age).unwrap_or_default()).as_secs_f64())
+    }
+}
