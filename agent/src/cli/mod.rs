@@ -13,6 +13,9 @@ use z4j_protocol::PROTOCOL_VERSION_TEXT;
 
 use output::{complain, print};
 
+use crate::control::{self, Printed, RestartArgs, StatusArgs};
+use crate::environment::Environment;
+
 /// The answer is no.
 const NO: u8 = 1;
 /// Flags that make no sense.
@@ -46,6 +49,18 @@ enum Command {
     #[command(after_help = "Example:
   z4j check || z4j doctor")]
     Check(probe::CheckArgs),
+    /// How the running agents are
+    #[command(after_help = "Examples:
+  sudo -u www-data z4j status
+  sudo z4j status --home /var/lib/z4j --json")]
+    Status(StatusArgs),
+    /// Make the running agents connect anew, at once
+    #[command(
+        visible_alias = "reload",
+        after_help = "Example:
+  sudo -u www-data z4j restart --pid 7281"
+    )]
+    Restart(RestartArgs),
     /// Print this program's version and the protocol's
     #[command(after_help = "Example:
   z4j version --json")]
@@ -77,9 +92,18 @@ pub fn main() -> ExitCode {
     match cli.command {
         Command::Doctor(args) => probe::doctor(&args),
         Command::Check(args) => probe::check(&args),
+        Command::Status(args) => say(&control::status(&args, &Environment::capture())),
+        Command::Restart(args) => say(&control::restart(&args, &Environment::capture())),
         Command::Version { json } => version(json),
         Command::Completions { shell } => completions(shell),
     }
+}
+
+/// Prints what a verb has to say.
+fn say(printed: &Printed) -> ExitCode {
+    printed.complaints.iter().for_each(|text| complain(text));
+    let written = print(&printed.out);
+    if printed.ok { written } else { ExitCode::from(NO) }
 }
 
 fn version(json: bool) -> ExitCode {

@@ -128,6 +128,37 @@ pub(crate) fn home_root(environment: &Environment, config: &Config) -> Option<Pa
     config.home.clone().or_else(|| environment.home_dir().map(|home| home.join(".z4j")))
 }
 
+/// The home root as variables alone tell it, for who needs no configuration.
+pub(crate) fn home_root_of(environment: &Environment) -> Option<PathBuf> {
+    let named = environment.path("Z4J_HOME");
+    let home = environment.home_dir();
+    match (named, home) {
+        (Some(named), Some(home)) => {
+            Some(named.strip_prefix("~").map(|rest| home.join(rest)).unwrap_or(named))
+        }
+        (Some(named), None) => Some(named),
+        (None, home) => home.map(|home| home.join(".z4j")),
+    }
+    .filter(|root| root.is_absolute())
+}
+
+/// Every temporary root that is there and ours; none is made.
+pub(crate) fn temporary_roots(environment: &Environment) -> Vec<PathBuf> {
+    let uid = environment.account.uid;
+    let names = temporary_bases(environment)
+        .into_iter()
+        .flat_map(|base| (0..=SIBLINGS).map(move |sibling| base.join(temporary_file_name(uid, sibling))));
+    let is_ours = |root: &PathBuf| {
+        std::fs::symlink_metadata(root)
+            .is_ok_and(|found| found.is_dir() && found.uid() == uid && Owner::from(&found).mode & 0o077 == 0)
+    };
+    names.filter(is_ours).collect()
+}
+
+fn temporary_file_name(uid: u32, sibling: u32) -> String {
+    if sibling == 0 { format!("z4j-{uid}") } else { format!("z4j-{uid}-{sibling}") }
+}
+
 /// Directories that may hold the temporary root, in order.
 fn temporary_bases(environment: &Environment) -> Vec<PathBuf> {
     let named = ["TMPDIR", "TEMP", "TMP"].into_iter().filter_map(|name| environment.path(name));
@@ -156,8 +187,8 @@ pub(crate) fn open_temporary(environment: &Environment) -> Temporary {
     let mut refusals = Vec::new();
     for base in temporary_bases(environment) {
         for sibling in 0..=SIBLINGS {
-            let name = if sibling == 0 { format!("z4j-{uid}") } else { format!("z4j-{uid}-{sibling}") };
-            let refusal = match open_directory(&base.join(name), Trust::Temporary, environment) {
+            let name = base.join(temporary_file_name(uid, sibling));
+            let refusal = match open_directory(&name, Trust::Temporary, environment) {
                 Ok(open) => return Temporary { open: Some(open), refusals },
                 Err(refusal) => refusal,
             };
