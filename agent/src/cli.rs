@@ -8,7 +8,7 @@ use clap::{Args, CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
 use z4j_protocol::PROTOCOL_VERSION_TEXT;
 
-use crate::config::{ConfigError, ConfigFlags, Framework, resolve};
+use crate::config::{ConfigError, ConfigFlags, Framework, Shown, resolve};
 use crate::doctor::{self, Examination, JSON_SCHEMA, Order, ProbeName, Report, Status};
 use crate::environment::Environment;
 use crate::words::visible;
@@ -48,6 +48,9 @@ enum Command {
     #[command(after_help = "Example:
   z4j check || z4j doctor")]
     Check(CheckArgs),
+    /// Look at the settings
+    #[command(subcommand)]
+    Config(ConfigCommand),
     /// Print this program's version and the protocol's
     #[command(after_help = "Example:
   z4j version --json")]
@@ -112,6 +115,34 @@ struct CheckArgs {
     config: ConfigFlags,
 }
 
+#[derive(Debug, Subcommand)]
+enum ConfigCommand {
+    /// Print each setting with its value and where that came from; secrets are hidden
+    #[command(after_help = "Examples:
+  sudo -u www-data z4j config show --config /etc/z4j/z4j.toml
+  z4j config show --json
+
+A file of settings has the variables' names without Z4J_, in lower case:
+  brain_url = \"https://tasks.example.com\"
+  project_id = \"picker\"
+  token_file = \"/etc/z4j/token\"
+  hmac_secret_file = \"/etc/z4j/hmac_secret\"
+  [engine.celery]
+  adapter = \"exec\"
+  [engine.celery.action.retry_task]
+  argv = [\"/srv/picker/bin/retry\", \"--id={task_id}\"]
+  timeout = \"30s\"
+
+Exit codes: 0 an agent can be built from this; 1 it cannot.")]
+    Show {
+        /// One JSON document on stdout
+        #[arg(long)]
+        json: bool,
+        #[command(flatten)]
+        config: ConfigFlags,
+    },
+}
+
 /// Runs the program.
 #[must_use]
 pub fn main() -> ExitCode {
@@ -126,6 +157,7 @@ pub fn main() -> ExitCode {
     match cli.command {
         Command::Doctor(args) => doctor(&args),
         Command::Check(args) => check(&args),
+        Command::Config(ConfigCommand::Show { json, config }) => show_config(json, &config),
         Command::Version { json } => version(json),
         Command::Completions { shell } => completions(shell),
     }
@@ -236,6 +268,16 @@ fn refuse(error: &ConfigError, json: bool) -> ExitCode {
         let _ = print(&text);
     }
     ExitCode::from(NO)
+}
+
+fn show_config(json: bool, flags: &ConfigFlags) -> ExitCode {
+    let shown = Shown::gather(&Environment::capture(), flags);
+    shown.warnings.iter().for_each(|warning| warn(warning));
+    if let Some(complaint) = shown.complaint() {
+        complain(&complaint);
+    }
+    let printed = print(&if json { shown.json() } else { shown.text() });
+    if shown.ok { printed } else { ExitCode::from(NO) }
 }
 
 fn version(json: bool) -> ExitCode {
