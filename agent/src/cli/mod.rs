@@ -1,5 +1,6 @@
 //! The command line of `z4j`: arguments in, exit code out. Owns what is printed where.
 
+mod config;
 mod output;
 mod probe;
 mod time;
@@ -49,6 +50,9 @@ enum Command {
     #[command(after_help = "Example:
   z4j check || z4j doctor")]
     Check(probe::CheckArgs),
+    /// Look at the settings
+    #[command(subcommand)]
+    Config(config::ConfigCommand),
     /// How the running agents are
     #[command(after_help = "Examples:
   sudo -u www-data z4j status
@@ -92,6 +96,7 @@ pub fn main() -> ExitCode {
     match cli.command {
         Command::Doctor(args) => probe::doctor(&args),
         Command::Check(args) => probe::check(&args),
+        Command::Config(command) => config::config(&command),
         Command::Status(args) => say(&control::status(&args, &Environment::capture())),
         Command::Restart(args) => say(&control::restart(&args, &Environment::capture())),
         Command::Version { json } => version(json),

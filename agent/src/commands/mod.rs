@@ -6,6 +6,10 @@
 
 use std::collections::BTreeMap;
 
+mod template;
+
+pub(crate) use template::Template;
+
 use tokio::sync::watch;
 use z4j_protocol::payload::Command;
 
