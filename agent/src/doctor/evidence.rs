@@ -10,7 +10,8 @@ use crate::mounts::MountTable;
 use crate::net::dns::{Answer as DnsAnswer, ResolveError};
 use crate::net::http::{Answer, Failure};
 use crate::net::{tcp, tls};
-use crate::paths::{Owner, Refusal};
+pub(super) use crate::paths::BufferOutcome;
+use crate::paths::Refusal;
 use crate::transport::longpoll::RoundTrip;
 use crate::transport::session::{End, Stage, Welcome};
 use crate::transport::websocket::UpgradeFailure;
@@ -50,40 +51,6 @@ pub(super) struct Space {
     pub(super) bytes: u64,
     /// Inodes, where their number is fixed.
     pub(super) inodes: Option<u64>,
-}
-
-/// What came of the buffer probe.
-#[derive(Debug)]
-pub(super) enum BufferOutcome {
-    /// The directory takes a buffer.
-    Writable {
-        /// Which.
-        dir: PathBuf,
-    },
-    /// Both roots refuse. Here is why each name of the temporary one does.
-    NoRoot(Vec<Refusal>),
-    /// The explicit path's directory refuses.
-    Explicit(Refusal),
-    /// The explicit path lies outside both roots.
-    Outside {
-        /// As it was written.
-        written: PathBuf,
-        /// As it leads.
-        resolved: PathBuf,
-        /// The two roots.
-        roots: Vec<PathBuf>,
-        /// Its directory, where that would do as a home root.
-        serves: Option<PathBuf>,
-    },
-    /// The explicit path holds something that no agent of ours made.
-    NotABuffer {
-        /// What.
-        what: &'static str,
-    },
-    /// It was not looked at to the end. Here is why.
-    Unfinished(String),
-    /// The explicit path's file belongs to somebody else.
-    Foreign(Owner),
 }
 
 /// What the DNS probe saw.
