@@ -19,6 +19,7 @@ pub(crate) use brain_url::BrainUrl;
 pub(crate) use error::{ConfigError, UnreadableSecret};
 pub(crate) use resolve::resolve;
 
+use crate::net::proxy::Proxy;
 use crate::secret::Token;
 
 /// How the agent connects.
@@ -123,6 +124,8 @@ pub(crate) struct Config {
     /// `Z4J_BUFFER_MAX_EVENTS`
     #[expect(dead_code, reason = "only the running agent needs it")]
     pub(crate) buffer_max_events: u64,
+    /// The proxy on the way to the brain: `HTTPS_PROXY` and its kin.
+    pub(crate) proxy: Option<Proxy>,
     /// Root certificates.
     pub(crate) ca: CaSettings,
     /// `--venv`, else `VIRTUAL_ENV`.

@@ -9,6 +9,7 @@ use super::{BrainUrl, CaSettings, Config, ConfigError, ConfigFlags, Signing, Tra
 use super::{dotenv, secret_file};
 use crate::environment::Environment;
 use crate::files;
+use crate::net::proxy::{self, Proxy};
 use crate::secret::Token;
 use crate::words::{errno_text, public_url};
 
@@ -52,8 +53,10 @@ pub(crate) fn resolve(environment: &Environment, flags: &ConfigFlags) -> Result<
         let names = required.into_iter().filter_map(|(name, missing)| missing.then_some(name)).collect();
         return Err(reader.missing(names));
     };
+    let brain_url = brain_url(url, flags.dev_mode)?;
     let config = Config {
-        brain_url: brain_url(url, flags.dev_mode)?,
+        proxy: reader.proxy(&brain_url)?,
+        brain_url,
         token: token.parse(Token::parse)?,
         project_id: bounded(project, MAX_PROJECT_CHARS)?,
         signing: reader.signing(flags)?,
@@ -206,6 +209,15 @@ impl Reader<'_> {
                 Ok(secret) => Signing::Ready(secret),
                 Err(error) => Signing::Invalid(error, setting.name),
             },
+        })
+    }
+
+    fn proxy(&self, brain_url: &BrainUrl) -> Result<Option<Proxy>, ConfigError> {
+        proxy::choose(self.environment, brain_url).map_err(|error| ConfigError::Invalid {
+            fix: format!("set {} to http://HOST:PORT, or NO_PROXY={}", error.variable, brain_url.host_text()),
+            name: error.variable,
+            value: Some(error.value),
+            problem: error.problem.to_owned(),
         })
     }
 

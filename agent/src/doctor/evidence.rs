@@ -9,7 +9,7 @@ use z4j_protocol::{SecretError, Timestamp};
 use crate::mounts::MountTable;
 use crate::net::dns::{Answer as DnsAnswer, ResolveError};
 use crate::net::http::{Answer, Failure};
-use crate::net::{tcp, tls};
+use crate::net::{proxy, tcp, tls};
 use crate::paths::{Owner, Refusal};
 use crate::transport::longpoll::RoundTrip;
 use crate::transport::session::{End, Stage, Welcome};
@@ -120,6 +120,13 @@ pub(super) struct LocalNetwork {
 pub(super) enum TcpEvidence {
     /// A connection.
     Connected(SocketAddr),
+    /// The proxy took the connection, and gives no way on.
+    NoTunnel {
+        /// Where the proxy is.
+        address: SocketAddr,
+        /// Why.
+        failure: proxy::Failure,
+    },
     /// None.
     Failed {
         /// Every address.
