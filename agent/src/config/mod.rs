@@ -31,6 +31,7 @@ pub(crate) use flags::ConfigFlags;
 pub(crate) use resolve::{is_disabled, resolve};
 pub(crate) use show::Shown;
 
+use crate::net::proxy::Proxy;
 use crate::secret::Token;
 
 /// How the agent connects.
@@ -182,6 +183,8 @@ pub(crate) struct Config {
     pub(crate) buffer_max_bytes: u64,
     /// `Z4J_BUFFER_MAX_EVENTS`
     pub(crate) buffer_max_events: u64,
+    /// The proxy on the way to the brain: `HTTPS_PROXY` and its kin.
+    pub(crate) proxy: Option<Proxy>,
     /// Root certificates.
     pub(crate) ca: CaSettings,
     /// `--venv`, else `VIRTUAL_ENV`.

@@ -9,6 +9,7 @@ use super::settings::{self, SETTINGS, nearest};
 use super::source::{Reader, Setting};
 use super::{BrainUrl, CaSettings, Config, ConfigError, ConfigFlags, RedactionSettings, Signing, dotenv};
 use crate::environment::Environment;
+use crate::net::proxy::{self, Proxy};
 use crate::secret::Token;
 
 /// Variables of the Python agent's past: where its files were to be.
@@ -55,8 +56,10 @@ pub(super) fn resolve_from(reader: &Reader<'_>) -> Result<Resolved, ConfigError>
         return Err(missing(reader.environment, names));
     };
     let dev_mode = reader.get(&settings::DEV_MODE)?.unwrap_or_default();
+    let brain_url = brain_url(reader, url, dev_mode)?;
     let config = Config {
-        brain_url: brain_url(reader, url, dev_mode)?,
+        proxy: proxy(reader.environment, &brain_url)?,
+        brain_url,
         token: parse_token(token)?,
         project_id: reader.get(&settings::PROJECT_ID)?.unwrap_or_default(),
         signing: signing(reader)?,
@@ -88,6 +91,15 @@ pub(super) fn resolve_from(reader: &Reader<'_>) -> Result<Resolved, ConfigError>
     };
     is_disabled_from(reader)?;
     Ok(Resolved { config, warnings: warnings(reader)? })
+}
+
+fn proxy(environment: &Environment, brain_url: &BrainUrl) -> Result<Option<Proxy>, ConfigError> {
+    proxy::choose(environment, brain_url).map_err(|error| ConfigError::Invalid {
+        fix: format!("set {} to http://HOST:PORT, or NO_PROXY={}", error.variable, brain_url.host_text()),
+        name: error.variable,
+        value: Some(error.value),
+        problem: error.problem.to_owned(),
+    })
 }
 
 /// The value is for `run` alone; that it can be read is for everybody.

@@ -9,7 +9,7 @@ use z4j_protocol::{SecretError, Timestamp};
 use crate::mounts::MountTable;
 use crate::net::dns::{Answer as DnsAnswer, ResolveError};
 use crate::net::http::{Answer, Failure};
-use crate::net::{tcp, tls};
+use crate::net::{proxy, tcp, tls};
 pub(super) use crate::paths::BufferOutcome;
 use crate::paths::Refusal;
 use crate::transport::longpoll::RoundTrip;
@@ -87,6 +87,13 @@ pub(super) struct LocalNetwork {
 pub(super) enum TcpEvidence {
     /// A connection.
     Connected(SocketAddr),
+    /// The proxy took the connection, and gives no way on.
+    NoTunnel {
+        /// Where the proxy is.
+        address: SocketAddr,
+        /// Why.
+        failure: proxy::Failure,
+    },
     /// None.
     Failed {
         /// Every address.

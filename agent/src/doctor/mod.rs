@@ -117,7 +117,7 @@ async fn gather_network(
     if last < ProbeName::Tcp {
         return None;
     }
-    let Timed { seen: (seen, stream), took } = network::timed(network::tcp(addresses, budget)).await;
+    let Timed { seen: (seen, stream), took } = network::timed(network::tcp(config, addresses, budget)).await;
     let tcp = evidence.tcp.insert(Timed { seen, took });
     let (TcpEvidence::Connected(address), Some(stream)) = (&tcp.seen, stream) else { return None };
     if last < ProbeName::Tls {
@@ -130,7 +130,8 @@ async fn gather_network(
     if last < ProbeName::Websocket || budget.is_spent() {
         return None;
     }
-    let route = Route { address: *address, url: config.brain_url.clone(), tls, budget: *budget };
+    let (url, proxy) = (config.brain_url.clone(), config.proxy.clone());
+    let route = Route { address: *address, url, proxy, tls, budget: *budget };
     let (hello, doubt) = hello(config, environment, order.framework, python);
     let probe = Probe { config, route: &route, clock: environment.clock, hello, doubt };
     evidence.websocket = Some(network::timed(websocket::gather(&probe, link)).await);

@@ -35,11 +35,15 @@ pub(super) async fn dns(config: &Config, environment: &Environment, budget: &Bud
     if url.host().is_none() {
         return DnsEvidence::NoHost;
     }
-    if let Some(address) = url.literal() {
-        return DnsEvidence::Found(vec![SocketAddr::new(address, url.port())]);
+    // A proxy looks the brain up by itself; what this machine needs is the proxy.
+    let (name, port) = match &config.proxy {
+        Some(proxy) => (proxy.host_text(), proxy.port()),
+        None => (url.host_text(), url.port()),
+    };
+    if let Ok(address) = name.parse() {
+        return DnsEvidence::Found(vec![SocketAddr::new(address, port)]);
     }
-    let name = url.host_text();
-    match dns::resolve(&name, url.port(), budget).await {
+    match dns::resolve(&name, port, budget).await {
         Ok(addresses) => DnsEvidence::Found(addresses),
         Err(error @ (dns::ResolveError::OutOfTime | dns::ResolveError::NoThread(_))) => {
             DnsEvidence::Failed { error, answers: Vec::new(), local: LocalNetwork::default() }
@@ -53,10 +57,20 @@ pub(super) async fn dns(config: &Config, environment: &Environment, budget: &Bud
     }
 }
 
-/// Connects.
-pub(super) async fn tcp(addresses: &[SocketAddr], budget: &Budget) -> (TcpEvidence, Option<TcpStream>) {
+/// Connects: to the brain, or through its proxy.
+pub(super) async fn tcp(
+    config: &Config,
+    addresses: &[SocketAddr],
+    budget: &Budget,
+) -> (TcpEvidence, Option<TcpStream>) {
     match tcp::connect(addresses, budget).await {
-        Ok((stream, address)) => (TcpEvidence::Connected(address), Some(stream)),
+        Ok((stream, address)) => {
+            let Some(proxy) = &config.proxy else { return (TcpEvidence::Connected(address), Some(stream)) };
+            match proxy.connect(stream, &config.brain_url, budget).await {
+                Ok(stream) => (TcpEvidence::Connected(address), Some(stream)),
+                Err(failure) => (TcpEvidence::NoTunnel { address, failure }, None),
+            }
+        }
         Err(attempts) => {
             let local = local_network(budget).await;
             (TcpEvidence::Failed { attempts, local }, None)

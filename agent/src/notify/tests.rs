@@ -43,7 +43,7 @@ impl World {
         let (link, links) = watch::channel(LinkStatus::default());
         let (buffer, buffers) = watch::channel(buffer());
         let (commander, orders) = Commander::new();
-        let watching = tokio::spawn(super::watch(environment, links, buffers, orders));
+        let watching = tokio::spawn(watch(environment, links, buffers, orders));
         let manager = tokio::net::UnixDatagram::from_std(manager)?;
         Ok(Self { manager, link, buffer: Some(buffer), commander, _watching: watching })
     }

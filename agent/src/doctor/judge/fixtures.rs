@@ -33,6 +33,7 @@ pub(super) fn config(url: &str) -> Outcome<Config> {
         buffer_path: None,
         buffer_max_bytes: 0,
         buffer_max_events: 0,
+        proxy: None,
         ca: CaSettings::default(),
         venv: None,
         worker_role: None,
