@@ -43,9 +43,12 @@ impl Store {
 
     /// Removes the events from one place to another, both included, and says how many there were.
     pub(super) fn remove(&mut self, first: i64, last: i64) -> rusqlite::Result<u64> {
-        let sql = "SELECT count(*), coalesce(sum(octet_length(text)), 0) FROM events WHERE id BETWEEN ?1 AND ?2";
-        let (events, bytes): (u64, u64) =
-            self.connection.prepare_cached(sql)?.query_row([first, last], |row| Ok((row.get(0)?, row.get(1)?)))?;
+        let sql =
+            "SELECT count(*), coalesce(sum(octet_length(text)), 0) FROM events WHERE id BETWEEN ?1 AND ?2";
+        let (events, bytes): (u64, u64) = self
+            .connection
+            .prepare_cached(sql)?
+            .query_row([first, last], |row| Ok((row.get(0)?, row.get(1)?)))?;
         if events > 0 {
             self.connection
                 .prepare_cached("DELETE FROM events WHERE id BETWEEN ?1 AND ?2")?

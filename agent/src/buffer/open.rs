@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use tokio::sync::{mpsc, watch};
 
 use super::adopt::Adopter;
-use super::pending::Pending;
+use super::pending::{Deed, Pending};
 use super::place::{Place, PlaceError};
 use super::refusal::Inquiry;
 use super::store::{Durability, Store, Unusable};
@@ -48,15 +48,13 @@ pub(crate) fn open(place: Place, bounds: Bounds, clock: Clock) -> Result<Buffer,
     let (place, mut store) = open_store(place)?;
     let failed = |error| OpenError::Sqlite { path: place.path.clone(), error };
     let now = clock.now().unix_micros();
-    if store.remembers_commands().map_err(failed)? {
-        let tidied = store.write(Durability::Full, |store| {
-            store.prune_commands(now)?;
-            store.end_begun()
-        });
-        // On a full disk the commands wait; the start does not.
-        if let Err(error) = tidied {
-            tracing::debug!("{}: {error}", place.path.display());
-        }
+    let mut pending = Pending::default();
+    for result in store.interrupted().map_err(failed)? {
+        pending.push(Deed::Finish(result));
+    }
+    // On a full disk they wait; the start does not.
+    if !pending.is_empty() && store.write(Durability::Full, |store| pending.apply(store, now)).is_ok() {
+        pending.clear();
     }
     let (requests, receiver) = mpsc::channel(QUEUE);
     let (publish, status) = watch::channel(status(&store).map_err(failed)?);
@@ -70,7 +68,7 @@ pub(crate) fn open(place: Place, bounds: Bounds, clock: Clock) -> Result<Buffer,
         watched,
         chooser: place.chooser,
         inquiry: Inquiry::default(),
-        pending: Pending::default(),
+        pending,
         clock,
         publish,
         bounds,

@@ -76,6 +76,11 @@ impl Pending {
         &self.0
     }
 
+    /// Writes all of it down, inside a transaction.
+    pub(super) fn apply(&self, store: &mut Store, now: i64) -> rusqlite::Result<()> {
+        self.0.iter().try_for_each(|deed| deed.apply(store, now))
+    }
+
     /// Whether an event is gone, although it is still in the file.
     pub(super) fn is_gone(&self, id: i64) -> bool {
         self.0.iter().any(|deed| match deed {

@@ -21,9 +21,13 @@ const TRIES: u32 = 8;
 /// What decides where a buffer lies. Kept, because a directory can vanish under a running agent.
 #[derive(Clone, Debug)]
 pub(super) struct Chooser {
-    environment: Environment,
-    home: Option<PathBuf>,
-    written: Option<PathBuf>,
+    pub(super) environment: Environment,
+    /// The home root.
+    pub(super) home: Option<PathBuf>,
+    /// `Z4J_BUFFER_PATH`
+    pub(super) written: Option<PathBuf>,
+    /// Where orphans may lie: [`paths::every_root`].
+    pub(super) every_root: fn(&Environment, Option<&Path>) -> Vec<PathBuf>,
 }
 
 /// A place for a buffer. Its lock is held.
@@ -85,6 +89,7 @@ pub(crate) fn choose(environment: &Environment, config: &Config) -> Result<Place
         environment: environment.clone(),
         home: paths::home_root(environment, config),
         written: config.buffer_path.clone(),
+        every_root: paths::every_root,
     };
     chooser.choose()
 }
@@ -146,7 +151,7 @@ impl Chooser {
 
     /// Where orphans are looked for: every root of ours, and the directory of our own file.
     pub(super) fn roots(&self, own: &Path) -> Vec<PathBuf> {
-        let mut roots = paths::every_root(&self.environment, self.home.as_deref());
+        let mut roots = (self.every_root)(&self.environment, self.home.as_deref());
         let own = own.parent().and_then(|dir| fs::canonicalize(dir).ok());
         roots.extend(own.filter(|own| !roots.contains(own)));
         roots
@@ -176,7 +181,9 @@ impl Chooser {
                     return Err(PlaceError::Foreign { path, what: what.to_owned() });
                 }
                 Err(Blocked::Held | Blocked::Foreign(_) | Blocked::Gone) => {}
-                Err(Blocked::Io(error)) => return Err(PlaceError::Lock { path: paths::lock_of(&path), error }),
+                Err(Blocked::Io(error)) => {
+                    return Err(PlaceError::Lock { path: paths::lock_of(&path), error });
+                }
             }
         }
         Err(PlaceError::Taken(wanted.to_owned()))

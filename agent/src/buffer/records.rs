@@ -45,7 +45,8 @@ impl Store {
     pub(super) fn note(&self, record: &Record, now: i64) -> rusqlite::Result<()> {
         let known = self.record(&record.buffer_id)?;
         let loss = known.loss.max(record.loss);
-        let sql = "INSERT OR REPLACE INTO adopted (buffer_id, last_id, at, evicted, rejected, events, results)
+        let sql =
+            "INSERT OR REPLACE INTO adopted (buffer_id, last_id, at, evicted, rejected, events, results)
             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
         self.connection.prepare_cached(sql)?.execute(params![
             record.buffer_id,

@@ -41,7 +41,8 @@ impl Inquiry {
 fn find_out(path: &Path, error: &rusqlite::Error) -> Refused {
     let dir = path.parent().unwrap_or(Path::new("/"));
     // A limit of file sizes stops the largest file, and not a small one beside it.
-    let largest = files::of(path).iter().filter_map(|file| fs::metadata(file).ok()).map(|found| found.len()).max();
+    let largest =
+        files::of(path).iter().filter_map(|file| fs::metadata(file).ok()).map(|found| found.len()).max();
     let plain = paths::plain_write(dir, largest.unwrap_or_default());
     if let Some(errno) = plain.err().and_then(|error| error.raw_os_error()) {
         return by_errno(dir, errno);

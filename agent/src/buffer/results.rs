@@ -116,16 +116,14 @@ impl Store {
         Ok(())
     }
 
-    /// Gives a result to every command that had begun when the process ended that ran it.
-    pub(super) fn end_begun(&self) -> rusqlite::Result<()> {
-        for command in self.commands()? {
-            if command.payload.is_none() {
-                let payload = interrupted(command.claim);
-                let sql = "UPDATE commands SET payload = ?2 WHERE id = ?1";
-                self.connection.prepare_cached(sql)?.execute(params![command.id, payload.as_str()])?;
-            }
-        }
-        Ok(())
+    /// A result for every command that had begun when the process ended that ran it.
+    pub(super) fn interrupted(&self) -> rusqlite::Result<Vec<StoredResult>> {
+        let sql = "SELECT id, claim FROM commands WHERE payload IS NULL ORDER BY at, rowid";
+        let mut select = self.connection.prepare(sql)?;
+        let rows = select.query_map([], |row| {
+            Ok(StoredResult { command_id: row.get(0)?, payload: interrupted(row.get(1)?) })
+        })?;
+        rows.collect()
     }
 }
 

@@ -93,7 +93,9 @@ fn is_unknown(error: &rusqlite::Error) -> bool {
 /// Damage can leave a row that reads well and is none.
 fn is_event(text: &str) -> bool {
     let value = Value::parse(text.as_bytes());
-    value.is_ok_and(|value| value.as_object().is_some() && value.to_canonical().is_ok_and(|whole| whole == text))
+    value.is_ok_and(|value| {
+        value.as_object().is_some() && value.to_canonical().is_ok_and(|whole| whole == text)
+    })
 }
 
 /// Reads the commands that can be read.

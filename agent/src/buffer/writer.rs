@@ -210,7 +210,7 @@ impl Writer {
             || pending.deeds().iter().any(Deed::is_durable);
         let durability = if full { Durability::Full } else { Durability::Normal };
         let (done, evicted) = self.store.write(durability, |store| {
-            pending.deeds().iter().try_for_each(|deed| deed.apply(store, now))?;
+            pending.apply(store, now)?;
             let done = writes.iter().map(|write| write.apply(store, now)).collect::<rusqlite::Result<_>>()?;
             Ok((done, store.evict(bounds)?))
         })?;

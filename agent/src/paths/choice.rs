@@ -6,9 +6,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::{
-    Cause, ClampError, OpenDirectory, Owner, Refusal, Trust, clamp, open_directory, open_temporary,
-};
+use super::{Cause, ClampError, OpenDirectory, Owner, Refusal, Trust, clamp, open_directory, open_temporary};
 use crate::environment::Environment;
 
 /// What was found where the buffer would be.
@@ -223,4 +221,3 @@ fn serving_home(resolved: &Path, environment: &Environment) -> Option<PathBuf> {
     }
     open_directory(dir, Trust::Home, environment).ok().map(|open| open.path.clone())
 }
-
