@@ -12,7 +12,7 @@ use crate::environment::Account;
 
 const SECRET: &str = "MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=";
 
-pub(in crate::config) fn environment(variables: &[(&str, &str)]) -> Environment {
+pub(crate) fn environment(variables: &[(&str, &str)]) -> Environment {
     let complete = [
         ("Z4J_BRAIN_URL", "https://tasks.example.com"),
         ("Z4J_TOKEN", "s3cr3t-token"),

@@ -152,7 +152,7 @@ fn rows(reader: &Reader<'_>) -> Vec<Row> {
     let beside_secret = [&TOKEN_FILE, &HMAC_SECRET_FILE].map(|spec| spec.meta.key);
     let known = SETTINGS.iter().filter(|known| !beside_secret.contains(&known.meta().key));
     // What has no effect is shown only where somebody set it.
-    known.map(|known| row(*known, reader)).filter(|row| row.is_worth_showing()).collect()
+    known.map(|known| row(*known, reader)).filter(Row::is_worth_showing).collect()
 }
 
 impl Row {
@@ -210,14 +210,13 @@ impl Row {
 }
 
 fn problem(known: &dyn Known, setting: &Setting, reader: &Reader<'_>) -> Option<String> {
-    let text = match known.meta().key {
+    match known.meta().key {
         key if key == TOKEN.meta.key => crate::secret::Token::parse(&setting.value).err().map(str::to_owned),
         key if key == HMAC_SECRET.meta.key => {
             z4j_protocol::HmacSecret::parse(&setting.value).err().map(|error| error.to_string())
         }
         _ => known.check(setting, reader).err().map(|error| error.to_string()),
-    };
-    text
+    }
 }
 
 fn engines(engines: &std::collections::BTreeMap<String, EngineSettings>) -> Vec<EngineRow> {

@@ -181,36 +181,36 @@ impl<'a> Reader<'a> {
     fn secret(&self, value: Meta, file: Meta) -> Result<Option<Setting>, ConfigError> {
         if let Some(path) = self.flags.get(file.key) {
             let flag = file.flag_name();
-            return self.from_file(value, flag.clone(), Path::new(path), Origin::Flag(flag));
+            return self.read_secret(value, &flag.clone(), Path::new(path), Origin::Flag(flag));
         }
         if let Some(setting) = self.find(value)? {
             return Ok(Some(setting));
         }
         if let Some(path) = self.environment.path(file.variable) {
             let origin = Origin::Environment(file.variable);
-            return self.from_file(value, file.variable.to_owned(), &path, origin);
+            return self.read_secret(value, file.variable, &path, origin);
         }
         if let Some(Setting { name, value: path, origin, .. }) = self.in_file(file)? {
-            return self.from_file(value, name, Path::new(&path), origin);
+            return self.read_secret(value, &name, Path::new(&path), origin);
         }
         let path = self.environment.path("CREDENTIALS_DIRECTORY").map(|dir| dir.join(value.key));
         match path.filter(|path| !matches!(path.try_exists(), Ok(false))) {
             Some(path) => {
                 let origin = Origin::Credential(path.clone());
-                self.from_file(value, "LoadCredential".to_owned(), &path, origin)
+                self.read_secret(value, "LoadCredential", &path, origin)
             }
             None => Ok(None),
         }
     }
 
-    fn from_file(
+    fn read_secret(
         &self,
         meta: Meta,
-        name: String,
+        name: &str,
         path: &Path,
         origin: Origin,
     ) -> Result<Option<Setting>, ConfigError> {
-        let value = secret_file::read(&name, path, self.environment)?;
+        let value = secret_file::read(name, path, self.environment)?;
         let mut setting = Setting::new(meta, format!("{name} ({})", path.display()), &value, origin);
         setting.secret_file = Some(path.to_owned());
         setting.refuse_leftovers()?;
