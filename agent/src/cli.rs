@@ -1,5 +1,7 @@
 //! The command line of `z4j`: arguments in, exit code out. Owns what is printed where.
 
+mod emit;
+
 use std::io::{self, Write};
 use std::process::ExitCode;
 use std::time::Duration;
@@ -48,6 +50,9 @@ enum Command {
     #[command(after_help = "Example:
   z4j check || z4j doctor")]
     Check(CheckArgs),
+    /// Hand events to the running agent: one JSON object a line on stdin; returns when they are durable
+    #[command(after_help = emit::EXAMPLES)]
+    Emit(emit::EmitArgs),
     /// Print this program's version and the protocol's
     #[command(after_help = "Example:
   z4j version --json")]
@@ -126,6 +131,7 @@ pub fn main() -> ExitCode {
     match cli.command {
         Command::Doctor(args) => doctor(&args),
         Command::Check(args) => check(&args),
+        Command::Emit(args) => emit::emit(&args),
         Command::Version { json } => version(json),
         Command::Completions { shell } => completions(shell),
     }
