@@ -1,6 +1,7 @@
 //! The command line of `z4j`: arguments in, exit code out. Owns what is printed where.
 
 mod config;
+mod emit;
 mod output;
 mod probe;
 mod time;
@@ -50,6 +51,9 @@ enum Command {
     #[command(after_help = "Example:
   z4j check || z4j doctor")]
     Check(probe::CheckArgs),
+    /// Hand events to the running agent: one JSON object a line on stdin; returns when they are durable
+    #[command(after_help = emit::EXAMPLES)]
+    Emit(emit::EmitArgs),
     /// Look at the settings
     #[command(subcommand)]
     Config(config::ConfigCommand),
@@ -96,6 +100,7 @@ pub fn main() -> ExitCode {
     match cli.command {
         Command::Doctor(args) => probe::doctor(&args),
         Command::Check(args) => probe::check(&args),
+        Command::Emit(args) => emit::emit(&args),
         Command::Config(command) => config::config(&command),
         Command::Status(args) => say(&control::status(&args, &Environment::capture())),
         Command::Restart(args) => say(&control::restart(&args, &Environment::capture())),
