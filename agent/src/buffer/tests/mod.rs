@@ -67,6 +67,12 @@ impl World {
     }
 }
 
+/// A buffer below a directory, for the tests of other modules.
+pub(crate) fn buffer_in(dir: &Path) -> Buffer {
+    std::fs::create_dir_all(dir.join("tmp")).unwrap();
+    open(chooser(dir, 1).choose().unwrap(), ROOMY, Clock::system()).unwrap()
+}
+
 fn chooser(dir: &Path, pid: u32) -> Chooser {
     let mut environment = Environment::capture();
     environment.variables = [(OsString::from("TMPDIR"), dir.join("tmp").into_os_string())].into();
