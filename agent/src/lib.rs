@@ -20,6 +20,7 @@ mod net;
 mod orders;
 mod paths;
 mod python;
+mod runtime;
 mod secret;
 mod status;
 mod transport;

@@ -107,7 +107,6 @@ pub(crate) struct Config {
     /// `Z4J_AGENT_NAME`
     pub(crate) agent_name: Option<String>,
     /// `Z4J_AGENT_ID`
-    #[expect(dead_code, reason = "only the running agent needs it")]
     pub(crate) agent_id: Option<Uuid>,
     /// `Z4J_TRANSPORT`
     pub(crate) transport: Transport,
