@@ -63,7 +63,7 @@ impl Session<'_> {
         let controls = self.outbox.controls.drain(..posted.controls);
         let settled: Vec<String> =
             controls.filter(|control| control.is_stored).map(|control| control.id).collect();
-        settled.iter().for_each(|id| drop(self.carried.remove(id)));
+        self.carried.retain(|id| !settled.contains(id));
         if !settled.is_empty() {
             self.link.buffer.settle_results(settled).await;
         }
