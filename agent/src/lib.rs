@@ -25,6 +25,7 @@ mod orders;
 mod paths;
 mod python;
 mod redaction;
+mod runtime;
 mod secret;
 mod status;
 mod transport;

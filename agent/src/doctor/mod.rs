@@ -4,6 +4,7 @@
 //! function), and one report (`report`) is written as text or JSON. It changes nothing on the machine.
 
 mod buffer_path;
+pub(crate) mod diagnosis;
 mod evidence;
 mod judge;
 mod network;
@@ -14,7 +15,7 @@ use std::time::{Duration, Instant};
 
 pub(crate) use report::{ProbeName, Report, Status};
 
-use evidence::{BufferOutcome, DnsEvidence, Evidence, TcpEvidence, Timed};
+use evidence::{BufferOutcome, Evidence, Timed};
 use judge::Case;
 use websocket::Probe;
 
@@ -23,7 +24,6 @@ use crate::engine::{self, Abilities};
 use crate::environment::Environment;
 use crate::hello::{self, Worker};
 use crate::net::budget::Budget;
-use crate::net::route::Route;
 use crate::python::PythonEnvironment;
 
 /// The JSON Schema of the report.
@@ -112,26 +112,10 @@ async fn gather_network(
     evidence: &mut Evidence,
 ) -> Option<()> {
     let last = *order.probes.iter().filter(|probe| **probe != ProbeName::BufferPath).max()?;
-    let dns = evidence.dns.insert(network::timed(network::dns(config, environment, budget)).await);
-    let DnsEvidence::Found(addresses) = &dns.seen else { return None };
-    if last < ProbeName::Tcp {
-        return None;
-    }
-    let Timed { seen: (seen, stream), took } = network::timed(network::tcp(config, addresses, budget)).await;
-    let tcp = evidence.tcp.insert(Timed { seen, took });
-    let (TcpEvidence::Connected(address), Some(stream)) = (&tcp.seen, stream) else { return None };
-    if last < ProbeName::Tls {
-        return None;
-    }
-    let tls = network::tls_context(config, environment);
-    let Timed { seen: (seen, link), took } = network::timed(network::tls(tls.as_ref(), stream, budget)).await;
-    evidence.tls = Some(Timed { seen, took });
-    let link = link?;
+    let (link, route) = network::walk(config, environment, last, budget, evidence).await?;
     if last < ProbeName::Websocket || budget.is_spent() {
         return None;
     }
-    let (url, proxy) = (config.brain_url.clone(), config.proxy.clone());
-    let route = Route { address: *address, url, proxy, tls, budget: *budget };
     let (hello, doubt) = hello(config, environment, order.framework, python);
     let probe = Probe { config, route: &route, clock: environment.clock, hello, doubt };
     evidence.websocket = Some(network::timed(websocket::gather(&probe, link)).await);

@@ -8,11 +8,12 @@ use std::time::Duration;
 use tokio::net::{TcpStream, UdpSocket};
 use tokio::time::Instant;
 
-use super::evidence::{DnsEvidence, LocalNetwork, TcpEvidence, Timed, TlsEvidence};
+use super::evidence::{DnsEvidence, Evidence, LocalNetwork, TcpEvidence, Timed, TlsEvidence};
+use super::report::ProbeName;
 use crate::config::Config;
 use crate::environment::Environment;
 use crate::net::budget::Budget;
-use crate::net::route::Link;
+use crate::net::route::{Link, Route};
 use crate::net::{dns, roots, tcp, tls};
 
 /// How long a connection to a closed port of this machine may take, before something must be in its way.
@@ -29,8 +30,36 @@ pub(super) async fn timed<T>(probe: impl Future<Output = T>) -> Timed<T> {
     Timed { seen, took: start.elapsed() }
 }
 
+/// Goes the way to the brain, as far as `last`, and keeps what it meets. This is the one way there, for the
+/// doctor and for the agent that runs. `None`: there is no connection, or none was asked for.
+pub(super) async fn walk(
+    config: &Config,
+    environment: &Environment,
+    last: ProbeName,
+    budget: &Budget,
+    evidence: &mut Evidence,
+) -> Option<(Link, Route)> {
+    let dns = evidence.dns.insert(timed(dns(config, environment, budget)).await);
+    let DnsEvidence::Found(addresses) = &dns.seen else { return None };
+    if last < ProbeName::Tcp {
+        return None;
+    }
+    let Timed { seen: (seen, stream), took } = timed(tcp(config, addresses, budget)).await;
+    let tcp = evidence.tcp.insert(Timed { seen, took });
+    let (TcpEvidence::Connected(address), Some(stream)) = (&tcp.seen, stream) else { return None };
+    if last < ProbeName::Tls {
+        return None;
+    }
+    let context = tls_context(config, environment);
+    let Timed { seen: (seen, link), took } = timed(tls(context.as_ref(), stream, budget)).await;
+    evidence.tls = Some(Timed { seen, took });
+    let (url, proxy) = (config.brain_url.clone(), config.proxy.clone());
+    let route = Route { address: *address, url, proxy, tls: context, budget: *budget };
+    Some((link?, route))
+}
+
 /// Looks the host up.
-pub(super) async fn dns(config: &Config, environment: &Environment, budget: &Budget) -> DnsEvidence {
+async fn dns(config: &Config, environment: &Environment, budget: &Budget) -> DnsEvidence {
     let url = &config.brain_url;
     if url.host().is_none() {
         return DnsEvidence::NoHost;
@@ -58,11 +87,7 @@ pub(super) async fn dns(config: &Config, environment: &Environment, budget: &Bud
 }
 
 /// Connects: to the brain, or through its proxy.
-pub(super) async fn tcp(
-    config: &Config,
-    addresses: &[SocketAddr],
-    budget: &Budget,
-) -> (TcpEvidence, Option<TcpStream>) {
+async fn tcp(config: &Config, addresses: &[SocketAddr], budget: &Budget) -> (TcpEvidence, Option<TcpStream>) {
     match tcp::connect(addresses, budget).await {
         Ok((stream, address)) => {
             let Some(proxy) = &config.proxy else { return (TcpEvidence::Connected(address), Some(stream)) };
@@ -79,7 +104,7 @@ pub(super) async fn tcp(
 }
 
 /// Shakes hands, where the URL is https. The connection comes back for the upgrade.
-pub(super) async fn tls(
+async fn tls(
     context: Option<&tls::Context>,
     stream: TcpStream,
     budget: &Budget,
@@ -99,7 +124,7 @@ pub(super) async fn tls(
 }
 
 /// TLS as it is configured; none for http.
-pub(super) fn tls_context(config: &Config, environment: &Environment) -> Option<tls::Context> {
+fn tls_context(config: &Config, environment: &Environment) -> Option<tls::Context> {
     config.brain_url.is_secure().then(|| tls::Context {
         roots: roots::load(&config.ca),
         host: config.brain_url.host_text(),

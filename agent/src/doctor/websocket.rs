@@ -150,7 +150,7 @@ async fn trial(probe: &Probe<'_>, secret: &HmacSecret, link: Link, hello: Option
 }
 
 /// What a plain request to the same brain says, once the upgrade was answered otherwise.
-async fn no_upgrade(route: &Route, failure: UpgradeFailure, silent: bool) -> TrialEnd {
+pub(super) async fn no_upgrade(route: &Route, failure: UpgradeFailure, silent: bool) -> TrialEnd {
     let answered = matches!(failure, UpgradeFailure::Answered(_));
     let health = if answered { Some(health(route, route.url.prefix()).await) } else { None };
     let fine = health.as_ref().is_some_and(is_health);
@@ -201,7 +201,7 @@ async fn signed_part(
 }
 
 /// Whether hello_ack belongs to another project, as far as that can be told.
-fn is_other_project(config: &Config, welcome: &Welcome) -> bool {
+pub(super) fn is_other_project(config: &Config, welcome: &Welcome) -> bool {
     match (config.project_uuid(), &welcome.project_slug) {
         (Some(uuid), _) => !welcome.ack.project_id.eq_ignore_ascii_case(&uuid.to_string()),
         (None, Some(slug)) => *slug != config.project_id,
@@ -234,7 +234,7 @@ async fn prove(
                     socket.send(frame, budget).await.map_err(End::Broken)?;
                 }
             }
-            Event::BatchAck(_) | Event::Other => {}
+            Event::BatchAck(_) | Event::Error(_) | Event::Other => {}
         }
     }
     Err(End::Malformed(format!("{MAX_FRAMES} other frames came instead of the ack")))

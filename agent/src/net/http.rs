@@ -39,6 +39,8 @@ pub(crate) struct Answer {
     pub(crate) headers: Vec<(String, String)>,
     /// As much of the body as is read.
     pub(crate) body: Vec<u8>,
+    /// Whether it is of HTTP/1.0, whose connections end with the answer.
+    pub(crate) is_old: bool,
 }
 
 impl Answer {
@@ -152,6 +154,7 @@ fn parse_head(bytes: &[u8]) -> Result<Option<(Answer, usize)>, Failure> {
                 reason: head.reason.unwrap_or_default().to_owned(),
                 headers: headers.collect(),
                 body: Vec::new(),
+                is_old: head.version != Some(1),
             };
             Ok(Some((answer, length)))
         }

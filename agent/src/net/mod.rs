@@ -6,6 +6,7 @@
 pub(crate) mod budget;
 pub(crate) mod certificate;
 pub(crate) mod dns;
+pub(crate) mod exchange;
 pub(crate) mod http;
 pub(crate) mod proxy;
 pub(crate) mod roots;

@@ -108,8 +108,7 @@ impl Redactor {
     }
 
     fn is_sensitive_text(&self, text: &str) -> bool {
-        self.values.matches(text)
-            || self.extra_values.as_ref().is_some_and(|extra| extra.matches(text))
+        self.values.matches(text) || self.extra_values.as_ref().is_some_and(|extra| extra.matches(text))
     }
 }
 

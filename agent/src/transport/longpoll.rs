@@ -36,7 +36,8 @@ impl RoundTrip {
     }
 }
 
-fn ids(answer: &Answer) -> Option<(String, String)> {
+/// The agent's and the project's UUID, as an answer tells them.
+pub(crate) fn ids(answer: &Answer) -> Option<(String, String)> {
     let id = |name: &str| answer.header(name).map(|value| value.trim().to_owned());
     Some((id("x-z4j-agent-id")?, id("x-z4j-project-id")?)).filter(|_| answer.status == 200)
 }
@@ -83,12 +84,16 @@ fn request(
     nonce: &str,
     body: Option<String>,
 ) -> Request {
-    let headers = vec![
+    Request { method, target, headers: headers(config, nonce), body }
+}
+
+/// The headers that every request of a session bears.
+pub(crate) fn headers(config: &Config, nonce: &str) -> Vec<(&'static str, String)> {
+    vec![
         ("Authorization", config.token.bearer()),
         ("X-Z4J-Session-Nonce", nonce.to_owned()),
         ("X-Z4J-Runtime-Features", RUNTIME_FEATURES.join(",")),
         ("X-Z4J-Project", config.project_id.clone()),
         ("User-Agent", USER_AGENT.to_owned()),
-    ];
-    Request { method, target, headers, body }
+    ]
 }

@@ -2,10 +2,12 @@
 //!
 //! Owns the order of the exchange (protocol.md, Session). What a hello says comes in built (`hello`).
 
-use z4j_protocol::payload::{Command, CommandAck, CommandResult, EventBatch, EventBatchAck, Hello, HelloAck};
+use z4j_protocol::payload::{
+    Command, CommandAck, CommandResult, ErrorPayload, EventBatch, EventBatchAck, Hello, HelloAck,
+};
 use z4j_protocol::{
-    Binding, Frame, FrameError, FrameType, HmacSecret, Refusal, Signer, Timestamp, Value, Verifier,
-    unsigned_frame,
+    Binding, CanonicalText, Frame, FrameError, FrameType, HmacSecret, Refusal, Signer, Timestamp, Value,
+    Verifier, unsigned_frame,
 };
 
 use super::websocket::{Incoming, Socket};
@@ -23,6 +25,8 @@ pub(crate) enum Stage {
     Batch,
     /// Nothing: whether the brain closes.
     Quiet,
+    /// Whatever a session brings that has proved itself.
+    Online,
 }
 
 impl Stage {
@@ -32,6 +36,7 @@ impl Stage {
             Self::Hello => "before hello_ack",
             Self::Batch => "before event_batch_ack",
             Self::Quiet => "right after the upgrade",
+            Self::Online => "in the middle of a good session",
         }
     }
 
@@ -41,6 +46,7 @@ impl Stage {
             Self::Hello => "hello_ack",
             Self::Batch => "event_batch_ack",
             Self::Quiet => "close frame",
+            Self::Online => "frame",
         }
     }
 }
@@ -148,6 +154,8 @@ pub(crate) enum Event {
         /// What.
         command: Command,
     },
+    /// The brain complains.
+    Error(ErrorPayload),
     /// Anything else.
     Other,
 }
@@ -164,6 +172,11 @@ impl Signed {
     /// The payload has no canonical text.
     pub(crate) fn frame(&mut self, kind: FrameType, id: &str, payload: Value) -> Result<String, FrameError> {
         self.signer.sign(kind, id, payload, self.clock.now(), random_bytes())
+    }
+
+    /// A signed frame whose payload is canonical text already.
+    pub(crate) fn text(&mut self, kind: FrameType, id: &str, payload: &CanonicalText) -> String {
+        self.signer.sign_text(kind, id, payload, self.clock.now(), random_bytes())
     }
 
     /// A signed `event_batch` without events, and its id.
@@ -207,6 +220,8 @@ impl Signed {
                 id: frame.id().unwrap_or_default().to_owned(),
                 command: payload.deserialize().map_err(malformed)?,
             }),
+            // A complaint that cannot be read changes nothing.
+            FrameType::Error => Ok(payload.deserialize().map_or(Event::Other, Event::Error)),
             _ => Ok(Event::Other),
         }
     }

@@ -3,11 +3,12 @@
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use futures_util::{SinkExt, StreamExt};
+use tokio::time::Instant;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig};
-use tokio_tungstenite::tungstenite::{Error, Message, error::ProtocolError};
+use tokio_tungstenite::tungstenite::{Bytes, Error, Message, error::ProtocolError};
 
 use super::{USER_AGENT, random_bytes};
 use crate::net::Break;
@@ -20,7 +21,10 @@ use crate::secret::Token;
 const MAX_MESSAGE_BYTES: usize = 1 << 20;
 
 /// An open WebSocket.
-pub(crate) struct Socket(WebSocketStream<Box<dyn Duplex>>);
+pub(crate) struct Socket {
+    stream: WebSocketStream<Box<dyn Duplex>>,
+    heard_at: Instant,
+}
 
 /// Why there is no WebSocket.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -96,7 +100,7 @@ pub(crate) async fn upgrade(
         .max_message_size(Some(MAX_MESSAGE_BYTES))
         .max_frame_size(Some(MAX_MESSAGE_BYTES));
     let socket = WebSocketStream::from_partially_read(link.stream, rest, Role::Client, Some(config)).await;
-    Ok((Socket(socket), answer))
+    Ok((Socket { stream: socket, heard_at: Instant::now() }, answer))
 }
 
 impl Socket {
@@ -105,7 +109,7 @@ impl Socket {
     /// # Errors
     /// The connection ended.
     pub(crate) async fn send(&mut self, frame: String, budget: &Budget) -> Result<(), Break> {
-        match budget.bound(self.0.send(Message::binary(frame.into_bytes()))).await {
+        match budget.bound(self.stream.send(Message::binary(frame.into_bytes()))).await {
             Err(up) => Err(up.into()),
             Ok(Err(error)) => Err(read_error(&error)),
             Ok(Ok(())) => Ok(()),
@@ -117,9 +121,30 @@ impl Socket {
         budget.bound(self.next()).await.unwrap_or_else(|up| Incoming::Broken(up.into()))
     }
 
-    async fn next(&mut self) -> Incoming {
+    /// Sends a ping.
+    ///
+    /// # Errors
+    /// The connection ended.
+    pub(crate) async fn ping(&mut self, budget: &Budget) -> Result<(), Break> {
+        let ping = Message::Ping(Bytes::new());
+        match budget.bound(self.stream.send(ping)).await {
+            Err(up) => Err(up.into()),
+            Ok(Err(error)) => Err(read_error(&error)),
+            Ok(Ok(())) => Ok(()),
+        }
+    }
+
+    /// When the peer last sent anything, a pong included.
+    pub(crate) const fn heard_at(&self) -> Instant {
+        self.heard_at
+    }
+
+    /// The next message, however long it takes. Nothing is lost if this is given up.
+    pub(crate) async fn next(&mut self) -> Incoming {
         loop {
-            match self.0.next().await {
+            let next = self.stream.next().await;
+            self.heard_at = Instant::now();
+            match next {
                 None => return Incoming::Broken(Break::Closed),
                 Some(Err(error)) => return Incoming::Broken(read_error(&error)),
                 Some(Ok(Message::Text(text))) => return Incoming::Message(text.as_bytes().to_vec()),
@@ -134,7 +159,7 @@ impl Socket {
     pub(crate) async fn close(mut self, budget: &Budget) {
         let frame = CloseFrame { code: CloseCode::Normal, reason: "".into() };
         let farewell = async {
-            if self.0.close(Some(frame)).await.is_ok() {
+            if self.stream.close(Some(frame)).await.is_ok() {
                 while let Incoming::Message(_) = self.next().await {}
             }
         };

@@ -281,7 +281,7 @@ fn closed(
             ),
             project_fix(case),
         ),
-        (close::FORBIDDEN, _) => address_refused(&how),
+        (close::FORBIDDEN, Stage::Hello | Stage::Quiet) => address_refused(&how),
         (close::PROTOCOL, _) => protocol_refused(&format!(
             "the brain refuses this agent's protocol version {PROTOCOL_VERSION_TEXT}, and does not say which it speaks ({how})"
         )),

@@ -1,0 +1,191 @@
+//! What the answers to a session's requests lead to.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+use z4j_protocol::payload::{Command, CommandAck};
+use z4j_protocol::{CanonicalText, FrameType};
+
+use super::super::failure::{Failure, SCHEDULER_UPGRADE};
+use super::super::results::too_large;
+use super::body::{Control, Posted};
+use super::session::Session;
+use super::suspicion::Advice;
+use crate::net::http::Answer;
+use crate::status::FailureClass;
+use crate::transport::longpoll::RoundTrip;
+use crate::transport::session::{Event, Stage};
+
+/// How often in a row a POST may be answered without everything being accepted.
+const MAX_STALLS: u32 = 20;
+/// The waits after such answers, in milliseconds; the last one stays.
+const STALL_WAITS: [u64; 5] = [500, 1_000, 2_000, 4_000, 5_000];
+/// The wait before a refused body is sent again.
+const REFUSAL_WAIT: Duration = Duration::from_millis(200);
+/// The distance of requests for commands to a brain that does not wait.
+const POLL_DISTANCE: Duration = Duration::from_millis(500);
+/// Most frames that are looked at in one answer.
+const MAX_FRAMES: usize = 500;
+
+impl Session<'_> {
+    pub(super) async fn judge_post(&mut self, answer: &Answer, posted: &Posted) -> Result<(), Failure> {
+        match answer.status {
+            200 => self.accepted(answer, posted).await,
+            413 => {
+                self.memory.sizes.refused(posted.bytes);
+                let smallest = self.memory.sizes.limit() >= posted.bytes;
+                let advice = self.suspicion.too_large(posted, smallest);
+                self.follow(advice, posted, true).await;
+                Ok(())
+            }
+            415 | 422 => {
+                let advice = self.suspicion.refused(posted);
+                self.follow(advice, posted, false).await;
+                Ok(())
+            }
+            _ => Err(self.refused(Some(answer), answer)),
+        }
+    }
+
+    /// Everything counted as accepted is settled; anything less settles nothing.
+    async fn accepted(&mut self, answer: &Answer, posted: &Posted) -> Result<(), Failure> {
+        let body = answer.json().unwrap_or_default();
+        if body["error_code"].as_str() == Some(SCHEDULER_UPGRADE) {
+            let words = "the brain takes schedule events of a later agent only";
+            return Err(Failure::uncoded(FailureClass::Protocol, words));
+        }
+        if body["accepted"].as_u64() != u64::try_from(posted.frames).ok() {
+            return self.stalled(&body["accepted"], posted);
+        }
+        self.stalls = 0;
+        self.memory.sizes.passed(posted.bytes, posted.is_full);
+        self.suspicion.passed(posted);
+        let controls = self.outbox.controls.drain(..posted.controls);
+        let settled: Vec<String> =
+            controls.filter(|control| control.is_stored).map(|control| control.id).collect();
+        self.carried.retain(|id| !settled.contains(id));
+        if !settled.is_empty() {
+            self.link.buffer.settle_results(settled).await;
+        }
+        let rows: Vec<i64> = self.outbox.rows.drain(..posted.events).map(|row| row.id).collect();
+        if let (Some(first), Some(last)) = (rows.first(), rows.last()) {
+            self.link.buffer.settle(*first, *last).await;
+            self.progress.settled(rows.len() as u64);
+        }
+        self.progress.proved();
+        Ok(())
+    }
+
+    fn stalled(&mut self, accepted: &serde_json::Value, posted: &Posted) -> Result<(), Failure> {
+        let words = format!("the brain accepts {accepted} of {} frames", posted.frames);
+        self.stalls += 1;
+        if self.stalls >= MAX_STALLS {
+            let words = format!("{words}, {MAX_STALLS} times in a row");
+            return Err(Failure::uncoded(FailureClass::Connection, words));
+        }
+        tracing::debug!("{words}; they are sent again");
+        let index = usize::try_from(self.stalls - 1).unwrap_or(usize::MAX).min(STALL_WAITS.len() - 1);
+        self.post_after = Some(Instant::now() + Duration::from_millis(STALL_WAITS[index]));
+        Ok(())
+    }
+
+    async fn follow(&mut self, advice: Advice, posted: &Posted, for_size: bool) {
+        match advice {
+            Advice::Less => {}
+            Advice::Again => self.post_after = Some(Instant::now() + REFUSAL_WAIT),
+            Advice::DropFrame => self.drop_frame(posted, for_size).await,
+            Advice::DropEvent => {
+                if let Some(row) = self.outbox.rows.pop_front() {
+                    tracing::warn!(
+                        "an event of {} bytes is dropped: the brain refuses it",
+                        row.text.as_str().len()
+                    );
+                    self.link.buffer.reject(row.id).await;
+                }
+            }
+        }
+    }
+
+    /// Gives the first frame up. A result that is too large is replaced by one that says so.
+    async fn drop_frame(&mut self, posted: &Posted, for_size: bool) {
+        let Some(mut control) = self.outbox.controls.pop_front() else { return };
+        if control.kind != FrameType::CommandResult {
+            tracing::debug!("the brain refuses a frame of type {}; it is dropped", control.kind);
+            return;
+        }
+        let smaller = too_large(&control.payload, posted.bytes, self.memory.sizes.limit());
+        if for_size && smaller.as_str().len() < control.payload.as_str().len() {
+            control.payload = smaller;
+            self.outbox.controls.push_front(control);
+            return;
+        }
+        tracing::warn!("the brain refuses the result of command {}; it is dropped", control.id);
+        self.carried.remove(&control.id);
+        if control.is_stored {
+            self.link.buffer.settle_results(vec![control.id]).await;
+        }
+    }
+
+    pub(super) async fn judge_poll(&mut self, answer: &Answer) -> Result<(), Failure> {
+        let frames = answer.json().and_then(|body| body.get("frames")?.as_array().cloned());
+        match (answer.status, frames) {
+            (200, Some(frames)) => {
+                if frames.is_empty() && self.polled_at.elapsed() < POLL_DISTANCE {
+                    self.poll_after = Some(Instant::now() + POLL_DISTANCE);
+                }
+                for frame in frames.iter().take(MAX_FRAMES) {
+                    self.frame(frame.as_str().unwrap_or_default()).await?;
+                }
+                Ok(())
+            }
+            // A proxy waits for less long than we do.
+            (504 | 408, _) if self.memory.wait > 1 => {
+                self.memory.wait /= 2;
+                tracing::debug!("{} to a waiting request: {} s from now on", answer.status, self.memory.wait);
+                Ok(())
+            }
+            _ => Err(self.refused(None, answer)),
+        }
+    }
+
+    async fn frame(&mut self, text: &str) -> Result<(), Failure> {
+        match self.signed.read(text.as_bytes()) {
+            Ok(Event::Command { id, command }) => {
+                if !self.stopping {
+                    self.command(&id, command).await;
+                }
+                Ok(())
+            }
+            Ok(_) => Ok(()),
+            Err(end) => {
+                let stage = if self.progress.is_proved() { Stage::Online } else { Stage::Batch };
+                let diagnosis = self.link.patient().ended(&self.journey, None, stage, end);
+                Err(Failure::connection(diagnosis))
+            }
+        }
+    }
+
+    async fn command(&mut self, id: &str, command: Command) {
+        let ack = CommandAck { delivery_claim_token: command.delivery_claim_token.clone() };
+        let payload = CanonicalText::from_serialize(&ack);
+        let payload = payload.unwrap_or_else(|_| CanonicalText::kept("{}".to_owned()));
+        self.outbox.controls.push_back(Control::new(FrameType::CommandAck, id.to_owned(), payload));
+        if let Some(known) = self.link.dispatcher.take(id, command).await {
+            self.outbox.controls.push_back(Control::result(known, false));
+        }
+    }
+
+    /// A status that ends the session, by the words of the doctor.
+    fn refused(&self, batch: Option<&Answer>, answer: &Answer) -> Failure {
+        if answer.status == 409 && self.progress.is_proved() {
+            let words = "the brain has forgotten the session (409)";
+            return Failure::uncoded(FailureClass::Connection, words);
+        }
+        let round_trip = match batch {
+            Some(batch) => RoundTrip { probe: Ok(self.probe.clone()), batch: Some(Ok(batch.clone())) },
+            None => RoundTrip { probe: Ok(answer.clone()), batch: None },
+        };
+        let diagnosis = self.link.patient().failed_longpoll(&self.journey, round_trip);
+        Failure::answered(answer, diagnosis)
+    }
+}

@@ -1,0 +1,136 @@
+//! The long-poll transport: the same frames over plain requests.
+//!
+//! Owns how a session comes to be: the probe, and what is remembered from one session to the next. Must not
+//! try again.
+
+mod body;
+mod judge;
+mod line;
+mod pace;
+mod session;
+mod size;
+mod suspicion;
+#[cfg(test)]
+mod tests;
+
+use std::time::Duration;
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use z4j_protocol::Binding;
+
+pub(super) use session::run;
+
+use super::Link;
+use super::failure::Failure;
+use crate::doctor::diagnosis::Journey;
+use crate::net::http::{self, Answer, Request};
+use crate::transport::longpoll::RoundTrip;
+use crate::transport::{longpoll, random_bytes};
+use line::{Line, LineFailure};
+use size::Sizes;
+
+/// How long the probe may take.
+const PROBE: Duration = Duration::from_secs(10);
+/// How long a request for commands asks the brain to wait, at first, in seconds.
+const FIRST_WAIT: u64 = 30;
+
+/// What outlives a session.
+#[derive(Debug)]
+pub(super) struct Memory {
+    /// What is known about sizes.
+    sizes: Sizes,
+    /// How long requests for commands ask the brain to wait, in seconds: less where a proxy waits less.
+    wait: u64,
+}
+
+impl Default for Memory {
+    fn default() -> Self {
+        Self { sizes: Sizes::default(), wait: FIRST_WAIT }
+    }
+}
+
+/// A session that has begun: the probe was answered.
+pub(super) struct Opened {
+    binding: Binding,
+    headers: Vec<(&'static str, String)>,
+    prefix: String,
+    probe: Answer,
+    journey: Journey,
+    line: Line,
+}
+
+/// Probes with a fresh nonce, which claims no command.
+pub(super) async fn open(link: &Link) -> Result<Opened, Failure> {
+    let nonce = URL_SAFE_NO_PAD.encode(random_bytes());
+    let mut headers = longpoll::headers(&link.config, &nonce);
+    headers.push(("X-Z4J-Retry-Contracts", retry_contracts(link)));
+    let prefix = link.config.brain_url.prefix().to_owned();
+    let mut line = Line::new(link);
+    let mut answer = None;
+    // Brains of old do not take 0 for max_frames.
+    for frames in [0, 1] {
+        let target = format!("{prefix}/api/v1/agent/commands?wait=0&max_frames={frames}");
+        let request = Request { method: "GET", target, headers: headers.clone(), body: None };
+        let got = line.request(&request, PROBE).await;
+        let got = got.map_err(|failed| unanswered(link, line.journey(), failed, None))?;
+        let is_refused = got.status == 422;
+        answer = Some(got);
+        if !is_refused {
+            break;
+        }
+    }
+    let probe = answer.unwrap_or_default();
+    let Some(journey) = line.journey().cloned() else {
+        return Err(Failure::uncoded(crate::status::FailureClass::Connection, "no probe was answered"));
+    };
+    let Some((agent_id, project_id)) = ids(link, &probe) else {
+        let round_trip = RoundTrip { probe: Ok(probe.clone()), batch: None };
+        let diagnosis = link.patient().failed_longpoll(&journey, round_trip);
+        return Err(Failure::answered(&probe, diagnosis));
+    };
+    let binding = Binding { agent_id, project_id, session_id: nonce };
+    Ok(Opened { binding, headers, prefix, probe, journey, line })
+}
+
+/// Who this agent is: as the brain tells, or else as it is configured.
+fn ids(link: &Link, probe: &Answer) -> Option<(String, String)> {
+    // Anything may answer 200; a brain answers with frames.
+    let is_brains = probe.status == 200 && probe.json().is_some_and(|body| body["frames"].is_array());
+    if !is_brains {
+        return None;
+    }
+    longpoll::ids(probe).or_else(|| {
+        let agent = link.config.agent_id?;
+        Some((agent.to_string(), link.config.project_uuid()?.to_string()))
+    })
+}
+
+/// The engines whose retries go by reference, as the header wants them.
+fn retry_contracts(link: &Link) -> String {
+    let able = link.hello.capabilities.iter();
+    let able = able.filter(|(_, words)| words.iter().any(|word| word == "retry_by_reference_v1"));
+    able.map(|(engine, _)| format!("{engine}=1")).collect::<Vec<_>>().join(",")
+}
+
+/// A request that was not answered.
+fn unanswered(
+    link: &Link,
+    journey: Option<&Journey>,
+    failed: LineFailure,
+    probe: Option<&Answer>,
+) -> Failure {
+    let failure = match failed {
+        LineFailure::Unconnected(diagnosis) => return Failure::connection(diagnosis),
+        LineFailure::Broken(failure) => failure,
+        LineFailure::Stale => http::Failure::Broken(crate::net::Break::Closed),
+    };
+    let Some(journey) = journey else {
+        return Failure::uncoded(crate::status::FailureClass::Connection, "a long-poll request failed");
+    };
+    let round_trip = match probe {
+        None => RoundTrip { probe: Err(failure), batch: None },
+        Some(probe) => RoundTrip { probe: Ok(probe.clone()), batch: Some(Err(failure)) },
+    };
+    Failure::connection(link.patient().failed_longpoll(journey, round_trip))
+}

@@ -1,0 +1,129 @@
+//! How large a request may be: learned from what passed and what did not.
+//!
+//! Pure. The real brain takes 8,192 bytes unless it is told otherwise, and answers 413 beyond its limit. What
+//! is learned outlives the session. Must not know what the bytes are.
+
+/// The size to begin with, in bytes of body.
+const FIRST: usize = 8_192;
+/// The size that is never left below.
+const SMALLEST: usize = 1_024;
+/// The size that is never gone beyond on purpose.
+const LARGEST: usize = 1 << 20;
+
+/// What is known about sizes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Sizes {
+    limit: usize,
+    passed: usize,
+    refused: Option<usize>,
+}
+
+impl Default for Sizes {
+    fn default() -> Self {
+        Self { limit: FIRST, passed: 0, refused: None }
+    }
+}
+
+impl Sizes {
+    /// How large the next body may be.
+    pub(super) const fn limit(self) -> usize {
+        self.limit
+    }
+
+    /// Whether a body of this size is known to be refused.
+    pub(super) fn is_refused(self, size: usize) -> bool {
+        self.refused.is_some_and(|refused| size >= refused)
+    }
+
+    /// A body passed. Where more waited than it could hold, a new maximum raises the limit, once.
+    pub(super) fn passed(&mut self, size: usize, more_waits: bool) {
+        if size <= self.passed {
+            return;
+        }
+        self.passed = size;
+        self.refused = self.refused.filter(|refused| *refused > size);
+        let grown = match self.refused {
+            // Half the way to what is refused, until that is not worth a refusal any more.
+            Some(refused) if refused - size > size / 8 => size + (refused - size) / 2,
+            Some(_) => size,
+            None => size.saturating_mul(2),
+        };
+        let raised = if more_waits { grown.min(LARGEST) } else { 0 };
+        self.limit = self.limit.max(raised).max(size.min(LARGEST));
+        self.limit = self.refused.map_or(self.limit, |refused| self.limit.min(refused - 1));
+    }
+
+    /// A body was refused for its size.
+    pub(super) fn refused(&mut self, size: usize) {
+        if size <= self.passed {
+            // The brain's limit has come down.
+            self.passed = 0;
+        }
+        self.refused = Some(self.refused.map_or(size, |refused| refused.min(size)));
+        self.limit = self.limit.min((size / 2).max(self.passed)).max(SMALLEST);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// Sends as much as the limit lets, `rounds` times, to a brain with a cap; how often it was refused.
+    fn send(sizes: &mut Sizes, cap: usize, rounds: usize) -> usize {
+        let mut refusals = 0;
+        for _ in 0..rounds {
+            let size = sizes.limit();
+            if size <= cap {
+                sizes.passed(size, true);
+            } else {
+                sizes.refused(size);
+                refusals += 1;
+            }
+        }
+        refusals
+    }
+
+    #[test]
+    fn the_real_brains_limit_is_found_and_kept() {
+        let mut sizes = Sizes::default();
+        assert_eq!(sizes.limit(), 8_192);
+        let refusals = send(&mut sizes, 8_192, 100);
+        assert!(refusals <= 5, "{refusals}");
+        assert!(sizes.limit() >= 8_192 * 8 / 9, "{sizes:?}");
+        assert_eq!(send(&mut sizes, 8_192, 100), 0);
+    }
+
+    #[test]
+    fn a_generous_brain_is_given_more_and_never_the_maximum_at_once() {
+        let mut sizes = Sizes::default();
+        sizes.passed(8_000, true);
+        assert_eq!(sizes.limit(), 16_000);
+        sizes.passed(8_000, true);
+        assert_eq!(sizes.limit(), 16_000);
+        assert_eq!(send(&mut sizes, usize::MAX, 20), 0);
+        assert_eq!(sizes.limit(), LARGEST);
+    }
+
+    #[test]
+    fn what_fits_with_room_to_spare_raises_nothing() {
+        let mut sizes = Sizes::default();
+        sizes.passed(600, false);
+        sizes.passed(7_000, false);
+        assert_eq!(sizes.limit(), 8_192);
+    }
+
+    proptest! {
+        #[test]
+        fn any_cap_is_found_from_any_other(first in 2_048_usize..2_000_000, second in 2_048_usize..2_000_000) {
+            let mut sizes = Sizes::default();
+            for cap in [first, second] {
+                let refusals = send(&mut sizes, cap, 60);
+                prop_assert!(refusals <= 16, "{refusals} {sizes:?}");
+                prop_assert_eq!(send(&mut sizes, cap, 60), 0);
+                prop_assert!(sizes.limit() >= cap.min(LARGEST) / 3, "{:?} {}", sizes, cap);
+            }
+        }
+    }
+}

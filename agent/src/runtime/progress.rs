@@ -1,0 +1,265 @@
+//! How the link is: the status that others read, the streaks of failures, and the log lines about both.
+//!
+//! Owns the rule that a streak ends only with a session that proved itself, and that one line tells of a
+//! streak. Must not connect or wait.
+
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::time::Instant;
+use z4j_protocol::Timestamp;
+
+use super::backoff::Backoff;
+use super::failure::Failure;
+use crate::clock::Clock;
+use crate::status::{FailureClass, LastFailure, LinkState, LinkStatus};
+use crate::words::printable;
+
+/// How long a session must live to have proved itself without an ack.
+pub(super) const PROOF_AGE: Duration = Duration::from_secs(60);
+/// Every so many failures of a streak one is told of.
+const SUMMARY_EVERY: u64 = 10;
+/// The brain that this agent was tested with.
+const KNOWN_BRAIN: &str = "1.13";
+
+/// Numbers from 0 to 1, for [`Backoff::fail`].
+pub(super) type Shares = Box<dyn FnMut() -> f64 + Send>;
+
+/// The state of the link.
+pub(super) struct Progress {
+    backoff: Backoff,
+    status: watch::Sender<LinkStatus>,
+    clock: Clock,
+    shares: Shares,
+    /// Since when there is a session, and whether it has proved itself.
+    session: Option<(Instant, bool)>,
+    /// Whether somebody has been told that the link is up, since the last streak began.
+    told_online: bool,
+    noted_brain: Option<String>,
+}
+
+impl Progress {
+    /// The state at the start.
+    pub(super) fn new(status: watch::Sender<LinkStatus>, clock: Clock, shares: Shares) -> Self {
+        let backoff = Backoff::default();
+        Self { backoff, status, clock, shares, session: None, told_online: false, noted_brain: None }
+    }
+
+    /// The status as it is published.
+    pub(super) fn status(&self) -> LinkStatus {
+        self.status.borrow().clone()
+    }
+
+    /// An attempt begins.
+    pub(super) fn connecting(&mut self, transport: &str) {
+        self.status.send_modify(|status| {
+            status.state = LinkState::Connecting;
+            status.transport = Some(transport.to_owned());
+            status.next_attempt_at = None;
+        });
+    }
+
+    /// A session has begun.
+    pub(super) fn online(&mut self, transport: &str, brain_version: Option<&str>, session_id: &str) {
+        self.session = Some((Instant::now(), false));
+        let now = self.now_text();
+        self.status.send_modify(|status| {
+            status.state = LinkState::Online;
+            status.transport = Some(transport.to_owned());
+            status.brain_version = brain_version.map(|version| printable(version.as_bytes(), 40));
+            status.session_id = Some(printable(session_id.as_bytes(), 64));
+            status.online_since = Some(now.clone());
+            status.last_connect_at = Some(now);
+            status.next_attempt_at = None;
+        });
+        let failures = {
+            let streaks = self.backoff.streaks();
+            streaks.connection + streaks.protocol + streaks.auth + streaks.incompatible
+        };
+        // A brain that hangs up after every handshake does not make a line each time.
+        if self.told_online {
+            tracing::debug!("online over {transport}");
+        } else {
+            tracing::info!("online over {transport}, after {failures} failed attempts");
+        }
+        self.told_online = true;
+        self.note_brain(brain_version);
+    }
+
+    /// Another release of the brain may behave in another way: told once.
+    fn note_brain(&mut self, version: Option<&str>) {
+        let Some(version) = version.filter(|version| !version.is_empty()) else { return };
+        let minor: Vec<&str> = version.splitn(3, '.').take(2).collect();
+        if minor.join(".") == KNOWN_BRAIN || self.noted_brain.as_deref() == Some(version) {
+            return;
+        }
+        let shown = printable(version.as_bytes(), 40);
+        tracing::info!("the brain is of release {shown}; this agent was tested with {KNOWN_BRAIN}");
+        self.noted_brain = Some(version.to_owned());
+    }
+
+    /// Since when there is a session.
+    pub(super) fn online_at(&self) -> Instant {
+        self.session.map_or_else(Instant::now, |(since, _)| since)
+    }
+
+    /// When the session will have proved itself by its age; none if it has.
+    pub(super) fn proof_due(&self) -> Option<Instant> {
+        let (since, proved) = self.session?;
+        (!proved).then(|| since + PROOF_AGE)
+    }
+
+    /// Whether the session has proved itself.
+    pub(super) fn is_proved(&self) -> bool {
+        self.session.is_some_and(|(_, proved)| proved)
+    }
+
+    /// The session has proved itself: the streaks end.
+    pub(super) fn proved(&mut self) {
+        let Some((_, proved)) = &mut self.session else { return };
+        if std::mem::replace(proved, true) {
+            return;
+        }
+        let failures = self.backoff.reset();
+        let streaks = self.backoff.streaks();
+        self.told_online = true;
+        tracing::debug!("the session has proved itself; {failures} failures are forgotten");
+        self.status.send_modify(|status| status.streaks = streaks);
+    }
+
+    /// The brain settled events. Told without waking anybody: this happens hundreds of times a second.
+    pub(super) fn settled(&mut self, events: u64) {
+        let now = self.now_text();
+        self.status.send_if_modified(|status| {
+            status.last_ack_at = Some(now);
+            status.settled_events += events;
+            false
+        });
+    }
+
+    /// So many batches wait for their ack.
+    pub(super) fn unacked(&mut self, batches: usize) {
+        self.status.send_if_modified(|status| {
+            status.unacked_batches = batches as u64;
+            false
+        });
+    }
+
+    /// There is no session any more.
+    pub(super) fn offline(&mut self) {
+        self.session = None;
+        self.status.send_modify(|status| {
+            status.state = LinkState::Connecting;
+            status.session_id = None;
+            status.online_since = None;
+            status.unacked_batches = 0;
+        });
+    }
+
+    /// A failure: how long to wait before the next attempt.
+    pub(super) fn failed(&mut self, failure: &Failure) -> Duration {
+        self.offline();
+        let share = (self.shares)();
+        let (streak, wait) = self.backoff.fail(failure.class, share);
+        let wait = wait.max(failure.retry_after.unwrap_or_default());
+        if streak == 1 {
+            self.told_online = false;
+        }
+        tell(failure, streak, wait);
+        let now = self.clock.now();
+        let micros = i64::try_from(wait.as_micros()).unwrap_or(i64::MAX);
+        let next = Timestamp::from_unix_micros(now.unix_micros().saturating_add(micros));
+        let streaks = self.backoff.streaks();
+        self.status.send_modify(|status| {
+            status.state = LinkState::BackingOff;
+            status.next_attempt_at = Some(next.to_string());
+            status.streaks = streaks;
+            status.last_failure = Some(LastFailure {
+                class: failure.class,
+                code: failure.diagnosis.code.map(str::to_owned),
+                text: failure.diagnosis.sentence.clone(),
+                at: now.to_string(),
+            });
+        });
+        wait
+    }
+
+    /// The order to stop has come.
+    pub(super) fn stopping(&mut self) {
+        self.status.send_modify(|status| {
+            status.state = LinkState::Stopping;
+            status.next_attempt_at = None;
+        });
+    }
+
+    fn now_text(&self) -> String {
+        self.clock.now().to_string()
+    }
+}
+
+/// One line a streak, at the level of its class; then every tenth.
+fn tell(failure: &Failure, streak: u64, wait: Duration) {
+    let diagnosis = &failure.diagnosis;
+    let code = diagnosis.code.map(|code| format!(" [{code}]")).unwrap_or_default();
+    let fix = diagnosis.fix.as_deref().map(|fix| fix.replace(":\n", ": ").replace('\n', "; "));
+    let fix = fix.map(|fix| format!("; fix: {fix}")).unwrap_or_default();
+    let seconds = wait.as_secs_f64();
+    let sentence = &diagnosis.sentence;
+    match (streak, failure.class) {
+        (1, FailureClass::Incompatible) => {
+            tracing::error!("offline: {sentence}{code}{fix}; the next attempt is in {seconds:.1} s");
+        }
+        (1, _) => tracing::warn!("offline: {sentence}{code}{fix}; the next attempt is in {seconds:.1} s"),
+        (streak, _) if streak % SUMMARY_EVERY == 0 => {
+            tracing::info!("still offline after {streak} attempts: {sentence}{code}");
+        }
+        _ => tracing::debug!("still offline: {sentence}{code}; the next attempt is in {seconds:.1} s"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn progress() -> (Progress, watch::Receiver<LinkStatus>) {
+        let (status, seen) = watch::channel(LinkStatus::default());
+        (Progress::new(status, Clock::system(), Box::new(|| 0.0)), seen)
+    }
+
+    fn failure() -> Failure {
+        Failure::uncoded(FailureClass::Connection, "gone")
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_handshake_alone_does_not_end_a_streak() {
+        let (mut progress, seen) = progress();
+        for seconds in [1, 2, 4, 8] {
+            progress.online("websocket", None, "s");
+            assert_eq!(progress.failed(&failure()), Duration::from_secs(seconds));
+        }
+        assert_eq!(seen.borrow().streaks.connection, 4);
+        progress.online("websocket", None, "s");
+        progress.proved();
+        assert_eq!(seen.borrow().streaks.connection, 0);
+        assert_eq!(progress.failed(&failure()), Duration::from_secs(1));
+        let status = seen.borrow();
+        assert_eq!((status.state, status.session_id.as_deref()), (LinkState::BackingOff, None));
+        assert_eq!(status.last_failure.as_ref().map(|last| last.text.as_str()), Some("gone"));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn age_is_a_proof() {
+        let (mut progress, _seen) = progress();
+        progress.online("websocket", None, "s");
+        assert_eq!(progress.proof_due(), Some(Instant::now() + PROOF_AGE));
+        progress.proved();
+        assert_eq!(progress.proof_due(), None);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_wait_that_the_brain_asks_for_is_kept() {
+        let (mut progress, _seen) = progress();
+        let asked = Failure { retry_after: Some(Duration::from_secs(9)), ..failure() };
+        assert_eq!(progress.failed(&asked), Duration::from_secs(9));
+    }
+}

@@ -1,0 +1,344 @@
+//! A WebSocket session: everything that travels after hello_ack.
+//!
+//! One loop. Owns the deadlines (acks, pings, silence) and the order of what is sent. Must not connect.
+
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep_until};
+use z4j_protocol::payload::{Command, CommandAck, EventBatchAck};
+use z4j_protocol::{CanonicalText, FrameType, MAX_EVENTS_PER_BATCH};
+
+use super::super::Link;
+use super::super::ended::Ended;
+use super::super::failure::{Failure, class_of_complaint, class_of_end};
+use super::super::heartbeat::Reporter;
+use super::super::instructions::{Instructions, Order};
+use super::super::progress::Progress;
+use super::super::reader::Reader;
+use super::super::results::{Results, too_large};
+use super::super::window::Window;
+use super::{FAREWELL, Opened, within};
+use crate::buffer::{Limit, Row, StoredResult};
+use crate::doctor::diagnosis::Journey;
+use crate::status::FailureClass;
+use crate::transport::frame_id;
+use crate::transport::session::{End, Event, Signed, Stage, Welcome};
+use crate::transport::websocket::{Incoming, Socket};
+use crate::words::printable;
+
+/// Most events in a batch.
+const MAX_EVENTS: usize = 500;
+const _: () = assert!(MAX_EVENTS <= MAX_EVENTS_PER_BATCH);
+/// Everything of a signed `event_batch` but its events, in bytes, at most.
+const ENVELOPE_BYTES: usize = 256;
+/// A frame limit below this is not believed: every event would be thrown away for a brain's mistake.
+const SMALLEST_FRAME: u64 = 4 * 1024;
+/// The largest frame that is built of several events, in bytes.
+const LARGEST_FRAME: usize = 1 << 20;
+/// How long a batch may wait for its ack.
+const ACK_DEADLINE: Duration = Duration::from_secs(90);
+/// How often the peer is asked whether it lives, and after what silence it does not.
+const PING_EVERY: Duration = Duration::from_secs(20);
+const SILENCE: Duration = Duration::from_secs(60);
+/// How long one frame may take to be written.
+const WRITE: Duration = Duration::from_secs(60);
+/// How long a close frame is waited for after a write failed.
+const LAST_WORDS: Duration = Duration::from_secs(1);
+
+/// How the loop ends.
+enum Exit {
+    /// The connection is gone.
+    Gone(Failure),
+    /// This side ends it.
+    Left(Failure),
+    /// By order.
+    Ordered(Order),
+}
+
+struct Session<'a> {
+    link: &'a Link,
+    reporter: &'a Reporter,
+    progress: &'a mut Progress,
+    socket: Socket,
+    signed: Signed,
+    welcome: Welcome,
+    journey: Journey,
+    max_frame: usize,
+    reader: Reader,
+    window: Window,
+    results: Results,
+    finished: watch::Receiver<u64>,
+    beat_at: Instant,
+    ping_at: Instant,
+    stopping: bool,
+}
+
+/// Runs a session to its end.
+pub(in crate::runtime) async fn run(
+    link: &Link,
+    reporter: &Reporter,
+    progress: &mut Progress,
+    orders: &mut Instructions,
+    opened: Opened,
+) -> Ended {
+    let Opened { socket, welcome, journey } = opened;
+    progress.online("websocket", Some(&welcome.ack.brain_version), &welcome.ack.session_id);
+    let max_frame = usize::try_from(welcome.ack.max_frame_bytes().max(SMALLEST_FRAME)).unwrap_or(usize::MAX);
+    let bytes = max_frame.min(LARGEST_FRAME) - ENVELOPE_BYTES;
+    let now = Instant::now();
+    let mut session = Session {
+        signed: Signed::new(&link.secret, welcome.binding(), link.clock()),
+        reader: Reader::new(&link.buffer, Limit { events: MAX_EVENTS, bytes }),
+        window: Window::default(),
+        results: Results::default(),
+        finished: link.dispatcher.finished(),
+        beat_at: now,
+        ping_at: now + PING_EVERY,
+        stopping: orders.stop_at().is_some(),
+        link,
+        reporter,
+        progress,
+        socket,
+        welcome,
+        journey,
+        max_frame,
+    };
+    let exit = match session.converse(orders).await {
+        Ok(never) => match never {},
+        Err(exit) => exit,
+    };
+    if !matches!(exit, Exit::Gone(_)) {
+        session.socket.close(&within(FAREWELL)).await;
+    }
+    match exit {
+        Exit::Gone(failure) | Exit::Left(failure) => Ended::Failed(failure),
+        Exit::Ordered(Order::Reconnect) => Ended::Reconnect,
+        Exit::Ordered(Order::Stop) => Ended::Stopped,
+    }
+}
+
+/// A conversation does not end well: every end is an [`Exit`].
+enum Never {}
+
+impl Session<'_> {
+    async fn converse(&mut self, orders: &mut Instructions) -> Result<Never, Exit> {
+        self.send_results().await?;
+        loop {
+            self.fill().await?;
+            if self.stopping && self.is_flushed() {
+                return Err(Exit::Ordered(Order::Stop));
+            }
+            let wake = self.next_deadline(orders);
+            tokio::select! {
+                incoming = self.socket.next() => self.take(incoming).await?,
+                () = self.reader.ready(), if !self.reader.has_rows() => {}
+                Ok(()) = self.finished.changed() => self.send_results().await?,
+                () = sleep_until(wake) => self.tick(orders).await?,
+                order = orders.next() => match order {
+                    Order::Reconnect => return Err(Exit::Ordered(order)),
+                    Order::Stop => {
+                        self.stopping = true;
+                        self.progress.stopping();
+                    }
+                },
+            }
+        }
+    }
+
+    /// Sends batches while there are events and room.
+    async fn fill(&mut self) -> Result<(), Exit> {
+        while self.window.has_room() && self.reader.has_rows() {
+            let rows = self.reader.take();
+            self.send_events(rows).await?;
+        }
+        if self.window.has_room() && self.results.lack_a_batch(self.window.sent()) {
+            // Results that nothing follows are proved by a batch without events.
+            self.send_batch(&CanonicalText::event_batch([]), None, 0).await?;
+        }
+        Ok(())
+    }
+
+    async fn send_events(&mut self, rows: Vec<Row>) -> Result<(), Exit> {
+        let (Some(first), Some(last)) = (rows.first(), rows.last()) else { return Ok(()) };
+        let (places, only) = ((first.id, last.id), rows.len() == 1);
+        let payload = CanonicalText::event_batch(rows.iter().map(|row| row.text.as_str()));
+        if only && payload.as_str().len() + ENVELOPE_BYTES > self.max_frame {
+            let size = payload.as_str().len();
+            tracing::warn!(
+                "an event of {size} bytes is dropped: the brain takes frames of {} bytes at most",
+                self.max_frame
+            );
+            self.link.buffer.reject(places.0).await;
+            return Ok(());
+        }
+        self.send_batch(&payload, Some(places), rows.len() as u64).await
+    }
+
+    async fn send_batch(
+        &mut self,
+        payload: &CanonicalText,
+        rows: Option<(i64, i64)>,
+        events: u64,
+    ) -> Result<(), Exit> {
+        let id = frame_id("batch");
+        let frame = self.signed.text(FrameType::EventBatch, &id, payload);
+        self.window.push(id, rows, events, Instant::now());
+        self.progress.unacked(self.window.len());
+        self.send(frame).await
+    }
+
+    /// Sends the results that this connection has not carried yet.
+    async fn send_results(&mut self) -> Result<(), Exit> {
+        let stored = self.link.buffer.unsettled_results().await;
+        for result in self.results.unsent(stored) {
+            self.send_result(&result).await?;
+            self.results.sent(result.command_id, self.window.sent());
+        }
+        Ok(())
+    }
+
+    async fn send_result(&mut self, result: &StoredResult) -> Result<(), Exit> {
+        let mut frame = self.signed.text(FrameType::CommandResult, &result.command_id, &result.payload);
+        if frame.len() > self.max_frame {
+            let payload = too_large(&result.payload, frame.len(), self.max_frame);
+            frame = self.signed.text(FrameType::CommandResult, &result.command_id, &payload);
+        }
+        self.send(frame).await
+    }
+
+    async fn send(&mut self, frame: String) -> Result<(), Exit> {
+        let Err(broken) = self.socket.send(frame, &within(WRITE)).await else { return Ok(()) };
+        // A brain that closes may do so before it reads; its close frame says more than the failed write.
+        let words = loop {
+            match self.socket.receive(&within(LAST_WORDS)).await {
+                Incoming::Message(_) => {}
+                Incoming::Closed { code, reason } => break End::Closed { code, reason },
+                Incoming::Broken(_) => break End::Broken(broken),
+            }
+        };
+        Err(Exit::Gone(self.ended(words)))
+    }
+
+    fn ended(&self, end: End) -> Failure {
+        let class = class_of_end(&end);
+        let stage = if self.progress.is_proved() { Stage::Online } else { Stage::Batch };
+        let diagnosis = self.link.patient().ended(&self.journey, Some(&self.welcome), stage, end);
+        Failure::of(class, diagnosis)
+    }
+
+    async fn take(&mut self, incoming: Incoming) -> Result<(), Exit> {
+        let bytes = match incoming {
+            Incoming::Message(bytes) => bytes,
+            Incoming::Closed { code, reason } => {
+                return Err(Exit::Gone(self.ended(End::Closed { code, reason })));
+            }
+            Incoming::Broken(broken) => return Err(Exit::Gone(self.ended(End::Broken(broken)))),
+        };
+        match self.signed.read(&bytes).map_err(|end| Exit::Left(self.ended(end)))? {
+            Event::BatchAck(ack) => self.settle(&ack).await,
+            Event::Command { id, command } => self.command(&id, command).await?,
+            Event::Error(complaint) => {
+                let words = format!(
+                    "the brain complains of {}: {}",
+                    printable(complaint.code.as_bytes(), 80),
+                    printable(complaint.message.as_bytes(), 200)
+                );
+                if complaint.fatal {
+                    return Err(Exit::Left(Failure::uncoded(class_of_complaint(&complaint.code), words)));
+                }
+                tracing::debug!("{words}");
+            }
+            Event::Other => {}
+        }
+        Ok(())
+    }
+
+    /// Any ack settles its batch, whatever the counts say.
+    async fn settle(&mut self, ack: &EventBatchAck) {
+        let Some(batch) = self.window.ack(&ack.acked_id) else { return };
+        if let Some((first, last)) = batch.rows {
+            self.link.buffer.settle(first, last).await;
+        }
+        self.progress.settled(batch.events);
+        self.progress.unacked(self.window.len());
+        let results = self.results.acked(batch.ordinal);
+        if !results.is_empty() {
+            self.link.buffer.settle_results(results).await;
+        }
+        self.progress.proved();
+    }
+
+    async fn command(&mut self, id: &str, command: Command) -> Result<(), Exit> {
+        if self.stopping {
+            // It could not be finished; the brain gives it to another worker, or lets it time out.
+            return Ok(());
+        }
+        let ack = CommandAck { delivery_claim_token: command.delivery_claim_token.clone() };
+        let payload = CanonicalText::from_serialize(&ack);
+        let payload = payload.unwrap_or_else(|_| CanonicalText::kept("{}".to_owned()));
+        let frame = self.signed.text(FrameType::CommandAck, id, &payload);
+        self.send(frame).await?;
+        match self.link.dispatcher.take(id, command).await {
+            Some(known) => self.send_result(&known).await,
+            None => Ok(()),
+        }
+    }
+
+    fn is_flushed(&self) -> bool {
+        self.reader.is_dry() && self.window.len() == 0 && self.results.is_empty()
+    }
+
+    fn next_deadline(&self, orders: &Instructions) -> Instant {
+        let ack = self.window.oldest_sent_at().map(|sent| sent + ACK_DEADLINE);
+        let heard = self.socket.heard_at() + SILENCE;
+        let others = [ack, self.progress.proof_due(), orders.stop_at()];
+        others.into_iter().flatten().fold(self.beat_at.min(self.ping_at).min(heard), Instant::min)
+    }
+
+    /// Does what is due.
+    async fn tick(&mut self, orders: &Instructions) -> Result<(), Exit> {
+        let now = Instant::now();
+        if orders.stop_at().is_some_and(|at| at <= now) {
+            return Err(Exit::Ordered(Order::Stop));
+        }
+        let lost = |words: String| Err(Exit::Left(Failure::uncoded(FailureClass::Connection, words)));
+        if self.socket.heard_at() + SILENCE <= now {
+            return lost(format!("the brain has sent nothing for {} s, no pong either", SILENCE.as_secs()));
+        }
+        if self.window.oldest_sent_at().is_some_and(|sent| sent + ACK_DEADLINE <= now) {
+            return lost(format!("a batch has had no ack for {} s", ACK_DEADLINE.as_secs()));
+        }
+        if self.progress.proof_due().is_some_and(|due| due <= now) {
+            self.progress.proved();
+        }
+        if self.ping_at <= now {
+            self.ping_at = now + PING_EVERY;
+            if let Err(broken) = self.socket.ping(&within(WRITE)).await {
+                return Err(Exit::Gone(self.ended(End::Broken(broken))));
+            }
+        }
+        if self.beat_at <= now {
+            self.beat_at = now + Duration::from_secs(self.welcome.ack.heartbeat_seconds());
+            self.beat().await?;
+        }
+        Ok(())
+    }
+
+    /// heartbeat and agent_status.
+    async fn beat(&mut self) -> Result<(), Exit> {
+        let buffer = self.link.buffer.status().borrow().clone();
+        let health = self.link.dispatcher.health();
+        let heartbeat = self.reporter.heartbeat(&buffer, health);
+        let status = self.progress.status();
+        let status =
+            self.reporter.status(&buffer, &status, self.progress.online_at(), self.link.clock().now());
+        for (kind, word, payload) in
+            [(FrameType::Heartbeat, "hb", heartbeat), (FrameType::AgentStatus, "as", status)]
+        {
+            let frame = self.signed.text(kind, &frame_id(word), &payload);
+            self.send(frame).await?;
+        }
+        Ok(())
+    }
+}
