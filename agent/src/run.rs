@@ -12,7 +12,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use crate::buffer::{self, Bounds, Buffer};
-use crate::commands::{Dispatcher, DispatcherParts};
+use crate::commands::{self, Dispatcher, DispatcherParts, Signs, is_orchestrated};
 use crate::config::{Config, Framework, Signing};
 use crate::control;
 use crate::engine::Abilities;
@@ -85,19 +85,28 @@ pub(crate) async fn run(
     let secret = secret(&config)?;
     let redaction = &config.redaction;
     let redactor = Redactor::new(&redaction.key_patterns, &redaction.value_patterns, redaction.string_bytes)?;
+    let redactor = Arc::new(redactor);
     let buffer = open_buffer(&config, &environment)?;
     let (commander, orders) = Commander::new();
-    let hands = Hands::take(&config, &environment, &buffer, Arc::new(redactor), &orders).await?;
+    let started = Instant::now();
+    let hands = Hands::take(&config, &environment, &buffer, &redactor, &orders).await?;
     let signals = Signals::new().map_err(RunError::Signals)?;
 
     let worker = worker(&config, &environment, order.framework);
     ids.set("worker_id", Some(&worker.id));
-    let dispatcher = Dispatcher::new(dispatcher_parts(&config, &environment, &buffer, &commander));
+    let dispatcher = Dispatcher::new(DispatcherParts {
+        buffer: buffer.clone(),
+        adapters: commands::adapters(&config.engines, &environment),
+        clock: environment.clock,
+        commander: commander.clone(),
+        orchestrated: is_orchestrated(config.orchestrated, &environment, &Signs::default()),
+        started_at: started,
+        redact: Arc::new(move |value| redactor.redact(value)),
+    });
     let abilities = Abilities::configured(&config);
     let hello = hello::build(&config, order.framework, &abilities, env!("CARGO_PKG_VERSION"), &worker);
     let (status, link_status) = watch::channel(LinkStatus::default());
     let identity = identity(&config, &environment, &worker, &hands);
-    let started = Instant::now();
     let (buffer_status, watched) = (buffer.status(), link_status.clone());
     let counters = Arc::clone(&hands.intake.counters);
     let source = move || Snapshot {
@@ -105,16 +114,18 @@ pub(crate) async fn run(
         uptime_seconds: started.elapsed().as_secs(),
         link: watched.borrow().clone(),
         buffer: buffer_status.borrow().clone(),
-        ingest: counters.status(),
+        intake: counters.status(),
     };
-    let control = tokio::spawn(control::serve(hands.control, environment.account.uid, source, commander.clone()));
-    let notify = tokio::spawn(notify::watch(environment.clone(), link_status, buffer.status(), orders.clone()));
+    let control =
+        tokio::spawn(control::serve(hands.control, environment.account.uid, source, commander.clone()));
+    let notify =
+        tokio::spawn(notify::watch(environment.clone(), link_status, buffer.status(), orders.clone()));
     let told = tokio::spawn(signals.follow(commander.clone()));
     if order.stdin {
         tokio::spawn(take_stdin(hands.intake.clone(), orders.clone(), commander.clone()));
     }
 
-    let link_orders = after_intake(orders, hands.serving);
+    let link_orders = after_intake(orders, hands.serving, dispatcher.clone());
     let stop_timeout = config.stop_timeout;
     let (config, environment) = (Arc::new(config), Arc::new(environment));
     let link = Link { config, environment, secret, hello, buffer: buffer.clone(), dispatcher, status };
@@ -159,7 +170,7 @@ impl Hands {
         config: &Config,
         environment: &Environment,
         buffer: &Buffer,
-        redactor: Arc<Redactor>,
+        redactor: &Arc<Redactor>,
         orders: &watch::Receiver<Orders>,
     ) -> Result<Self, RunError> {
         let buffer_path = buffer.status().borrow().path.clone();
@@ -169,7 +180,7 @@ impl Hands {
         let ingest = config.ingest.clone().unwrap_or_else(|| claim.instance().ingest_socket());
         let listener = ingest::bind(&ingest).await?;
         let control = instance::listen(&claim.instance().control_socket()).map_err(RunError::Files)?;
-        let intake = Intake::new(buffer.clone(), redactor, environment.clock);
+        let intake = Intake::new(buffer.clone(), Arc::clone(redactor), environment.clock);
         let serving = tokio::spawn(ingest::serve(listener, intake.clone(), orders.clone()));
         // Only now: who follows the link is served.
         claim.announce(&ingest).map_err(RunError::Files)?;
@@ -178,16 +189,24 @@ impl Hands {
     }
 }
 
-/// The orders as the link gets them: to stop only once the intake has ended, so that the flush has everything.
-fn after_intake(mut orders: watch::Receiver<Orders>, serving: JoinHandle<()>) -> watch::Receiver<Orders> {
+/// The orders as the link gets them: to stop only once intake and commands have ended, so that the flush has
+/// everything.
+fn after_intake(
+    mut orders: watch::Receiver<Orders>,
+    serving: JoinHandle<()>,
+    dispatcher: Dispatcher,
+) -> watch::Receiver<Orders> {
     let (sender, receiver) = watch::channel(*orders.borrow());
     tokio::spawn(async move {
         let mut serving = Some(serving);
         while orders.changed().await.is_ok() {
             let given = *orders.borrow_and_update();
-            if given.stop && let Some(serving) = serving.take() {
+            if given.stop
+                && let Some(serving) = serving.take()
+            {
                 // It can only have ended, one way or the other.
                 let _ = serving.await;
+                dispatcher.stop().await;
             }
             sender.send_replace(given);
         }
@@ -197,7 +216,9 @@ fn after_intake(mut orders: watch::Receiver<Orders>, serving: JoinHandle<()>) ->
 
 async fn take_stdin(intake: Intake, orders: watch::Receiver<Orders>, commander: Commander) {
     match ingest::read_stdin(intake, orders).await {
-        Ok(counts) => tracing::info!("stdin has ended: {} accepted, {} refused", counts.accepted, counts.refused),
+        Ok(counts) => {
+            tracing::info!("stdin has ended: {} accepted, {} refused", counts.accepted, counts.refused)
+        }
         Err(error) => tracing::error!("stdin cannot be read: {error}"),
     }
     commander.stop();
