@@ -98,7 +98,7 @@ fn extra_patterns_that_cannot_be_used_are_named() {
 #[test]
 fn extra_values_are_found_anywhere_without_regard_to_case() {
     let redactor = redactor(&[], &["kd-[0-9]+", "ä"]).unwrap();
-    let cases = [("nr KD-17!", true), ("kd-", false), ("Ä", true), ("a@b.cc", false)];
+    let cases = [("nr KD-17!", true), ("kd-", false), ("Ä", true), ("nr 17", false)];
     for (text, expected) in cases {
         assert_eq!(redactor.is_sensitive_text(text), expected, "{text}");
     }
