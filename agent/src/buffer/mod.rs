@@ -15,6 +15,7 @@ mod rebuild;
 mod records;
 mod refusal;
 mod results;
+mod room;
 mod salvage;
 mod store;
 mod writer;

@@ -122,6 +122,15 @@ async fn until(buffer: &Buffer, is_so: impl Fn(&BufferStatus) -> bool) -> Result
     }
 }
 
+/// Waits until something that no status says has happened.
+async fn eventually(what: &str, is_so: impl Fn() -> bool) {
+    let deadline = tokio::time::Instant::now() + PATIENCE;
+    while !is_so() {
+        assert!(tokio::time::Instant::now() < deadline, "{what}");
+        tokio::task::yield_now().await;
+    }
+}
+
 fn long_ago() -> Timestamp {
     Timestamp::from_unix_micros(1)
 }
