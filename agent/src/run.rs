@@ -83,9 +83,7 @@ pub(crate) async fn run(
     ids: Ids,
 ) -> Result<(), RunError> {
     let secret = secret(&config)?;
-    let redaction = &config.redaction;
-    let redactor = Redactor::new(&redaction.key_patterns, &redaction.value_patterns, redaction.string_bytes)?;
-    let redactor = Arc::new(redactor);
+    let redactor = Arc::new(redactor(&config)?);
     let buffer = open_buffer(&config, &environment)?;
     let (commander, orders) = Commander::new();
     let started = Instant::now();
@@ -106,23 +104,15 @@ pub(crate) async fn run(
     let abilities = Abilities::configured(&config);
     let hello = hello::build(&config, order.framework, &abilities, env!("CARGO_PKG_VERSION"), &worker);
     let (status, link_status) = watch::channel(LinkStatus::default());
-    let identity = identity(&config, &environment, &worker, &hands);
-    let (buffer_status, watched) = (buffer.status(), link_status.clone());
-    let counters = Arc::clone(&hands.intake.counters);
-    let source = move || Snapshot {
-        identity: identity.clone(),
-        uptime_seconds: started.elapsed().as_secs(),
-        link: watched.borrow().clone(),
-        buffer: buffer_status.borrow().clone(),
-        intake: counters.status(),
-    };
-    let control =
-        tokio::spawn(control::serve(hands.control, environment.account.uid, source, commander.clone()));
-    let notify =
-        tokio::spawn(notify::watch(environment.clone(), link_status, buffer.status(), orders.clone()));
-    let told = tokio::spawn(signals.follow(commander.clone()));
+    let source = snapshots(identity(&config, &environment, &worker, &hands), started, &hands, &link_status);
+    let uid = environment.account.uid;
+    let helpers = [
+        tokio::spawn(control::serve(hands.control, uid, source, commander.clone())),
+        tokio::spawn(notify::watch(environment.clone(), link_status, buffer.status(), orders.clone())),
+        tokio::spawn(signals.follow(commander.clone())),
+    ];
     if order.stdin {
-        tokio::spawn(take_stdin(hands.intake.clone(), orders.clone(), commander.clone()));
+        tokio::spawn(take_stdin(hands.intake, orders.clone(), commander));
     }
 
     let link_orders = after_intake(orders, hands.serving, dispatcher.clone());
@@ -132,11 +122,32 @@ pub(crate) async fn run(
     runtime::supervise(link, link_orders, stop_timeout).await;
 
     buffer.close().await;
-    for task in [control, notify, told] {
-        task.abort();
-    }
+    helpers.iter().for_each(JoinHandle::abort);
     drop(hands.claim);
     Ok(())
+}
+
+fn redactor(config: &Config) -> Result<Redactor, RedactionError> {
+    let settings = &config.redaction;
+    Redactor::new(&settings.key_patterns, &settings.value_patterns, settings.string_bytes)
+}
+
+/// What `z4j status` is answered with.
+fn snapshots(
+    identity: Identity,
+    started: Instant,
+    hands: &Hands,
+    link: &watch::Receiver<LinkStatus>,
+) -> impl Fn() -> Snapshot + Send + Sync + 'static {
+    let (link, buffer) = (link.clone(), hands.intake.buffer.status());
+    let counters = Arc::clone(&hands.intake.counters);
+    move || Snapshot {
+        identity: identity.clone(),
+        uptime_seconds: started.elapsed().as_secs(),
+        link: link.borrow().clone(),
+        buffer: buffer.borrow().clone(),
+        intake: counters.status(),
+    }
 }
 
 fn secret(config: &Config) -> Result<z4j_protocol::HmacSecret, RunError> {

@@ -32,7 +32,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use z4j_protocol::{CanonicalText, Timestamp};
 
 pub(crate) use open::{OpenError, open};
-pub(crate) use place::{Place, PlaceError, choose};
+pub(crate) use place::{PlaceError, choose};
 
 use pending::Deed;
 use writer::Write;
@@ -48,6 +48,9 @@ pub(crate) struct Bounds {
     /// `Z4J_BUFFER_MAX_BYTES`
     pub(crate) bytes: u64,
 }
+
+/// The code of a refusal by a buffer that is closed: nothing will be stored any more.
+pub(crate) const CLOSED: &str = "closed";
 
 /// An event on its way into the buffer: canonical text, complete, redacted.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -165,7 +168,7 @@ impl Buffer {
     /// Stores events, in order. They are durable when this returns.
     ///
     /// # Errors
-    /// None of them is stored. `too-large`: one of them is larger than [`Self::largest_event`].
+    /// None of them is stored. `too-large`: one of them is larger than the whole buffer may be.
     pub(crate) async fn append(&self, events: Vec<NewEvent>) -> Result<(), Refused> {
         let largest = events.iter().map(|event| events::size(event.text.as_str())).max().unwrap_or_default();
         if largest > self.largest_event {
@@ -179,11 +182,6 @@ impl Buffer {
             });
         }
         self.ask(|answer| Request::Write(Write::Append(events, answer))).await?
-    }
-
-    /// The largest event that is not refused, in bytes of text: it would empty the buffer and not fit then.
-    pub(crate) const fn largest_event(&self) -> u64 {
-        self.largest_event
     }
 
     /// The events behind a place, oldest first.
@@ -201,24 +199,12 @@ impl Buffer {
         self.tell(Deed::Reject(id)).await;
     }
 
-    /// What is known of a command. One that is new is remembered as begun, durably.
+    /// What is known of a command. One that is new is remembered as begun, durably, with its
+    /// `delivery_claim_token`: should this process die while it runs, the result that says so echoes that.
     ///
     /// # Errors
     /// That cannot be stored.
-    pub(crate) async fn begin_command(&self, id: &str) -> Result<Remembered, Refused> {
-        self.begin_claimed_command(id, None).await
-    }
-
-    /// The same, with the command's `delivery_claim_token`: should this process die while the command runs,
-    /// the result that says so echoes it.
-    ///
-    /// # Errors
-    /// That cannot be stored.
-    pub(crate) async fn begin_claimed_command(
-        &self,
-        id: &str,
-        claim: Option<&str>,
-    ) -> Result<Remembered, Refused> {
+    pub(crate) async fn begin_command(&self, id: &str, claim: Option<&str>) -> Result<Remembered, Refused> {
         let (id, claim) = (id.to_owned(), claim.map(str::to_owned));
         self.ask(|answer| Request::Write(Write::Begin { id, claim, answer })).await?
     }
@@ -265,7 +251,7 @@ impl Buffer {
     }
 
     async fn ask<T>(&self, request: impl FnOnce(oneshot::Sender<T>) -> Request) -> Result<T, Refused> {
-        let closed = || Refused { code: "closed".to_owned(), text: "the buffer is closed".to_owned() };
+        let closed = || Refused { code: CLOSED.to_owned(), text: "the buffer is closed".to_owned() };
         let (answer, answered) = oneshot::channel();
         self.requests.send(request(answer)).await.map_err(|_| closed())?;
         answered.await.map_err(|_| closed())

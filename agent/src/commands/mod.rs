@@ -134,7 +134,7 @@ impl Dispatcher {
         // Noted before the buffer is asked: whoever finds it begun there, and not here, knows that an earlier
         // process began it.
         let open = self.open(id)?;
-        match self.0.parts.buffer.begin_command(id).await {
+        match self.0.parts.buffer.begin_command(id, claim).await {
             Ok(Remembered::Done(stored)) => Some(claimed(stored, claim)),
             Ok(Remembered::Begun) => {
                 let error = "the agent ended while this command ran; whether it took effect is not known";

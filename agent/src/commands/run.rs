@@ -12,14 +12,12 @@ use super::builtin::{Builtin, EXIT_IN, Process};
 use super::fires::{Fires, Known};
 use super::route::{Route, route};
 use super::{AT_ONCE, MOST_OPEN, Open, Redact, Shared, bound};
-use crate::buffer::{Refused, StoredResult};
+use crate::buffer::{CLOSED, StoredResult};
 
 /// Longest time of a command, in seconds.
 const MAX_SECONDS: u64 = 3_600;
 /// How long an adapter may take to end what ran out of time, before it is dropped.
 const SLACK: Duration = Duration::from_secs(6);
-/// How long after a refusal of the buffer the result is offered again.
-const RETRY: Duration = Duration::from_secs(2);
 
 /// Waits for the command's turn, has it carried out, and stores the result.
 pub(super) async fn carry_out(shared: Arc<Shared>, open: Open, command: Command) {
@@ -106,13 +104,20 @@ impl Shared {
         }
     }
 
-    /// Stores a result, however long that takes.
+    /// Stores a result. One that cannot be stored now is kept by the buffer, and is sent all the same.
     pub(super) async fn conclude(&self, open: &Open, outcome: Outcome, claim: Option<&str>) {
         let result = StoredResult { command_id: open.id.clone(), payload: bound::payload(outcome, claim) };
-        let attempt = || self.parts.buffer.finish_command(result.clone());
-        if until_stored(RETRY, &open.id, attempt).await {
-            self.finished.send_modify(|finished| *finished = finished.wrapping_add(1));
+        match self.parts.buffer.finish_command(result).await {
+            Ok(()) => {}
+            Err(refused) if refused.code == CLOSED => {
+                tracing::warn!("the result of command {} is lost: {refused}", open.id);
+                return;
+            }
+            Err(refused) => {
+                tracing::warn!("the result of command {} is in memory only: {refused}", open.id);
+            }
         }
+        self.finished.send_modify(|finished| *finished = finished.wrapping_add(1));
     }
 }
 
@@ -151,44 +156,6 @@ fn redacted(outcome: Outcome, redact: &Redact) -> Outcome {
             }
             let error = error.as_str().unwrap_or("the error cannot be shown").to_owned();
             Outcome::Failed { error, result }
-        }
-    }
-}
-
-/// Offers a result until it is taken. A buffer that is closed takes nothing more.
-async fn until_stored<F>(pause: Duration, id: &str, mut attempt: impl FnMut() -> F) -> bool
-where
-    F: Future<Output = Result<(), Refused>>,
-{
-    let mut is_first = true;
-    loop {
-        let Err(refused) = attempt().await else { return true };
-        if refused.code == "closed" {
-            tracing::warn!("the result of command {id} is lost: {refused}");
-            return false;
-        }
-        if is_first {
-            tracing::warn!("the result of command {id} cannot be stored, and is kept in memory: {refused}");
-            is_first = false;
-        }
-        sleep(pause).await;
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[tokio::test]
-    async fn a_result_is_offered_until_it_is_taken() {
-        let refused = |code: &str| Err(Refused { code: code.to_owned(), text: "no".to_owned() });
-        for (answers, taken) in [
-            (vec![refused("ENOSPC"), refused("EIO"), Ok(())], true),
-            (vec![refused("ENOSPC"), refused("closed"), Ok(())], false),
-        ] {
-            let mut answers = answers.into_iter();
-            let attempt = || std::future::ready(answers.next().unwrap());
-            assert_eq!(until_stored(Duration::from_millis(1), "c-1", attempt).await, taken);
         }
     }
 }

@@ -139,7 +139,7 @@ async fn every_failure_is_a_result() {
 #[tokio::test]
 async fn a_command_that_an_earlier_process_began_is_not_run_again() {
     let world = world();
-    assert_eq!(world.buffer.begin_command("c-1").await, Ok(Remembered::New));
+    assert_eq!(world.buffer.begin_command("c-1", None).await, Ok(Remembered::New));
     let result = world.result("c-1", command("act", "{}")).await;
     assert_eq!(
         (result.status, field(&result, "indeterminate")),

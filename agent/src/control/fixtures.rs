@@ -1,10 +1,12 @@
 //! A snapshot for tests.
 
 use crate::buffer::{BufferStatus, Loss};
+use crate::ingest::IngestStatus;
 use crate::status::{FailureClass, Identity, LastFailure, LinkState, LinkStatus, Snapshot, Streaks};
 
 pub(super) fn snapshot() -> Snapshot {
     Snapshot {
+        intake: IngestStatus::default(),
         identity: Identity {
             pid: 7281,
             version: "0.1.0".into(),

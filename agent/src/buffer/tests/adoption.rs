@@ -56,8 +56,8 @@ async fn everything_of_a_dead_process_is_taken_over() -> TestResult {
         ["begun", "done"]
     );
     assert!(results[0].payload.as_str().contains("\"delivery_claim_token\":\"claim\""));
-    assert_eq!(buffer.begin_command("settled").await?, Remembered::Done(result("settled")));
-    assert_eq!(buffer.begin_command("forgotten").await?, Remembered::New);
+    assert_eq!(buffer.begin_command("settled", None).await?, Remembered::Done(result("settled")));
+    assert_eq!(buffer.begin_command("forgotten", None).await?, Remembered::New);
     let names = names(&world.home());
     assert!(names.iter().all(|name| name.starts_with("buffer-8.sqlite")), "{names:?}");
     Ok(())

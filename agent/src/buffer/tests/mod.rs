@@ -181,20 +181,20 @@ async fn commands_are_remembered() -> TestResult {
     use super::Remembered;
     let world = World::new()?;
     let buffer = world.open(7, ROOMY)?;
-    assert_eq!(buffer.begin_command("a").await?, Remembered::New);
-    assert_eq!(buffer.begin_command("a").await?, Remembered::Begun);
+    assert_eq!(buffer.begin_command("a", None).await?, Remembered::New);
+    assert_eq!(buffer.begin_command("a", None).await?, Remembered::Begun);
     buffer.finish_command(result("a")).await?;
-    assert_eq!(buffer.begin_command("a").await?, Remembered::Done(result("a")));
+    assert_eq!(buffer.begin_command("a", None).await?, Remembered::Done(result("a")));
     assert_eq!(buffer.unsettled_results().await, [result("a")]);
     assert_eq!(buffer.status().borrow().unsettled_results, 1);
     buffer.settle_results(vec![String::from("a")]).await;
     until(&buffer, |status| status.unsettled_results == 0).await?;
-    assert_eq!(buffer.begin_command("a").await?, Remembered::Done(result("a")));
-    assert_eq!(buffer.begin_claimed_command("b", Some("claim")).await?, Remembered::New);
+    assert_eq!(buffer.begin_command("a", None).await?, Remembered::Done(result("a")));
+    assert_eq!(buffer.begin_command("b", Some("claim")).await?, Remembered::New);
     // The next process remembers them too, and says of what ran that nobody knows.
     buffer.close().await;
     let buffer = world.open(7, ROOMY)?;
-    assert_eq!(buffer.begin_command("a").await?, Remembered::Done(result("a")));
+    assert_eq!(buffer.begin_command("a", None).await?, Remembered::Done(result("a")));
     let left = buffer.unsettled_results().await;
     let [interrupted] = left.as_slice() else { return Err(format!("{left:?}").into()) };
     for part in ["\"indeterminate\":true", "\"failed\"", "\"claim\"", "unknown"] {

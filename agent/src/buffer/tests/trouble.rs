@@ -88,7 +88,7 @@ async fn a_full_file_system_refuses_and_recovers() -> TestResult {
         }
     };
     let buffer = world.open(7, ROOMY)?;
-    buffer.begin_command("a").await?;
+    buffer.begin_command("a", None).await?;
     let batch =
         || (0..100).map(|_| NewEvent { text: CanonicalText::kept(format!("\"{}\"", "x".repeat(998))) });
     let mut stored = 0;
