@@ -9,6 +9,9 @@ use std::fmt::Write;
 use crate::float;
 use crate::value::{Object, Value};
 
+/// Room for an event of the usual size, so that its text is not moved while it grows.
+const USUAL_BYTES: usize = 512;
+
 /// A value that has no canonical text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum CanonicalError {
@@ -26,7 +29,7 @@ impl Value {
     /// # Errors
     /// The value holds a number that is not finite or a lone surrogate.
     pub fn to_canonical(&self) -> Result<String, CanonicalError> {
-        let mut out = String::new();
+        let mut out = String::with_capacity(USUAL_BYTES);
         write_value(&mut out, self)?;
         Ok(out)
     }

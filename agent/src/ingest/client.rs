@@ -116,8 +116,7 @@ impl<R: FnMut(LineRefusal), T: FnMut(u64)> Listening<R, T> {
                 (self.tick)(self.emission.line);
             }
             if self.is_complete() {
-                let failed = self.sent.failed.get().map(|reason| error("input", reason.clone()));
-                return self.end(failed);
+                return self.end(None);
             }
             match self.stream.read(&mut chunk) {
                 Ok(0) => return self.end(Some(error("agent-gone", "the agent closed the connection"))),
@@ -137,8 +136,10 @@ impl<R: FnMut(LineRefusal), T: FnMut(u64)> Listening<R, T> {
         }
     }
 
-    fn end(mut self, error: Option<ReplyError>) -> Emission {
-        self.emission.error = error;
+    /// However the connection ended: if all is settled, only the input can have been the matter.
+    fn end(mut self, failure: Option<ReplyError>) -> Emission {
+        let of_input = || self.sent.failed.get().map(|reason| error("input", reason.clone()));
+        self.emission.error = if self.is_complete() { of_input() } else { failure };
         self.emission
     }
 

@@ -175,14 +175,17 @@ fn fill_time(object: &mut Object, now: Timestamp) -> Result<bool, Fault> {
 }
 
 fn fill_data(object: &mut Object, redactor: &Redactor) -> Result<(), Fault> {
-    let mut data = object.remove("data").unwrap_or(Value::Null);
+    let data = object.iter_mut().find_map(|(name, value)| (name == "data").then_some(value));
     match data {
-        Value::Object(_) => redactor.redact(&mut data),
-        Value::Null => data = Value::Object(Object::default()),
-        Value::LoneSurrogate => return fault("lone-surrogate", "a string holds half of a surrogate pair"),
-        _ => return fault("bad-data", "data is no object"),
+        Some(data @ Value::Object(_)) => redactor.redact(data),
+        None | Some(Value::Null) => {
+            object.insert("data", Value::Object(Object::default()));
+        }
+        Some(Value::LoneSurrogate) => {
+            return fault("lone-surrogate", "a string holds half of a surrogate pair");
+        }
+        Some(_) => return fault("bad-data", "data is no object"),
     }
-    object.insert("data", data);
     Ok(())
 }
 
