@@ -34,6 +34,7 @@ pub(crate) struct Settings {
     pub(crate) fault: Vec<String>,
     pub(crate) allow_remote: Option<bool>,
     pub(crate) strict: Option<bool>,
+    pub(crate) seed: Option<u64>,
     /// Where values came from; not a key.
     #[serde(skip)]
     pub(crate) origin: Origin,
@@ -141,6 +142,7 @@ impl Settings {
             fault: list(self.fault, other.fault),
             allow_remote: self.allow_remote.or(other.allow_remote),
             strict: self.strict.or(other.strict),
+            seed: self.seed.or(other.seed),
             origin: Origin { file: other.origin.file, keys },
         }
     }
@@ -178,6 +180,7 @@ impl Settings {
             strict: self.strict.unwrap_or(false),
             state_dir: Some(state_dir.clone()),
             faults,
+            seed: self.seed.unwrap_or_default(),
         };
         Ok(Resolved { listen, control, state_dir, options, origin: self.origin })
     }

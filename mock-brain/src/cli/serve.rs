@@ -53,6 +53,9 @@ pub(super) struct Args {
     /// A fault to start with, as `fault list` explains; may be repeated
     #[arg(long, value_name = "SPEC")]
     fault: Vec<String>,
+    /// What the dice of faults with a probability start from [default: 0]
+    #[arg(long, value_name = "N")]
+    seed: Option<u64>,
     /// A TOML file with the same keys as these flags, which win
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
@@ -93,6 +96,7 @@ impl Args {
             fault: self.fault,
             allow_remote: self.allow_remote.then_some(true),
             strict: (self.strict || self.like_real.is_some()).then_some(self.strict),
+            seed: self.seed,
             origin: Default::default(),
         };
         Ok(flags.or(file.unwrap_or_default()))

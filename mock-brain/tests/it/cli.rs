@@ -261,7 +261,7 @@ fn faults_from_the_command_line() {
     assert_eq!(told(dir.path(), &["fault", "clear", "tcp.reset"]).0, 1, "it is not set any more");
     assert_eq!(told(dir.path(), &["fault", "clear", "nonsense"]).0, 2);
     assert_eq!(told(dir.path(), &["fault", "clear"]).0, 0);
-    let (code, _, error) = told(dir.path(), &["fault", "set", "tcp.reset every 2"]);
+    let (code, _, error) = told(dir.path(), &["fault", "set", "tcp.reset evry 2"]);
     assert_eq!((code, error.contains("column 11")), (2, true), "{error}");
 }
 
