@@ -18,6 +18,7 @@ pub mod fault;
 mod gateway;
 mod hosts;
 mod hub;
+mod limits;
 mod listener;
 mod lock;
 mod longpoll;

@@ -145,6 +145,8 @@ fn errors_are_one_line_with_exit_code_2() {
         (&["--like-real=9.9"], &["9.9", "1.13.0"]),
         (&["--strict", "--like-real"], &["--strict"]),
         (&["--nonsense"], &["--nonsense"]),
+        (&["--max-body", "0"], &["--max-body"]),
+        (&["--idle-timeout", "5"], &["--idle-timeout", "10s"]),
     ];
     for (arguments, parts) in cases {
         let mut all = vec!["serve"];
@@ -180,6 +182,7 @@ fn a_bad_value_of_a_config_file_names_the_file() {
             "listen = '127.0.0.1:0'\nfault = ['tls.expired']\ntls = false",
             "config.toml\": fault \"tls.expired\"",
         ),
+        ("[limits]\nidle-timeout = '5'", "config.toml\", line 2, \"idle-timeout\": a time is expected"),
         ("fault = ['tls.expird']", "config.toml\": fault \"tls.expird\", column 1"),
     ] {
         std::fs::write(&config, value).unwrap();
