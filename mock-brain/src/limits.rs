@@ -34,7 +34,7 @@ impl TryFrom<String> for Time {
 }
 
 /// What is set; the rest is the real brain's.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, clap::Args)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, clap::Args)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
 pub(crate) struct LimitSettings {
     /// Largest request body [default: 8192]
