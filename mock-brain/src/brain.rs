@@ -7,18 +7,23 @@ use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use nix::fcntl::Flock;
+use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::time::timeout;
 
+use crate::commands::{CommandError, CommandInfo, Commands, NewCommand};
+use crate::condition::Condition;
+use crate::fault::table::FaultTable;
 use crate::fault::{FaultError, FaultSpec};
 use crate::hosts::Hosts;
-use crate::hub::{Hub, Limits};
+use crate::hub::{Farewell, Hub, Limits};
 use crate::listener::{self, Listener};
 use crate::pki::{Pki, PkiError};
-use crate::registry::Credentials;
+use crate::registry::{AgentInfo, Credentials, RegistryError};
 use crate::sessions::SessionInfo;
 use crate::state::{State, StateError, Wanted};
 use crate::store::StoredEvent;
@@ -45,6 +50,8 @@ pub struct Options {
     pub state_dir: Option<PathBuf>,
     /// Faults that are set from the start.
     pub faults: Vec<FaultSpec>,
+    /// What the dice of faults with a probability start from.
+    pub seed: u64,
 }
 
 impl Default for Options {
@@ -57,6 +64,7 @@ impl Default for Options {
             strict: false,
             state_dir: None,
             faults: Vec::new(),
+            seed: 0,
         }
     }
 }
@@ -81,6 +89,7 @@ pub enum StartError {
 /// A running brain. Dropping it ends it without farewell; [`Brain::stop`] is the orderly way.
 pub struct Brain {
     pub(crate) hub: Arc<Hub>,
+    credentials: Credentials,
     /// Released when the brain ends.
     _lock: Option<Flock<File>>,
 }
@@ -108,9 +117,10 @@ impl Brain {
     /// There is no tokio runtime.
     pub fn start_with(options: Options, listener: TcpListener, limits: Limits) -> Result<Self, StartError> {
         let listener = Listener::new(listener)?;
-        let Options { tls, names, project, agent, strict, state_dir, faults } = options;
+        let Options { tls, names, project, agent, strict, state_dir, faults, seed } = options;
         let wanted = Wanted { project: &project, agent: &agent, tls, names: &names };
         let State { registry, authority, lock } = State::open(state_dir.as_deref(), &wanted)?;
+        let credentials = registry.named(None).map_err(|_| StateError::AgentName(agent))?.credentials();
         let pki = authority.map(Pki::new);
         if let Some(pki) = &pki {
             pki.server_config(None)?;
@@ -122,11 +132,17 @@ impl Brain {
             store: Default::default(),
             sessions: Default::default(),
             longpoll: Default::default(),
-            faults: Default::default(),
+            commands: Commands::new(limits.command, limits.redelivery),
+            faults: FaultTable::new(seed),
             violations: Violations::new(strict),
             listener,
             hosts,
             limits,
+            activity: watch::Sender::new(0),
+            orders: watch::Sender::new(0),
+            killed: watch::Sender::new(Farewell::None),
+            down: AtomicBool::new(false),
+            runtime: Handle::current(),
             stop: watch::Sender::new(false),
             busy: watch::Sender::new(0),
         });
@@ -134,7 +150,8 @@ impl Brain {
             hub.set_fault(fault)?;
         }
         tokio::spawn(listener::run(Arc::clone(&hub)));
-        Ok(Self { hub, _lock: lock })
+        tokio::spawn(Arc::clone(&hub).keep_time());
+        Ok(Self { hub, credentials, _lock: lock })
     }
 
     /// The address that agents connect to.
@@ -143,10 +160,11 @@ impl Brain {
         self.hub.listener.address()
     }
 
-    /// What the agent named in the options is configured with.
+    /// What the agent named in the options was configured with at the start. Later tokens are told by
+    /// [`Brain::credentials_of`].
     #[must_use]
     pub fn credentials(&self) -> Credentials {
-        self.hub.registry.primary.credentials()
+        self.credentials.clone()
     }
 
     /// The CA certificate that agents are to trust; none without TLS.
@@ -185,6 +203,13 @@ impl Brain {
         self.hub.store.list()
     }
 
+    /// How many events were accepted so far: as many as [`Brain::events`] lists, unless there were more than
+    /// [`crate::MAX_EVENTS`].
+    #[must_use]
+    pub fn accepted_events(&self) -> u64 {
+        self.hub.store.accepted()
+    }
+
     /// How many events came again.
     #[must_use]
     pub fn duplicates(&self) -> u64 {
@@ -197,10 +222,111 @@ impl Brain {
         self.hub.sessions.list()
     }
 
+    /// How many sessions live.
+    #[must_use]
+    pub fn live_sessions(&self) -> usize {
+        self.hub.sessions.live()
+    }
+
+    /// How many violations there are.
+    #[must_use]
+    pub fn violation_count(&self) -> usize {
+        self.hub.violations.count()
+    }
+
     /// What clients got wrong although the real brain lets it pass; empty unless the brain is strict.
     #[must_use]
     pub fn violations(&self) -> Vec<Violation> {
         self.hub.violations.list()
+    }
+
+    /// Issues a command. It waits until its agent is there, for as long as [`Limits::command`] says.
+    ///
+    /// # Errors
+    /// There is no such agent, it is revoked, or the command is not usable.
+    pub fn send_command(&self, command: NewCommand) -> Result<CommandInfo, CommandError> {
+        self.hub.send_command(command)
+    }
+
+    /// A command by its id.
+    #[must_use]
+    pub fn command(&self, id: &str) -> Option<CommandInfo> {
+        self.hub.commands.get(id)
+    }
+
+    /// Every command that is kept, oldest first.
+    #[must_use]
+    pub fn commands(&self) -> Vec<CommandInfo> {
+        self.hub.commands.list()
+    }
+
+    /// Waits until something holds, and tells whether it came to hold in time. It is looked at whenever
+    /// something happened: it must be cheap, as counts are.
+    pub async fn wait_until(&self, limit: Duration, holds: impl Fn(&Self) -> bool) -> bool {
+        self.hub.wait_until(limit, || holds(self)).await
+    }
+
+    /// Waits until a condition holds, and tells whether it came to hold in time.
+    pub async fn wait_for(&self, condition: &Condition, limit: Duration) -> bool {
+        self.hub.wait_until(limit, || condition.holds(&self.hub)).await
+    }
+
+    /// Makes a project.
+    ///
+    /// # Errors
+    /// There is one of that slug, or it is none, or the state cannot be written.
+    pub fn add_project(&self, slug: &str) -> Result<(), RegistryError> {
+        self.hub.registry.add_project(slug).map(drop)
+    }
+
+    /// Makes an agent of a project; without one, of the project that the brain was started with.
+    ///
+    /// # Errors
+    /// There is no such project, the name is taken or none, or the state cannot be written.
+    pub fn add_agent(&self, name: &str, project: Option<&str>) -> Result<Credentials, RegistryError> {
+        Ok(self.hub.registry.add_agent(name, project)?.credentials())
+    }
+
+    /// Every agent, revoked ones too, in the order in which they were made.
+    #[must_use]
+    pub fn agents(&self) -> Vec<AgentInfo> {
+        self.hub.registry.list()
+    }
+
+    /// What an agent is configured with now.
+    ///
+    /// # Errors
+    /// There is no such agent.
+    pub fn credentials_of(&self, agent: &str) -> Result<Credentials, RegistryError> {
+        Ok(self.hub.registry.named(Some(agent))?.credentials())
+    }
+
+    /// Revokes an agent: its sessions are closed with 4003, and its token is refused from now on.
+    ///
+    /// # Errors
+    /// There is no such agent, or the state cannot be written.
+    pub fn revoke_agent(&self, agent: &str) -> Result<(), RegistryError> {
+        self.hub.revoke(agent)
+    }
+
+    /// Gives an agent this token, which ends a revocation. Its old one is refused from now on; its sessions
+    /// go on.
+    ///
+    /// # Errors
+    /// There is no such agent, another one has the token, it is none, or the state cannot be written.
+    pub fn set_token(&self, agent: &str, token: &str) -> Result<Credentials, RegistryError> {
+        Ok(self.hub.set_token(agent, token)?.credentials())
+    }
+
+    /// Takes the brain down: nothing listens on its port any more, and connections end. What it knows, it
+    /// keeps. Connects are refused when this returns.
+    pub fn down(&self, farewell: Farewell) {
+        self.hub.go_down(farewell);
+    }
+
+    /// Lets the brain listen on its port again.
+    pub fn up(&self) {
+        self.hub.come_up();
     }
 
     /// Closes every session with 1012, answers what is being asked, and ends. Takes at most a few seconds.

@@ -3,7 +3,13 @@
 //! Nothing here sleeps to synchronise or uses a fixed port; whatever waits has a deadline (`support::within`).
 
 #[cfg(test)]
+mod agents;
+#[cfg(test)]
+mod breaking;
+#[cfg(test)]
 mod cli;
+#[cfg(test)]
+mod commands;
 #[cfg(test)]
 mod control;
 #[cfg(test)]
@@ -16,6 +22,8 @@ mod frames;
 mod http;
 #[cfg(test)]
 mod longpoll;
+#[cfg(test)]
+mod outage;
 #[cfg(test)]
 mod sessions;
 #[cfg(test)]
