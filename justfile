@@ -40,10 +40,10 @@ generate:
 interop *ARGS: build _interop-venv
     cargo test --package e2e --test interop --locked "$@"
 
-# Measure what this project promises, in release builds.
-bench:
+# Measure what this project promises, in release builds: `bench`, or one of `bench bounds`, `bench agent`.
+bench *NAMES:
     cargo build --workspace --bins --locked --release
-    cargo bench --package e2e --bench bounds --locked
+    for name in ${@:-bounds agent}; do cargo bench --package e2e --bench "$name" --locked; done
 
 # What CI runs, in its order.
 ci: test check e2e interop

@@ -16,6 +16,12 @@ impl Clock {
         Self(system_now)
     }
 
+    /// A clock that a test winds.
+    #[cfg(test)]
+    pub(crate) const fn of(now: fn() -> Timestamp) -> Self {
+        Self(now)
+    }
+
     /// What time it is.
     pub(crate) fn now(self) -> Timestamp {
         (self.0)()

@@ -3,9 +3,9 @@
 //! Owns the table of known adapter releases. A brain believes a hello's capabilities, so what the table does
 //! not know is unknown, never guessed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use crate::config::Framework;
+use crate::config::{Config, EngineSettings, Framework};
 use crate::python::PythonEnvironment;
 
 /// Engines that z4j has an adapter for, by the name of engine and distribution alike.
@@ -58,6 +58,44 @@ const SCHEDULERS: &[&str] = &[
     "z4j-taskiqscheduler",
 ];
 
+/// What a brain can ask an engine for, as hellos spell it.
+const CAPABILITIES: &[&str] = &[
+    "add_consumer",
+    "bulk_retry",
+    "cancel_consumer",
+    "cancel_task",
+    "list_dead_letters",
+    "pool_grow",
+    "pool_shrink",
+    "purge_queue",
+    "rate_limit",
+    "requeue_dead_letter",
+    "restart_worker",
+    "retry_task",
+    "submit_task",
+];
+
+/// A retry that names a task and leaves its arguments to the agent.
+const RETRY_BY_REFERENCE: &str = "retry_by_reference_v1";
+
+/// What a hello says for an engine that carries these actions out, sorted.
+///
+/// A program that retries gets the task's id and finds its arguments itself, so it retries by reference;
+/// without that word a brain refuses every retry.
+pub(crate) fn capabilities<'a>(actions: impl IntoIterator<Item = &'a str>) -> Vec<String> {
+    let mut words = BTreeSet::new();
+    for action in actions {
+        let word = if action == "dlq.list" { "list_dead_letters" } else { action };
+        if CAPABILITIES.contains(&word) {
+            words.insert(word);
+        }
+        if matches!(word, "retry_task" | "bulk_retry") {
+            words.insert(RETRY_BY_REFERENCE);
+        }
+    }
+    words.into_iter().map(str::to_owned).collect()
+}
+
 /// What a hello says an agent can do.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Abilities {
@@ -67,6 +105,22 @@ pub(crate) struct Abilities {
     pub(crate) capabilities: BTreeMap<String, Vec<String>>,
     /// Why the application's agent may say something else; none where this is known to be what it says.
     pub(crate) doubt: Option<String>,
+}
+
+impl Abilities {
+    /// What this agent says it can do: nothing but what the settings name.
+    pub(crate) fn configured(config: &Config) -> Self {
+        let mut abilities = Self::default();
+        for (name, settings) in &config.engines {
+            let words = match settings {
+                EngineSettings::Null => Vec::new(),
+                EngineSettings::Exec(actions) => capabilities(actions.keys().map(String::as_str)),
+            };
+            abilities.engines.push(name.clone());
+            abilities.capabilities.insert(name.clone(), words);
+        }
+        abilities
+    }
 }
 
 /// Engines whose packages are installed, sorted.
@@ -170,6 +224,14 @@ mod tests {
         assert_eq!(detected(Some(&venv)), ["celery", "rq"]);
         assert_eq!(without_adapter(Framework::Flask, Some(&venv)), ["rq"]);
         assert!(without_adapter(Framework::Django, Some(&venv)).is_empty());
+    }
+
+    #[test]
+    fn mapped_actions_are_advertised_if_a_brain_knows_the_word() {
+        let words = |actions: &[&str]| capabilities(actions.iter().copied());
+        assert_eq!(words(&["retry_task", "schedule.fire"]), ["retry_by_reference_v1", "retry_task"]);
+        assert_eq!(words(&["dlq.list", "cancel_task"]), ["cancel_task", "list_dead_letters"]);
+        assert!(words(&["reconcile_task"]).is_empty());
     }
 
     #[test]

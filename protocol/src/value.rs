@@ -77,6 +77,17 @@ impl Object {
         self.0.iter().map(|(key, value)| (key.as_str(), value))
     }
 
+    /// The members in key order, with values that may be changed.
+    pub fn iter_mut(&mut self) -> impl ExactSizeIterator<Item = (&str, &mut Value)> {
+        self.0.iter_mut().map(|(key, value)| (key.as_str(), value))
+    }
+
+    /// The members in key order, taken out.
+    #[must_use]
+    pub fn into_members(self) -> Vec<(String, Value)> {
+        self.0
+    }
+
     /// How many members there are.
     #[must_use]
     pub fn len(&self) -> usize {

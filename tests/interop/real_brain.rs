@@ -1,75 +1,18 @@
-//! Our doctor against PyPI's brain, on SQLite.
-
-use std::net::TcpListener;
+//! Our doctor against PyPI's brain.
 
 use anyhow::{Context, ensure};
 use serde_json::{Value, json};
-use tempfile::TempDir;
 
-use crate::program::{Running, command, eventually, ours, output, venv};
+use crate::brain::{PROJECT, RealBrain};
+use crate::program::{command, eventually, ours, output, venv};
 use crate::python_agent;
-use crate::rest::Client;
 
-const EMAIL: &str = "you@dev.local";
-const PASSWORD: &str = "correct-horse-battery-9";
-const PROJECT: &str = "default";
-
-/// A real brain with its administrator logged in.
-struct RealBrain {
-    url: String,
-    client: Client,
-    folder: TempDir,
-    _process: Running,
-}
-
-impl RealBrain {
-    fn start() -> anyhow::Result<Self> {
-        let folder = tempfile::tempdir()?;
-        let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
-        let home = [("Z4J_HOME".to_owned(), folder.path().join("brain").display().to_string())];
-        let mut serve = command(&venv()?.join("bin/z4j"), folder.path(), &home);
-        serve.args(["serve", "--env", "dev", "--host", "127.0.0.1", "--port", &port.to_string()]);
-        serve.args(["--admin-email", EMAIL, "--admin-password", PASSWORD]);
-        let process = Running::start(serve.stderr(std::process::Stdio::null()))?;
-        let url = format!("http://127.0.0.1:{port}/");
-        let mut client = Client::new(&url);
-        eventually("the real brain", || Ok(client.is_up("/api/v1/health").then_some(())))?;
-        client.log_in(EMAIL, PASSWORD)?;
-        Ok(Self { url, client, folder, _process: process })
-    }
-
-    /// A new agent: the variables that it needs.
-    fn mint(&self, name: &str) -> anyhow::Result<Vec<(String, String)>> {
-        let path = format!("/api/v1/projects/{PROJECT}/agents");
-        let minted = self.client.post(&path, &json!({ "name": name }))?;
-        let text = |value: &Value| value.as_str().map(str::to_owned).context("text");
-        Ok(vec![
-            ("Z4J_BRAIN_URL".to_owned(), self.url.clone()),
-            ("Z4J_TOKEN".to_owned(), text(&minted["token"])?),
-            ("Z4J_HMAC_SECRET".to_owned(), text(&minted["hmac_secret"])?),
-            ("Z4J_PROJECT_ID".to_owned(), PROJECT.to_owned()),
-            ("Z4J_AGENT_NAME".to_owned(), name.to_owned()),
-            ("Z4J_AGENT_ID".to_owned(), text(&minted["agent"]["id"])?),
-        ])
-    }
-
-    /// What the brain knows of an agent that a hello could change.
-    fn known(&self, name: &str) -> anyhow::Result<Value> {
-        let agents = self.client.get(&format!("/api/v1/projects/{PROJECT}/agents"))?;
-        let agents = agents.as_array().context("agents")?;
-        let agent = agents.iter().find(|agent| agent["name"] == name).context("the agent")?;
-        let keys =
-            ["framework_adapter", "engine_adapters", "scheduler_adapters", "capabilities", "host_name"];
-        Ok(keys.iter().map(|key| ((*key).to_owned(), agent[*key].clone())).collect())
-    }
-
-    fn doctor(&self, variables: &[(String, String)], flags: &[&str]) -> anyhow::Result<(i32, Value)> {
-        let mut doctor = command(&ours("z4j")?, self.folder.path(), variables);
-        let printed = output(doctor.args(["doctor", "--json"]).args(flags))?;
-        let report = serde_json::from_slice(&printed.stdout)
-            .with_context(|| String::from_utf8_lossy(&printed.stderr).into_owned())?;
-        Ok((printed.status.code().context("an exit status")?, report))
-    }
+fn doctor(brain: &RealBrain, variables: &[(String, String)], flags: &[&str]) -> anyhow::Result<(i32, Value)> {
+    let mut doctor = command(&ours("z4j")?, brain.folder.path(), variables);
+    let printed = output(doctor.args(["doctor", "--json"]).args(flags))?;
+    let report = serde_json::from_slice(&printed.stdout)
+        .with_context(|| String::from_utf8_lossy(&printed.stderr).into_owned())?;
+    Ok((printed.status.code().context("an exit status")?, report))
 }
 
 fn probe<'r>(report: &'r Value, name: &str) -> anyhow::Result<&'r Value> {
@@ -88,7 +31,7 @@ fn with(variables: &[(String, String)], name: &str, value: &str) -> Vec<(String,
 fn the_doctor_is_right_about_the_real_brain() -> anyhow::Result<()> {
     let brain = RealBrain::start()?;
     let good = brain.mint("doctored")?;
-    let (status, report) = brain.doctor(&good, &[])?;
+    let (status, report) = doctor(&brain, &good, &[])?;
     assert_eq!((status, &report["ok"]), (0, &json!(true)), "{report:#}");
 
     let unused = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
@@ -96,7 +39,7 @@ fn the_doctor_is_right_about_the_real_brain() -> anyhow::Result<()> {
         ("Z4J_TOKEN", "no-token-of-this-brain-aaaaaaaaaaaaaaaaaaaa", "ws.token-rejected"),
         ("Z4J_HMAC_SECRET", unused, "ws.hmac-mismatch"),
     ] {
-        let (status, report) = brain.doctor(&with(&good, variable, value), &[])?;
+        let (status, report) = doctor(&brain, &with(&good, variable, value), &[])?;
         let websocket = probe(&report, "websocket")?;
         assert_eq!((status, &websocket["status"]), (1, &json!("fail")), "{report:#}");
         assert_eq!(websocket["code"], code, "{report:#}");
@@ -112,7 +55,7 @@ fn the_doctor_is_right_about_the_real_brain() -> anyhow::Result<()> {
         (with(&good, "Z4J_TOKEN", "no-token-of-this-brain"), json!("ws.token-rejected")),
         (with(&good, "Z4J_HMAC_SECRET", unused), json!("ws.hmac-mismatch")),
     ] {
-        let (_, report) = brain.doctor(&variables, &["--transport", "longpoll"])?;
+        let (_, report) = doctor(&brain, &variables, &["--transport", "longpoll"])?;
         assert_eq!(probe(&report, "websocket")?["code"], expected, "{report:#}");
     }
     Ok(())
@@ -137,7 +80,7 @@ fn a_live_agent_is_not_disturbed() -> anyhow::Result<()> {
         (variables.clone(), &["--framework", "django"]),
         (variables.clone(), &[]),
     ] {
-        let (status, report) = brain.doctor(&variables, flags)?;
+        let (status, report) = doctor(&brain, &variables, flags)?;
         assert_eq!(status, 0, "{report:#}");
         assert_eq!(brain.known("live")?, before, "what the brain knows of the agent is the same");
     }

@@ -59,6 +59,13 @@ impl Client {
         Ok(answer)
     }
 
+    /// A DELETE that must succeed.
+    pub(crate) fn delete(&self, path: &str) -> anyhow::Result<()> {
+        let (status, _, answer) = self.send("DELETE", path, None)?;
+        anyhow::ensure!((200..300).contains(&status), "DELETE {path}: {status} {answer}");
+        Ok(())
+    }
+
     /// Whether the server answers at all.
     pub(crate) fn is_up(&self, path: &str) -> bool {
         self.send("GET", path, None).is_ok_and(|(status, ..)| status == 200)

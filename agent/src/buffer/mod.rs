@@ -3,19 +3,50 @@
 //! Owns the file, its bounds, and what was lost. One thread holds the SQLite connection; a [`Buffer`] is a
 //! handle to it. What is accepted is durable before the answer comes. Must not know frames or connections.
 
+mod adopt;
+mod damage;
+mod events;
+mod files;
+mod lock;
+mod open;
+mod pending;
+mod place;
+mod rebuild;
+mod records;
+mod refusal;
+mod results;
+mod salvage;
+mod store;
 mod writer;
 
-use std::io;
+#[cfg(test)]
+mod tests;
+
 use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
 
 use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, oneshot, watch};
 use z4j_protocol::{CanonicalText, Timestamp};
 
-pub(crate) use writer::{Bounds, open};
+pub(crate) use open::{OpenError, open};
+pub(crate) use place::{Place, PlaceError, choose};
+
+use pending::Deed;
+use writer::Write;
 
 /// Most requests that wait for the writer; callers wait behind them.
 const QUEUE: usize = 64;
+
+/// How much may wait.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Bounds {
+    /// `Z4J_BUFFER_MAX_EVENTS`
+    pub(crate) events: u64,
+    /// `Z4J_BUFFER_MAX_BYTES`
+    pub(crate) bytes: u64,
+}
 
 /// An event on its way into the buffer: canonical text, complete, redacted.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -57,7 +88,7 @@ pub(crate) enum Remembered {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
 #[error("{text}")]
 pub(crate) struct Refused {
-    /// A stable word: `ENOSPC`, `EDQUOT`, `EFBIG`, `EROFS`, `EIO`, `closed`, …
+    /// A stable word: `ENOSPC`, `EDQUOT`, `EFBIG`, `EROFS`, `EIO`, `too-large`, `no-place`, `closed`, …
     pub(crate) code: String,
     /// One sentence, with the path and the way out.
     pub(crate) text: String,
@@ -116,19 +147,16 @@ pub(crate) struct Limit {
 pub(crate) struct Buffer {
     requests: mpsc::Sender<Request>,
     status: watch::Receiver<BufferStatus>,
+    largest_event: u64,
+    thread: Arc<Mutex<Option<JoinHandle<()>>>>,
 }
 
 /// What the writer is asked for.
 #[derive(Debug)]
 enum Request {
-    Append(Vec<NewEvent>, oneshot::Sender<Result<(), Refused>>),
+    Write(Write),
     Read(i64, Limit, oneshot::Sender<Vec<Row>>),
-    Settle(i64, i64),
-    Reject(i64),
-    Begin(String, oneshot::Sender<Result<Remembered, Refused>>),
-    Finish(StoredResult, oneshot::Sender<Result<(), Refused>>),
     Unsettled(oneshot::Sender<Vec<StoredResult>>),
-    SettleResults(Vec<String>),
     Close(oneshot::Sender<()>),
 }
 
@@ -136,9 +164,25 @@ impl Buffer {
     /// Stores events, in order. They are durable when this returns.
     ///
     /// # Errors
-    /// None of them is stored.
+    /// None of them is stored. `too-large`: one of them is larger than [`Self::largest_event`].
     pub(crate) async fn append(&self, events: Vec<NewEvent>) -> Result<(), Refused> {
-        self.ask(|answer| Request::Append(events, answer)).await?
+        let largest = events.iter().map(|event| events::size(event.text.as_str())).max().unwrap_or_default();
+        if largest > self.largest_event {
+            let most = self.largest_event;
+            return Err(Refused {
+                code: "too-large".to_owned(),
+                text: format!(
+                    "an event of {largest} bytes can never fit into a buffer of {most}: raise \
+                     Z4J_BUFFER_MAX_BYTES"
+                ),
+            });
+        }
+        self.ask(|answer| Request::Write(Write::Append(events, answer))).await?
+    }
+
+    /// The largest event that is not refused, in bytes of text: it would empty the buffer and not fit then.
+    pub(crate) const fn largest_event(&self) -> u64 {
+        self.largest_event
     }
 
     /// The events behind a place, oldest first.
@@ -148,12 +192,12 @@ impl Buffer {
 
     /// Forgets the events from one place to another, both included: the brain has settled them.
     pub(crate) async fn settle(&self, first: i64, last: i64) {
-        let _ = self.requests.send(Request::Settle(first, last)).await;
+        self.tell(Deed::Settle(first, last)).await;
     }
 
     /// Forgets an event that no brain will take, and counts it.
     pub(crate) async fn reject(&self, id: i64) {
-        let _ = self.requests.send(Request::Reject(id)).await;
+        self.tell(Deed::Reject(id)).await;
     }
 
     /// What is known of a command. One that is new is remembered as begun, durably.
@@ -161,15 +205,30 @@ impl Buffer {
     /// # Errors
     /// That cannot be stored.
     pub(crate) async fn begin_command(&self, id: &str) -> Result<Remembered, Refused> {
-        self.ask(|answer| Request::Begin(id.to_owned(), answer)).await?
+        self.begin_claimed_command(id, None).await
+    }
+
+    /// The same, with the command's `delivery_claim_token`: should this process die while the command runs,
+    /// the result that says so echoes it.
+    ///
+    /// # Errors
+    /// That cannot be stored.
+    pub(crate) async fn begin_claimed_command(
+        &self,
+        id: &str,
+        claim: Option<&str>,
+    ) -> Result<Remembered, Refused> {
+        let (id, claim) = (id.to_owned(), claim.map(str::to_owned));
+        self.ask(|answer| Request::Write(Write::Begin { id, claim, answer })).await?
     }
 
     /// Stores the result of a command, durably.
     ///
     /// # Errors
-    /// It cannot be stored.
+    /// It cannot be stored now. It is kept in memory, is among the unsettled ones, and is stored as soon as
+    /// that works; only the end of this process would lose it.
     pub(crate) async fn finish_command(&self, result: StoredResult) -> Result<(), Refused> {
-        self.ask(|answer| Request::Finish(result, answer)).await?
+        self.ask(|answer| Request::Write(Write::Deed(Deed::Finish(result), Some(answer)))).await?
     }
 
     /// The results that are not settled, oldest first.
@@ -179,7 +238,12 @@ impl Buffer {
 
     /// The brain has these results. They are still remembered for a while, to answer duplicates.
     pub(crate) async fn settle_results(&self, command_ids: Vec<String>) {
-        let _ = self.requests.send(Request::SettleResults(command_ids)).await;
+        self.tell(Deed::SettleResults(command_ids)).await;
+    }
+
+    /// The brain has been told of these losses: whoever adopts this buffer tells the others only.
+    pub(crate) async fn reported(&self, loss: Loss) {
+        self.tell(Deed::Reported(loss)).await;
     }
 
     /// How the buffer is now; also a way to wait for a change.
@@ -187,9 +251,16 @@ impl Buffer {
         self.status.clone()
     }
 
-    /// Closes the file once everything before this is done.
+    /// Closes the file once everything before this is done, and removes it if nothing in it is needed.
     pub(crate) async fn close(&self) {
         let _ = self.ask(Request::Close).await;
+        let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
+        // Closing is the last thing that it does: this does not wait.
+        let _ = thread.map(JoinHandle::join);
+    }
+
+    async fn tell(&self, deed: Deed) {
+        let _ = self.requests.send(Request::Write(Write::Deed(deed, None))).await;
     }
 
     async fn ask<T>(&self, request: impl FnOnce(oneshot::Sender<T>) -> Request) -> Result<T, Refused> {
@@ -198,27 +269,6 @@ impl Buffer {
         self.requests.send(request(answer)).await.map_err(|_| closed())?;
         answered.await.map_err(|_| closed())
     }
-}
-
-/// Why there is no buffer.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum OpenError {
-    /// SQLite said no.
-    #[error("{}: {error}", path.display())]
-    Sqlite {
-        /// The file.
-        path: PathBuf,
-        /// What it said.
-        error: rusqlite::Error,
-    },
-    /// The kernel said no.
-    #[error("{}: {error}", path.display())]
-    Io {
-        /// The file.
-        path: PathBuf,
-        /// What it said.
-        error: io::Error,
-    },
 }
 
 impl BufferStatus {

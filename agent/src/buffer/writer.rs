@@ -1,200 +1,385 @@
 //! The thread that holds the SQLite connection, and the order in which it works.
+//!
+//! Owns group commit: everything that waits goes into one transaction, and is answered when that is durable.
+//! Reads come after it, so nothing is ever handed out that could still be undone. What a write could not
+//! store is refused, and what has happened all the same waits in [`Pending`].
 
-use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
-use rusqlite::{Connection, OptionalExtension, params};
-use tokio::sync::{mpsc, watch};
-use z4j_protocol::CanonicalText;
+use tokio::runtime::Runtime;
+use tokio::sync::{mpsc, oneshot, watch};
 
-use super::{
-    Buffer, BufferStatus, Limit, Loss, NewEvent, OpenError, QUEUE, Refused, Remembered, Request, Row,
-    StoredResult,
-};
+use super::adopt::Adopter;
+use super::files::Watched;
+use super::lock::Lock;
+use super::pending::{Deed, Pending};
+use super::place::Chooser;
+use super::refusal::Inquiry;
+use super::store::{Durability, Store};
+use super::{Bounds, BufferStatus, NewEvent, QUEUE, Refused, Remembered, Request};
 use crate::clock::Clock;
 
-/// How much may wait.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Bounds {
-    /// `Z4J_BUFFER_MAX_EVENTS`
-    pub(crate) events: u64,
-    /// `Z4J_BUFFER_MAX_BYTES`
-    pub(crate) bytes: u64,
+/// How often the files are looked at while nothing is written.
+const CHECK: Duration = Duration::from_secs(2);
+/// How often what failed is tried again.
+const RETRY: Duration = Duration::from_secs(1);
+/// How often orphans are looked for.
+const SCAN: Duration = Duration::from_secs(10);
+/// How often old commands are forgotten.
+const PRUNE: Duration = Duration::from_secs(30);
+
+/// A request that changes the file.
+#[derive(Debug)]
+pub(super) enum Write {
+    Append(Vec<NewEvent>, Answer<()>),
+    Begin { id: String, claim: Option<String>, answer: Answer<Remembered> },
+    Deed(Deed, Option<Answer<()>>),
 }
 
-const SCHEMA: &str = "
-PRAGMA journal_mode = WAL;
-PRAGMA synchronous = FULL;
-CREATE TABLE IF NOT EXISTS events (id INTEGER PRIMARY KEY AUTOINCREMENT, at INTEGER NOT NULL, text TEXT NOT NULL);
-CREATE TABLE IF NOT EXISTS commands (id TEXT PRIMARY KEY, at INTEGER NOT NULL, settled INTEGER NOT NULL, payload TEXT);
-";
+pub(super) type Answer<T> = oneshot::Sender<Result<T, Refused>>;
 
-/// Opens a buffer file and starts its writer.
-///
-/// # Errors
-/// The file cannot be opened.
-pub(crate) fn open(path: &Path, _bounds: Bounds, clock: Clock) -> Result<Buffer, OpenError> {
-    let failed = |error| OpenError::Sqlite { path: path.to_owned(), error };
-    let connection = Connection::open(path).map_err(failed)?;
-    connection.execute_batch(SCHEMA).map_err(failed)?;
-    let (requests, receiver) = mpsc::channel(QUEUE);
-    let (publish, status) = watch::channel(empty_status(path.to_owned()));
-    let writer = Writer { connection, receiver, publish, clock };
-    let thread = std::thread::Builder::new().name("buffer".to_owned()).spawn(move || writer.run());
-    thread.map_err(|error| OpenError::Io { path: path.to_owned(), error })?;
-    Ok(Buffer { requests, status })
-}
+impl Write {
+    fn durability(&self) -> Durability {
+        match self {
+            Self::Append(..) | Self::Begin { .. } => Durability::Full,
+            Self::Deed(deed, _) if deed.is_durable() => Durability::Full,
+            Self::Deed(..) => Durability::Normal,
+        }
+    }
 
-fn empty_status(path: PathBuf) -> BufferStatus {
-    BufferStatus {
-        path,
-        buffer_id: uuid::Uuid::new_v4().simple().to_string(),
-        events: 0,
-        bytes: 0,
-        unsettled_results: 0,
-        oldest_at_micros: None,
-        emptied_at_micros: None,
-        last_id: 0,
-        loss: Loss::default(),
-        refused: None,
+    fn apply(&self, store: &mut Store, now: i64) -> rusqlite::Result<Option<Remembered>> {
+        match self {
+            Self::Append(events, _) => {
+                events.iter().try_for_each(|event| store.insert(now, event.text.as_str()))?;
+                Ok(None)
+            }
+            Self::Begin { id, claim, .. } => store.begin(id, claim.as_deref(), now).map(Some),
+            Self::Deed(deed, _) => deed.apply(store, now).map(|()| None),
+        }
     }
 }
 
-struct Writer {
-    connection: Connection,
-    receiver: mpsc::Receiver<Request>,
-    publish: watch::Sender<BufferStatus>,
-    clock: Clock,
+/// What came of a group: for each request that begins a command, what was known of it.
+type Done = Vec<Option<Remembered>>;
+
+pub(super) struct Writer {
+    pub(super) store: Store,
+    pub(super) lock: Lock,
+    pub(super) watched: Watched,
+    pub(super) chooser: Chooser,
+    pub(super) inquiry: Inquiry,
+    pub(super) pending: Pending,
+    pub(super) clock: Clock,
+    pub(super) publish: watch::Sender<BufferStatus>,
+    pub(super) bounds: Bounds,
+    pub(super) adopter: Adopter,
+    pub(super) refused: Option<Refused>,
+    pub(super) is_evicting: bool,
+    pub(super) due: Due,
+}
+
+/// When what comes round is due.
+#[derive(Debug)]
+pub(super) struct Due {
+    check: Instant,
+    scan: Instant,
+    prune: Instant,
+}
+
+impl Due {
+    pub(super) fn now() -> Self {
+        let now = Instant::now();
+        Self { check: now + CHECK, scan: now, prune: now + PRUNE }
+    }
+
+    /// Looks for orphans next.
+    pub(super) fn look_now(&mut self) {
+        self.scan = Instant::now();
+    }
 }
 
 impl Writer {
-    fn run(mut self) {
-        while let Some(request) = self.receiver.blocking_recv() {
-            if let Request::Close(done) = request {
-                let _ = done.send(());
-                return;
+    /// Works until it is told to close, or nobody is left who could.
+    pub(super) fn run(mut self, runtime: &Runtime, mut receiver: mpsc::Receiver<Request>) {
+        let mut group = Vec::with_capacity(QUEUE);
+        let closing = loop {
+            self.duties();
+            self.publish();
+            let patience = self.patience();
+            let received = runtime.block_on(async {
+                tokio::time::timeout(patience, receiver.recv_many(&mut group, QUEUE)).await
+            });
+            match received {
+                Ok(0) => break None,
+                Ok(_) => {}
+                Err(_) => continue,
             }
-            if let Err(error) = self.serve(request) {
-                tracing::error!("the buffer refuses: {error}");
+            if let Some(closing) = self.serve(&mut group) {
+                break Some(closing);
             }
-            let _ = self.publish_status();
+        };
+        self.finish();
+        if let Some(closing) = closing {
+            let _ = closing.send(());
         }
     }
 
-    fn serve(&mut self, request: Request) -> rusqlite::Result<()> {
-        match request {
-            Request::Append(events, answer) => {
-                let _ = answer.send(self.append(&events).map_err(|error| refused(&error)));
+    fn patience(&self) -> Duration {
+        let now = Instant::now();
+        let until = |due: Instant| due.saturating_duration_since(now);
+        if self.adopter.is_busy() { Duration::ZERO } else { until(self.due.check).min(until(self.due.scan)) }
+    }
+
+    /// Serves what has come in, and says whether that is the end.
+    fn serve(&mut self, group: &mut Vec<Request>) -> Option<oneshot::Sender<()>> {
+        let (mut writes, mut reads, mut closing) = (Vec::new(), Vec::new(), None);
+        for request in group.drain(..) {
+            match request {
+                Request::Write(write) => writes.push(write),
+                Request::Close(done) => closing = Some(done),
+                read => reads.push(read),
             }
-            Request::Read(after, limit, answer) => {
-                let _ = answer.send(self.read(after, limit)?);
+        }
+        if !writes.is_empty() {
+            match self.commit(&writes) {
+                Ok(done) => self.answer(writes, done),
+                Err(refused) => self.refuse(writes, &refused),
             }
-            Request::Settle(first, last) => {
-                self.connection.execute("DELETE FROM events WHERE id BETWEEN ?1 AND ?2", [first, last])?;
-            }
-            Request::Reject(id) => {
-                self.connection.execute("DELETE FROM events WHERE id = ?1", [id])?;
-            }
-            Request::Begin(id, answer) => {
-                let _ = answer.send(self.begin(&id).map_err(|error| refused(&error)));
-            }
-            Request::Finish(result, answer) => {
-                let done = self.connection.execute(
-                    "UPDATE commands SET payload = ?2 WHERE id = ?1",
-                    params![result.command_id, result.payload.as_str()],
-                );
-                let _ = answer.send(done.map(|_| ()).map_err(|error| refused(&error)));
-            }
-            Request::Unsettled(answer) => {
-                let _ = answer.send(self.unsettled()?);
-            }
-            Request::SettleResults(ids) => {
-                for id in ids {
-                    self.connection.execute("UPDATE commands SET settled = 1 WHERE id = ?1", [id])?;
+            self.publish();
+        }
+        for read in reads {
+            self.read(read);
+        }
+        closing
+    }
+
+    fn answer(&mut self, writes: Vec<Write>, done: Done) {
+        for (write, known) in writes.into_iter().zip(done) {
+            match write {
+                Write::Append(_, answer) => _ = answer.send(Ok(())),
+                Write::Begin { answer, .. } => _ = answer.send(Ok(known.unwrap_or(Remembered::New))),
+                Write::Deed(deed, answer) => {
+                    if deed.is_of_commands() {
+                        self.count_results();
+                    }
+                    _ = answer.map(|answer| answer.send(Ok(())));
                 }
             }
-            Request::Close(_) => {}
         }
-        Ok(())
     }
 
-    fn append(&mut self, events: &[NewEvent]) -> rusqlite::Result<()> {
-        let now = self.clock.now().unix_micros();
-        let transaction = self.connection.transaction()?;
-        {
-            let mut insert = transaction.prepare_cached("INSERT INTO events (at, text) VALUES (?1, ?2)")?;
-            for event in events {
-                insert.execute(params![now, event.text.as_str()])?;
+    fn refuse(&mut self, writes: Vec<Write>, refused: &Refused) {
+        for write in writes {
+            match write {
+                Write::Append(_, answer) => _ = answer.send(Err(refused.clone())),
+                Write::Begin { answer, .. } => _ = answer.send(Err(refused.clone())),
+                Write::Deed(deed, answer) => {
+                    let of_commands = deed.is_of_commands();
+                    self.pending.push(deed);
+                    if of_commands {
+                        self.count_results();
+                    }
+                    _ = answer.map(|answer| answer.send(Err(refused.clone())));
+                }
             }
         }
-        transaction.commit()
     }
 
-    fn read(&self, after: i64, limit: Limit) -> rusqlite::Result<Vec<Row>> {
-        let mut select = self
-            .connection
-            .prepare_cached("SELECT id, text FROM events WHERE id > ?1 ORDER BY id LIMIT ?2")?;
-        let most = i64::try_from(limit.events).unwrap_or(i64::MAX);
-        let rows = select.query_map([after, most], |row| {
-            Ok(Row { id: row.get(0)?, text: CanonicalText::kept(row.get(1)?) })
-        })?;
-        let (mut taken, mut bytes) = (Vec::new(), 0);
-        for row in rows {
-            let row = row?;
-            bytes += row.text.as_str().len() + 1;
-            if bytes > limit.bytes && !taken.is_empty() {
-                break;
+    /// One transaction for all; none of them is stored where it fails.
+    fn commit(&mut self, writes: &[Write]) -> Result<Done, Refused> {
+        let done = self.mend().and_then(|()| match self.attempt(writes) {
+            Err(error) if super::store::is_corrupt(&error) => {
+                self.replace_damaged(&error)?;
+                self.attempt(writes).map_err(|error| self.inquiry.ask(&self.store.path, &error))
             }
-            taken.push(row);
-        }
-        Ok(taken)
-    }
-
-    fn begin(&self, id: &str) -> rusqlite::Result<Remembered> {
-        let known: Option<Option<String>> = self
-            .connection
-            .query_row("SELECT payload FROM commands WHERE id = ?1", [id], |row| row.get(0))
-            .optional()?;
-        Ok(match known {
-            Some(Some(payload)) => Remembered::Done(StoredResult {
-                command_id: id.to_owned(),
-                payload: CanonicalText::kept(payload),
-            }),
-            Some(None) => Remembered::Begun,
-            None => {
-                let now = self.clock.now().unix_micros();
-                self.connection
-                    .execute("INSERT INTO commands (id, at, settled) VALUES (?1, ?2, 0)", params![id, now])?;
-                Remembered::New
+            Err(_) => {
+                // The log may hold the room that is missing.
+                let _ = self.store.checkpoint();
+                self.attempt(writes).map_err(|error| self.inquiry.ask(&self.store.path, &error))
             }
-        })
-    }
-
-    fn unsettled(&self) -> rusqlite::Result<Vec<StoredResult>> {
-        let mut select = self.connection.prepare_cached(
-            "SELECT id, payload FROM commands WHERE settled = 0 AND payload IS NOT NULL ORDER BY at",
-        )?;
-        let rows = select.query_map([], |row| {
-            Ok(StoredResult { command_id: row.get(0)?, payload: CanonicalText::kept(row.get(1)?) })
-        })?;
-        rows.collect()
-    }
-
-    fn publish_status(&self) -> rusqlite::Result<()> {
-        let (events, bytes, oldest, last): (u64, u64, Option<i64>, Option<i64>) = self.connection.query_row(
-            "SELECT count(*), coalesce(sum(length(text)), 0), min(at), max(id) FROM events",
-            [],
-            |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)),
-        )?;
-        self.publish.send_modify(|status| {
-            status.events = events;
-            status.bytes = bytes;
-            status.oldest_at_micros = oldest;
-            status.last_id = last.unwrap_or(status.last_id).max(status.last_id);
+            Ok(done) => Ok(done),
         });
-        Ok(())
+        self.note_refusal(done.as_ref().err().cloned());
+        done
+    }
+
+    fn attempt(&mut self, writes: &[Write]) -> rusqlite::Result<Done> {
+        let now = self.clock.now().unix_micros();
+        let (bounds, pending) = (self.bounds, &self.pending);
+        let full = writes.iter().any(|write| write.durability() == Durability::Full)
+            || pending.deeds().iter().any(Deed::is_durable);
+        let durability = if full { Durability::Full } else { Durability::Normal };
+        let (done, evicted) = self.store.write(durability, |store| {
+            pending.apply(store, now)?;
+            let done = writes.iter().map(|write| write.apply(store, now)).collect::<rusqlite::Result<_>>()?;
+            Ok((done, store.evict(bounds)?))
+        })?;
+        self.pending.clear();
+        self.note_eviction(evicted);
+        Ok(done)
+    }
+
+    fn note_eviction(&mut self, evicted: u64) {
+        let counters = &self.store.counters;
+        if evicted > 0 && !self.is_evicting {
+            self.is_evicting = true;
+            tracing::warn!(
+                "the buffer is full ({} events, {} bytes): the oldest events are dropped and counted",
+                counters.events,
+                counters.bytes
+            );
+        }
+        // At the bound itself every ack would end a streak.
+        let roomy = |used: u64, most: u64| used < most - most / 10;
+        if roomy(counters.events, self.bounds.events) && roomy(counters.bytes, self.bounds.bytes) {
+            self.is_evicting = false;
+        }
+    }
+
+    /// Says once that writing fails, and once that it works again.
+    pub(super) fn note_refusal(&mut self, refused: Option<Refused>) {
+        match (&self.refused, &refused) {
+            (None, Some(refused)) => {
+                tracing::warn!("nothing can be stored: {refused}; events are refused until this is over");
+            }
+            (Some(_), None) => tracing::info!("events can be stored again"),
+            _ => {}
+        }
+        self.refused = refused;
+    }
+
+    fn read(&mut self, request: Request) {
+        match request {
+            Request::Read(after, limit, answer) => {
+                let read = |writer: &Self| {
+                    let pending = &writer.pending;
+                    let gone = |id| !pending.is_empty() && pending.is_gone(id);
+                    writer.store.read(after, limit, gone)
+                };
+                let rows = self.readable(read);
+                let _ = answer.send(rows);
+            }
+            Request::Unsettled(answer) => {
+                let mut results = self.readable(|writer| writer.store.unsettled());
+                self.pending.amend(&mut results);
+                let _ = answer.send(results);
+            }
+            Request::Write(_) | Request::Close(_) => {}
+        }
+    }
+
+    /// Reads; a damaged file is replaced, and then read anew.
+    fn readable<T: Default>(&mut self, read: impl Fn(&Self) -> rusqlite::Result<T>) -> T {
+        match read(self) {
+            Ok(value) => value,
+            Err(error) => {
+                tracing::debug!("{} cannot be read: {error}", self.store.path.display());
+                let again = super::store::is_corrupt(&error) && self.replace_damaged(&error).is_ok();
+                if again { read(self).unwrap_or_default() } else { T::default() }
+            }
+        }
+    }
+
+    /// What comes round: the files, what failed, orphans, old commands.
+    fn duties(&mut self) {
+        let now = Instant::now();
+        if now >= self.due.check {
+            let retry = self.refused.is_some() || !self.pending.is_empty();
+            if retry || self.watched.missing().is_some() {
+                let _ = self.commit(&[]);
+            }
+            self.due.check = now + if self.refused.is_some() { RETRY } else { CHECK };
+        }
+        if now >= self.due.prune {
+            self.due.prune = now + PRUNE;
+            self.prune();
+        }
+        if now >= self.due.scan && !self.adopter.is_busy() {
+            self.due.scan = now + SCAN;
+            let roots = self.chooser.roots(&self.store.path);
+            let micros = self.clock.now().unix_micros();
+            self.adopter.look(&mut self.store, &roots, self.chooser.uid(), self.bounds, micros);
+        }
+        if self.adopter.is_busy() {
+            let micros = self.clock.now().unix_micros();
+            if let Err(error) = self.adopter.step(&mut self.store, self.bounds, micros) {
+                tracing::debug!("{} takes nothing over now: {error}", self.store.path.display());
+                self.adopter.release();
+            }
+            self.count_results();
+        }
+    }
+
+    fn prune(&mut self) {
+        let now = self.clock.now().unix_micros();
+        let pruned = self.store.write(Durability::Normal, |store| store.prune_commands(now));
+        if let Err(error) = pruned.and_then(|()| self.store.shrink()) {
+            tracing::debug!("{}: {error}", self.store.path.display());
+        }
     }
 }
 
-fn refused(error: &rusqlite::Error) -> Refused {
-    Refused { code: "sqlite".to_owned(), text: error.to_string() }
+impl Writer {
+    fn count_results(&mut self) {
+        let count = if self.pending.is_empty() {
+            self.store.count_unsettled()
+        } else {
+            self.store.unsettled().map(|mut results| {
+                self.pending.amend(&mut results);
+                results.len().try_into().unwrap_or(u64::MAX)
+            })
+        };
+        if let Ok(count) = count {
+            self.publish.send_if_modified(|status| {
+                let changed = status.unsettled_results != count;
+                status.unsettled_results = count;
+                changed
+            });
+        }
+    }
+
+    fn publish(&self) {
+        let counters = &self.store.counters;
+        let oldest = if counters.events == 0 { Ok(None) } else { self.store.oldest_at() };
+        self.publish.send_if_modified(|status| {
+            let mut new = status.clone();
+            new.path.clone_from(&self.store.path);
+            new.buffer_id.clone_from(&self.store.buffer_id);
+            new.events = counters.events;
+            new.bytes = counters.bytes;
+            new.oldest_at_micros = oldest.unwrap_or(status.oldest_at_micros);
+            new.emptied_at_micros = counters.emptied_at;
+            new.last_id = counters.last_id;
+            new.loss = counters.loss;
+            new.refused.clone_from(&self.refused);
+            let changed = new != *status;
+            *status = new;
+            changed
+        });
+    }
+
+    /// The end: what nobody needs any more is removed, and the rest is left to whoever adopts it.
+    fn finish(mut self) {
+        self.adopter.release();
+        if !self.pending.is_empty() {
+            let _ = self.commit(&[]);
+        }
+        self.prune();
+        let nothing_left = self.pending.is_empty() && self.is_empty().unwrap_or(false);
+        let Self { store, lock, watched, .. } = self;
+        if nothing_left {
+            store.abandon();
+            watched.remove();
+            let _ = lock.remove();
+        }
+        // Otherwise SQLite copies its log back as the store is dropped, before the lock.
+    }
+
+    fn is_empty(&self) -> rusqlite::Result<bool> {
+        let counters = &self.store.counters;
+        Ok(counters.events == 0
+            && counters.loss == counters.told
+            && !self.store.remembers_commands()?
+            && self.store.records()?.is_empty())
+    }
 }

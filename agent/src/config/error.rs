@@ -44,7 +44,21 @@ pub(crate) enum ConfigError {
         /// What to do.
         fix: String,
     },
-    /// A secret's file cannot be read by this user.
+    /// The file of settings says something that it may not.
+    #[error("{}:{line}:{column}: {problem}", path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// Where, from 1.
+        line: usize,
+        /// Where in the line, from 1.
+        column: usize,
+        /// What is wrong there.
+        problem: String,
+        /// What to do.
+        fix: String,
+    },
+    /// A secret's file, or the file of settings, cannot be read by this user.
     #[error("{0}")]
     SecretUnreadable(Box<UnreadableSecret>),
     /// Plain text over a network.
@@ -65,7 +79,7 @@ impl ConfigError {
         match self {
             Self::Missing { .. } => "config.missing",
             Self::EnvFileNotLoaded { .. } => "config.env-file-not-loaded",
-            Self::Invalid { .. } => "config.invalid",
+            Self::Invalid { .. } | Self::File { .. } => "config.invalid",
             Self::SecretUnreadable(_) => "config.secret-unreadable",
             Self::Plaintext { .. } => "config.plaintext",
         }
@@ -82,7 +96,7 @@ impl ConfigError {
                 let remove = if *exported { ", and remove `export ` from its lines" } else { "" };
                 format!("EnvironmentFile={}{remove}", words::systemd(&file.display().to_string()))
             }
-            Self::Invalid { fix, .. } => fix.clone(),
+            Self::Invalid { fix, .. } | Self::File { fix, .. } => fix.clone(),
             Self::SecretUnreadable(secret) => secret.fix(),
             Self::Plaintext { secure, .. } => assignment("Z4J_BRAIN_URL", secure),
         }
@@ -119,7 +133,9 @@ impl UnreadableSecret {
         }
         // Opening /root to everybody, or giving a file of the system away, would be worse than the failure:
         // the service gets a copy.
-        let (setting, place) = if self.name.contains("HMAC") || self.name.contains("hmac") {
+        let (setting, place) = if matches!(self.name.as_str(), "--config" | "Z4J_CONFIG") {
+            ("Z4J_CONFIG", "/etc/z4j/z4j.toml")
+        } else if self.name.contains("HMAC") || self.name.contains("hmac") {
             ("Z4J_HMAC_SECRET_FILE", "/etc/z4j/hmac_secret")
         } else {
             ("Z4J_TOKEN_FILE", "/etc/z4j/token")

@@ -1,24 +1,39 @@
-//! What the agent is told: every `Z4J_*` setting, from flags and the environment, as one value.
+//! What the agent is told: every setting, from flags, the environment and a file, as one value.
 //!
-//! Owns precedence (a flag wins over a variable, a variable over a file of credentials), and the refusal of
-//! what cannot be used. It must not touch the network, and only reads files that hold secrets
-//! or certificates.
+//! Owns precedence (a flag wins over a variable, a variable over the file, the file over a default), and the
+//! refusal of what cannot be used. It must not touch the network, and only reads files that hold settings,
+//! secrets or certificates.
 
 mod brain_url;
 mod dotenv;
+mod engine_settings;
 mod error;
+mod file;
+mod flags;
+mod kind;
 mod resolve;
 mod secret_file;
+mod settings;
+mod show;
+mod source;
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use uuid::Uuid;
 use z4j_protocol::{HmacSecret, SecretError};
 
 pub(crate) use brain_url::BrainUrl;
+pub(crate) use engine_settings::{ActionSettings, EngineSettings};
 pub(crate) use error::{ConfigError, UnreadableSecret};
-pub(crate) use resolve::resolve;
+pub(crate) use flags::ConfigFlags;
+#[cfg(test)]
+pub(crate) use resolve::tests::environment as resolve_environment;
+pub(crate) use resolve::{is_disabled, resolve};
+pub(crate) use show::Shown;
 
+use crate::net::proxy::Proxy;
 use crate::secret::Token;
 
 /// How the agent connects.
@@ -42,6 +57,56 @@ impl Transport {
             Self::Longpoll => "longpoll",
         }
     }
+}
+
+/// How much is logged.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum LogLevel {
+    /// What somebody must look at.
+    Error,
+    /// What somebody should know.
+    Warning,
+    /// What happens.
+    #[default]
+    Info,
+    /// Why it happens.
+    Debug,
+    /// Everything.
+    Trace,
+}
+
+impl LogLevel {
+    /// The same for the logging facade.
+    pub(crate) const fn as_tracing(self) -> tracing::Level {
+        match self {
+            Self::Error => tracing::Level::ERROR,
+            Self::Warning => tracing::Level::WARN,
+            Self::Info => tracing::Level::INFO,
+            Self::Debug => tracing::Level::DEBUG,
+            Self::Trace => tracing::Level::TRACE,
+        }
+    }
+}
+
+/// What a line of the log looks like.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum LogFormat {
+    /// For people.
+    #[default]
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// What is redacted beyond the categories that always are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct RedactionSettings {
+    /// `Z4J_REDACTION_EXTRA_KEY_PATTERNS`: each compiles.
+    pub(crate) key_patterns: Vec<String>,
+    /// `Z4J_REDACTION_EXTRA_VALUE_PATTERNS`: each compiles.
+    pub(crate) value_patterns: Vec<String>,
+    /// `Z4J_MAX_PAYLOAD_BYTES`: longest string.
+    pub(crate) string_bytes: usize,
 }
 
 /// What the application is built on.
@@ -117,15 +182,37 @@ pub(crate) struct Config {
     /// `Z4J_BUFFER_PATH`
     pub(crate) buffer_path: Option<PathBuf>,
     /// `Z4J_BUFFER_MAX_BYTES`
-    #[expect(dead_code, reason = "only the running agent needs it")]
     pub(crate) buffer_max_bytes: u64,
     /// `Z4J_BUFFER_MAX_EVENTS`
-    #[expect(dead_code, reason = "only the running agent needs it")]
     pub(crate) buffer_max_events: u64,
+    /// The proxy on the way to the brain: `HTTPS_PROXY` and its kin.
+    pub(crate) proxy: Option<Proxy>,
     /// Root certificates.
     pub(crate) ca: CaSettings,
     /// `--venv`, else `VIRTUAL_ENV`.
     pub(crate) venv: Option<PathBuf>,
+    /// `Z4J_WORKER_ROLE`
+    pub(crate) worker_role: Option<String>,
+    /// `Z4J_HEARTBEAT`: whether heartbeats and agent_status are sent.
+    pub(crate) heartbeat: bool,
+    /// `Z4J_AGENT_STATUS_DISABLED`, turned round: heartbeats may go without it.
+    pub(crate) agent_status: bool,
+    /// `Z4J_LOG_LEVEL`
+    pub(crate) log_level: LogLevel,
+    /// `Z4J_LOG_FORMAT`
+    pub(crate) log_format: LogFormat,
+    /// What is redacted.
+    pub(crate) redaction: RedactionSettings,
+    /// The engines of `[engine.NAME]` and `Z4J_ENGINES`.
+    pub(crate) engines: BTreeMap<String, EngineSettings>,
+    /// Whether the file has `[engine.NAME]` tables: then they are all that this agent serves.
+    pub(crate) has_engine_tables: bool,
+    /// `Z4J_ORCHESTRATED`; none where it is to be found out.
+    pub(crate) orchestrated: Option<bool>,
+    /// `Z4J_STOP_TIMEOUT`
+    pub(crate) stop_timeout: Duration,
+    /// `Z4J_INGEST`
+    pub(crate) ingest: Option<PathBuf>,
 }
 
 impl Config {
@@ -134,52 +221,4 @@ impl Config {
         // The hyphenated form only: a slug of 32 hex digits stays a slug.
         Uuid::parse_str(&self.project_id).ok().filter(|_| self.project_id.len() == 36)
     }
-}
-
-/// Flags that set the configuration. The two secrets have none: arguments are public.
-#[derive(Clone, Debug, Default, clap::Args)]
-#[command(next_help_heading = "Settings (each flag wins over its variable)")]
-pub(crate) struct ConfigFlags {
-    /// The brain's address [Z4J_BRAIN_URL]
-    #[arg(long, value_name = "URL")]
-    pub(crate) brain_url: Option<String>,
-    /// The project's slug or UUID [Z4J_PROJECT_ID]
-    #[arg(long, value_name = "PROJECT")]
-    pub(crate) project_id: Option<String>,
-    /// File with the agent's token [Z4J_TOKEN; Z4J_TOKEN_FILE; credential `token`]
-    #[arg(long, value_name = "FILE")]
-    pub(crate) token_file: Option<String>,
-    /// File with the signing secret [Z4J_HMAC_SECRET; Z4J_HMAC_SECRET_FILE; credential `hmac_secret`]
-    #[arg(long, value_name = "FILE")]
-    pub(crate) hmac_secret_file: Option<String>,
-    /// The agent's name [Z4J_AGENT_NAME]
-    #[arg(long, value_name = "NAME")]
-    pub(crate) agent_name: Option<String>,
-    /// The agent's UUID [Z4J_AGENT_ID]
-    #[arg(long, value_name = "UUID")]
-    pub(crate) agent_id: Option<String>,
-    /// auto, ws or longpoll [Z4J_TRANSPORT]
-    #[arg(long, value_name = "TRANSPORT")]
-    pub(crate) transport: Option<String>,
-    /// The home root, in place of ~/.z4j [Z4J_HOME]
-    #[arg(long, value_name = "DIR")]
-    pub(crate) home: Option<String>,
-    /// The buffer, below the home root or the temporary root [Z4J_BUFFER_PATH]
-    #[arg(long, value_name = "PATH")]
-    pub(crate) buffer_path: Option<String>,
-    /// Largest buffer in bytes [Z4J_BUFFER_MAX_BYTES]
-    #[arg(long, value_name = "BYTES")]
-    pub(crate) buffer_max_bytes: Option<String>,
-    /// Most events in the buffer [Z4J_BUFFER_MAX_EVENTS]
-    #[arg(long, value_name = "N")]
-    pub(crate) buffer_max_events: Option<String>,
-    /// Root certificates beside the system's, PEM [Z4J_CA_FILE]
-    #[arg(long, value_name = "FILE")]
-    pub(crate) ca_file: Option<String>,
-    /// The application's Python environment [VIRTUAL_ENV]
-    #[arg(long, value_name = "DIR")]
-    pub(crate) venv: Option<String>,
-    /// Allow plain http to any host (never from the environment)
-    #[arg(long)]
-    pub(crate) dev_mode: bool,
 }

@@ -5,13 +5,14 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
+use super::super::Transport;
 use super::*;
 use crate::clock::Clock;
 use crate::environment::Account;
 
 const SECRET: &str = "MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=";
 
-fn environment(variables: &[(&str, &str)]) -> Environment {
+pub(crate) fn environment(variables: &[(&str, &str)]) -> Environment {
     let complete = [
         ("Z4J_BRAIN_URL", "https://tasks.example.com"),
         ("Z4J_TOKEN", "s3cr3t-token"),
@@ -48,7 +49,7 @@ fn a_complete_environment_is_taken() -> Result<(), ConfigError> {
 
 #[test]
 fn a_flag_wins_over_the_environment() -> Result<(), ConfigError> {
-    let flags = ConfigFlags { transport: Some("longpoll".into()), ..ConfigFlags::default() };
+    let flags = ConfigFlags::of(&[("transport", "longpoll")]);
     let resolved = resolve(&environment(&[("Z4J_TRANSPORT", "ws")]), &flags)?;
     assert_eq!(resolved.config.transport, Transport::Longpoll);
     Ok(())
@@ -137,7 +138,7 @@ fn secrets_are_read_from_files_and_credentials() -> Result<(), Box<dyn std::erro
     assert_eq!(token.bearer(), "Bearer from-credential");
     fs::write(dir.path().join("other"), "from-file")?;
     let file = dir.path().join("other").display().to_string();
-    let flags = ConfigFlags { token_file: Some(file), ..ConfigFlags::default() };
+    let flags = ConfigFlags::of(&[("token_file", &file)]);
     assert_eq!(resolve(&environment(&[]), &flags)?.config.token.bearer(), "Bearer from-file");
     Ok(())
 }
@@ -168,7 +169,7 @@ fn dev_mode_is_never_taken_from_the_environment() -> Result<(), ConfigError> {
     assert!(!resolved.config.dev_mode);
     assert_eq!(resolved.warnings.len(), 1);
     let plain = environment(&[("Z4J_BRAIN_URL", "http://tasks.example.com")]);
-    let flags = ConfigFlags { dev_mode: true, ..ConfigFlags::default() };
+    let flags = ConfigFlags::of(&[("dev_mode", "true")]);
     assert!(resolve(&plain, &flags)?.config.dev_mode);
     Ok(())
 }
@@ -228,4 +229,116 @@ fn a_secret_below_a_closed_directory_is_moved_and_the_directory_stays_closed() {
     let fix = "sudo install -D -o www-data -g www-data -m 0400 /root/token /etc/z4j/token\n\
                Environment=Z4J_TOKEN_FILE=/etc/z4j/token";
     assert_eq!(ConfigError::SecretUnreadable(Box::new(secret)).fix(), fix);
+}
+
+#[test]
+fn a_variable_wins_over_the_file_and_the_file_over_the_default() -> Result<(), Box<dyn std::error::Error>> {
+    let dir = tempfile::tempdir()?;
+    let file = dir.path().join("z4j.toml");
+    fs::write(dir.path().join("token"), "from-file\n")?;
+    let token = dir.path().join("token").display().to_string();
+    let text = format!(
+        "token_file = '{token}'\ntransport = 'ws'\nbuffer_max_events = 2_000\nheartbeat = false\n\
+         redaction_extra_key_patterns = ['a{{1,2}}']\ndev_mode = true\norchestrated = true\n"
+    );
+    fs::write(&file, text)?;
+    let path = file.display().to_string();
+    let variables = [
+        ("Z4J_TOKEN", ""),
+        ("Z4J_CONFIG", path.as_str()),
+        ("Z4J_TRANSPORT", "longpoll"),
+        ("Z4J_BRAIN_URL", "http://tasks.example.com"),
+    ];
+    let config = resolve(&environment(&variables), &ConfigFlags::default())?.config;
+    assert_eq!((config.transport, config.buffer_max_events), (Transport::Longpoll, 2_000));
+    assert_eq!((config.heartbeat, config.agent_status, config.orchestrated), (false, true, Some(true)));
+    assert_eq!(config.redaction.key_patterns, ["a{1,2}"]);
+    assert_eq!(config.token.bearer(), "Bearer from-file");
+    assert_eq!((config.buffer_max_bytes, config.stop_timeout.as_secs()), (268_435_456, 10));
+    let flags = ConfigFlags::of(&[("transport", "auto"), ("buffer_max_events", "3000")]);
+    let config = resolve(&environment(&variables), &flags)?.config;
+    assert_eq!((config.transport, config.buffer_max_events), (Transport::Auto, 3_000));
+    Ok(())
+}
+
+#[test]
+fn a_bad_value_names_setting_value_and_bounds() {
+    for (name, value, words) in [
+        ("Z4J_BUFFER_MAX_EVENTS", "999", "a whole number from 1000 to 10000000"),
+        ("Z4J_BUFFER_MAX_EVENTS", "10000001", "above 10000000"),
+        ("Z4J_MAX_PAYLOAD_BYTES", "100", "a whole number from 128 to 8192"),
+        ("Z4J_HEARTBEAT", "maybe", "none of true, false"),
+        ("Z4J_LOG_LEVEL", "loud", "error, warning, info, debug or trace"),
+        ("Z4J_LOG_FORMAT", "xml", "text or json"),
+        ("Z4J_WORKER_ROLE", "a role of more than thirty-two characters", "at most 32 characters"),
+        ("Z4J_ENGINES", "celery,R Q", "\"R Q\" is no such name"),
+        ("Z4J_REDACTION_EXTRA_KEY_PATTERNS", "a,(b", "\"(b\" is no regular expression: unclosed group"),
+        ("Z4J_REDACTION_EXTRA_VALUE_PATTERNS", "(?=a)", "look-around"),
+        ("Z4J_STOP_TIMEOUT", "1h", "at most 600s"),
+        ("Z4J_DISABLED", "perhaps", "none of true, false"),
+        ("Z4J_CONFIG", "/nonexistent/z4j.toml", "ENOENT"),
+    ] {
+        let error = refusal(&environment(&[(name, value)]));
+        let text = error.as_ref().map(|error| format!("{error}; {}", error.fix())).unwrap_or_default();
+        assert_eq!(error.as_ref().map(ConfigError::code), Some("config.invalid"), "{name}={value}");
+        assert!(text.starts_with(&format!("{name}={value:?}: ")) && text.contains(words), "{text}");
+    }
+}
+
+#[test]
+fn words_are_taken_in_any_case() -> Result<(), ConfigError> {
+    let variables = [("Z4J_LOG_LEVEL", "WARNING"), ("Z4J_LOG_FORMAT", "JSON"), ("Z4J_HEARTBEAT", "No")];
+    let config = resolve(&environment(&variables), &ConfigFlags::default())?.config;
+    assert_eq!(
+        (config.log_level, config.log_format),
+        (super::super::LogLevel::Warning, super::super::LogFormat::Json)
+    );
+    assert!(!config.heartbeat);
+    Ok(())
+}
+
+#[test]
+fn what_has_no_effect_is_said_once_each() -> Result<(), ConfigError> {
+    let variables = [
+        ("Z4J_TAGS", "a=b"),
+        ("Z4J_HEARTBEAT_SECONDS", "5"),
+        ("Z4J_HEARTBEAT", ""),
+        ("Z4J_BUFFER_DIR", "/x"),
+        ("Z4J_ENGINE", "celery"),
+        ("Z4J_PURGE_THRESHOLD", "1"),
+    ];
+    let resolved = resolve(&environment(&variables), &ConfigFlags::default())?;
+    assert!(resolved.config.heartbeat);
+    let wanted = [
+        "Z4J_HEARTBEAT is empty, which is unset here; write Z4J_HEARTBEAT=0 to disable",
+        "Z4J_TAGS has no effect",
+        "Z4J_HEARTBEAT_SECONDS has no effect",
+        "Z4J_BUFFER_DIR has no effect; set Z4J_HOME to the directory that holds the buffer",
+        "Z4J_ENGINE is no setting; did you mean Z4J_ENGINES?",
+    ];
+    assert_eq!(resolved.warnings, wanted);
+    Ok(())
+}
+
+#[test]
+fn nothing_else_is_needed_to_be_disabled() -> Result<(), ConfigError> {
+    let mut empty = environment(&[("Z4J_DISABLED", "1")]);
+    empty.variables.retain(|name, _| name == "Z4J_DISABLED");
+    assert!(is_disabled(&empty, &ConfigFlags::default())?);
+    assert!(!is_disabled(&environment(&[]), &ConfigFlags::default())?);
+    Ok(())
+}
+
+#[test]
+fn a_file_that_everybody_may_write_names_no_programs() -> std::io::Result<()> {
+    let dir = tempfile::tempdir()?;
+    let file = dir.path().join("z4j.toml");
+    fs::write(&file, "[engine.rq]\nadapter = 'exec'\naction.x.argv = ['/bin/true']\n")?;
+    let path = file.display().to_string();
+    for (mode, refused) in [(0o644, false), (0o646, true)] {
+        fs::set_permissions(&file, fs::Permissions::from_mode(mode))?;
+        let error = refusal(&environment(&[("Z4J_CONFIG", &path)]));
+        assert_eq!(error.is_some_and(|error| error.fix().starts_with("chmod o-w ")), refused, "{mode:o}");
+    }
+    Ok(())
 }

@@ -67,7 +67,13 @@ fn is_surely_a_path(file: &Path) -> bool {
     begins || std::fs::symlink_metadata(file).is_ok()
 }
 
-fn unreadable(name: &str, file: &Path, environment: &Environment, error: &std::io::Error) -> ConfigError {
+/// The refusal of a file that this user cannot read.
+pub(crate) fn unreadable(
+    name: &str,
+    file: &Path,
+    environment: &Environment,
+    error: &std::io::Error,
+) -> ConfigError {
     let refusing = paths::first_unsearchable(file).unwrap_or_else(|| file.to_owned());
     ConfigError::SecretUnreadable(Box::new(UnreadableSecret {
         name: name.to_owned(),

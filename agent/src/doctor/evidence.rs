@@ -9,8 +9,9 @@ use z4j_protocol::{SecretError, Timestamp};
 use crate::mounts::MountTable;
 use crate::net::dns::{Answer as DnsAnswer, ResolveError};
 use crate::net::http::{Answer, Failure};
-use crate::net::{tcp, tls};
-use crate::paths::{Owner, Refusal};
+use crate::net::{proxy, tcp, tls};
+pub(super) use crate::paths::BufferOutcome;
+use crate::paths::Refusal;
 use crate::transport::longpoll::RoundTrip;
 use crate::transport::session::{End, Stage, Welcome};
 use crate::transport::websocket::UpgradeFailure;
@@ -52,40 +53,6 @@ pub(super) struct Space {
     pub(super) inodes: Option<u64>,
 }
 
-/// What came of the buffer probe.
-#[derive(Debug)]
-pub(super) enum BufferOutcome {
-    /// The directory takes a buffer.
-    Writable {
-        /// Which.
-        dir: PathBuf,
-    },
-    /// Both roots refuse. Here is why each name of the temporary one does.
-    NoRoot(Vec<Refusal>),
-    /// The explicit path's directory refuses.
-    Explicit(Refusal),
-    /// The explicit path lies outside both roots.
-    Outside {
-        /// As it was written.
-        written: PathBuf,
-        /// As it leads.
-        resolved: PathBuf,
-        /// The two roots.
-        roots: Vec<PathBuf>,
-        /// Its directory, where that would do as a home root.
-        serves: Option<PathBuf>,
-    },
-    /// The explicit path holds something that no agent of ours made.
-    NotABuffer {
-        /// What.
-        what: &'static str,
-    },
-    /// It was not looked at to the end. Here is why.
-    Unfinished(String),
-    /// The explicit path's file belongs to somebody else.
-    Foreign(Owner),
-}
-
 /// What the DNS probe saw.
 #[derive(Debug)]
 pub(super) enum DnsEvidence {
@@ -120,6 +87,13 @@ pub(super) struct LocalNetwork {
 pub(super) enum TcpEvidence {
     /// A connection.
     Connected(SocketAddr),
+    /// The proxy took the connection, and gives no way on.
+    NoTunnel {
+        /// Where the proxy is.
+        address: SocketAddr,
+        /// Why.
+        failure: proxy::Failure,
+    },
     /// None.
     Failed {
         /// Every address.

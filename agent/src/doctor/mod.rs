@@ -20,7 +20,7 @@ use judge::Case;
 use websocket::Probe;
 
 use crate::config::{Config, Framework};
-use crate::engine;
+use crate::engine::{self, Abilities};
 use crate::environment::Environment;
 use crate::hello::{self, Worker};
 use crate::net::budget::Budget;
@@ -129,10 +129,12 @@ fn hello(
     framework: Framework,
     python: Option<&PythonEnvironment>,
 ) -> (z4j_protocol::payload::Hello, Option<String>) {
-    let abilities = engine::abilities(framework, python);
+    // Engines in the file of settings are this program's agent's, and there is nothing to guess.
+    let ours = config.has_engine_tables;
+    let abilities = if ours { Abilities::configured(config) } else { engine::abilities(framework, python) };
     let worker = Worker::doctor(&environment.host_name, environment.pid, environment.clock.now());
     // The brain keeps the version of the last hello: the application's own, where it has one.
-    let core = python.and_then(|python| python.version("z4j-core"));
+    let core = python.filter(|_| !ours).and_then(|python| python.version("z4j-core"));
     let version = core.unwrap_or(env!("CARGO_PKG_VERSION"));
     (hello::build(config, framework, &abilities, version, &worker), abilities.doubt)
 }

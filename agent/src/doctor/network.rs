@@ -44,7 +44,7 @@ pub(super) async fn walk(
     if last < ProbeName::Tcp {
         return None;
     }
-    let Timed { seen: (seen, stream), took } = timed(tcp(addresses, budget)).await;
+    let Timed { seen: (seen, stream), took } = timed(tcp(config, addresses, budget)).await;
     let tcp = evidence.tcp.insert(Timed { seen, took });
     let (TcpEvidence::Connected(address), Some(stream)) = (&tcp.seen, stream) else { return None };
     if last < ProbeName::Tls {
@@ -53,7 +53,8 @@ pub(super) async fn walk(
     let context = tls_context(config, environment);
     let Timed { seen: (seen, link), took } = timed(tls(context.as_ref(), stream, budget)).await;
     evidence.tls = Some(Timed { seen, took });
-    let route = Route { address: *address, url: config.brain_url.clone(), tls: context, budget: *budget };
+    let (url, proxy) = (config.brain_url.clone(), config.proxy.clone());
+    let route = Route { address: *address, url, proxy, tls: context, budget: *budget };
     Some((link?, route))
 }
 
@@ -63,11 +64,15 @@ async fn dns(config: &Config, environment: &Environment, budget: &Budget) -> Dns
     if url.host().is_none() {
         return DnsEvidence::NoHost;
     }
-    if let Some(address) = url.literal() {
-        return DnsEvidence::Found(vec![SocketAddr::new(address, url.port())]);
+    // A proxy looks the brain up by itself; what this machine needs is the proxy.
+    let (name, port) = match &config.proxy {
+        Some(proxy) => (proxy.host_text(), proxy.port()),
+        None => (url.host_text(), url.port()),
+    };
+    if let Ok(address) = name.parse() {
+        return DnsEvidence::Found(vec![SocketAddr::new(address, port)]);
     }
-    let name = url.host_text();
-    match dns::resolve(&name, url.port(), budget).await {
+    match dns::resolve(&name, port, budget).await {
         Ok(addresses) => DnsEvidence::Found(addresses),
         Err(error @ (dns::ResolveError::OutOfTime | dns::ResolveError::NoThread(_))) => {
             DnsEvidence::Failed { error, answers: Vec::new(), local: LocalNetwork::default() }
@@ -81,10 +86,16 @@ async fn dns(config: &Config, environment: &Environment, budget: &Budget) -> Dns
     }
 }
 
-/// Connects.
-async fn tcp(addresses: &[SocketAddr], budget: &Budget) -> (TcpEvidence, Option<TcpStream>) {
+/// Connects: to the brain, or through its proxy.
+async fn tcp(config: &Config, addresses: &[SocketAddr], budget: &Budget) -> (TcpEvidence, Option<TcpStream>) {
     match tcp::connect(addresses, budget).await {
-        Ok((stream, address)) => (TcpEvidence::Connected(address), Some(stream)),
+        Ok((stream, address)) => {
+            let Some(proxy) = &config.proxy else { return (TcpEvidence::Connected(address), Some(stream)) };
+            match proxy.connect(stream, &config.brain_url, budget).await {
+                Ok(stream) => (TcpEvidence::Connected(address), Some(stream)),
+                Err(failure) => (TcpEvidence::NoTunnel { address, failure }, None),
+            }
+        }
         Err(attempts) => {
             let local = local_network(budget).await;
             (TcpEvidence::Failed { attempts, local }, None)

@@ -8,6 +8,7 @@ pub(crate) mod certificate;
 pub(crate) mod dns;
 pub(crate) mod exchange;
 pub(crate) mod http;
+pub(crate) mod proxy;
 pub(crate) mod roots;
 pub(crate) mod route;
 pub(crate) mod tap;

@@ -6,8 +6,9 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 
 use super::budget::Budget;
+use super::proxy::Proxy;
 use super::tap::{Seen, Tap};
-use super::{Break, tcp, tls};
+use super::{Break, proxy, tcp, tls};
 use crate::config::BrainUrl;
 
 /// Anything that bytes flow through in both directions.
@@ -39,10 +40,12 @@ impl Link {
 /// How to reach a brain.
 #[derive(Clone, Debug)]
 pub(crate) struct Route {
-    /// The address that answered.
+    /// The address that answered: the brain's, or its proxy's.
     pub(crate) address: SocketAddr,
     /// The brain's URL.
     pub(crate) url: BrainUrl,
+    /// The proxy on the way.
+    pub(crate) proxy: Option<Proxy>,
     /// TLS, for https.
     pub(crate) tls: Option<tls::Context>,
     /// How long things may take.
@@ -55,14 +58,20 @@ impl Route {
     /// # Errors
     /// How that failed; in this order after one that worked, so details are not kept.
     pub(crate) async fn open(&self) -> Result<Link, Break> {
-        let (stream, _) =
-            tcp::connect(&[self.address], &self.budget).await.map_err(|attempts| {
-                match attempts.first().map(|attempt| attempt.failure) {
-                    Some(tcp::Failure::OutOfTime) => Break::OutOfTime,
-                    Some(tcp::Failure::TimedOut) => Break::TimedOut,
-                    _ => Break::Other("another connection to the same address failed".to_owned()),
-                }
-            })?;
+        let (mut stream, _) = tcp::connect(&[self.address], &self.budget).await.map_err(|attempts| {
+            match attempts.first().map(|attempt| attempt.failure) {
+                Some(tcp::Failure::OutOfTime) => Break::OutOfTime,
+                Some(tcp::Failure::TimedOut) => Break::TimedOut,
+                _ => Break::Other("another connection to the same address failed".to_owned()),
+            }
+        })?;
+        if let Some(proxy) = &self.proxy {
+            stream =
+                proxy.connect(stream, &self.url, &self.budget).await.map_err(|failure| match failure {
+                    proxy::Failure::Broken(broken) => broken,
+                    failure => Break::Other(format!("the proxy {}: {failure}", proxy.endpoint())),
+                })?;
+        }
         let Some(tls) = &self.tls else { return Ok(Link::plain(stream)) };
         match tls.handshake(stream, &self.budget).await {
             Ok((stream, _)) => Ok(Link::secure(stream)),

@@ -3,7 +3,7 @@
 
 use std::fs::{self, DirBuilder};
 use std::io;
-use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use super::{Cause, Owner, Refusal, first_unsearchable, trial};
@@ -30,7 +30,15 @@ pub(crate) struct OpenDirectory {
     /// Its path as it was wanted.
     pub(crate) path: PathBuf,
     /// Directories that had to be made for it.
-    _created: Created,
+    created: Created,
+}
+
+impl OpenDirectory {
+    /// Leaves in place what was made.
+    pub(crate) fn keep(mut self) -> PathBuf {
+        self.created.0.clear();
+        std::mem::take(&mut self.path)
+    }
 }
 
 /// Directories that were made; removed again when dropped, the deepest first.
@@ -44,6 +52,14 @@ impl Drop for Created {
             let _ = fs::remove_dir(dir);
         }
     }
+}
+
+/// Whether a directory exists and is trusted; nothing is made, and nothing tried.
+pub(super) fn is_trusted(dir: &Path, trust: Trust, uid: u32) -> bool {
+    if trust == Trust::Temporary && fs::symlink_metadata(dir).is_ok_and(|found| found.is_symlink()) {
+        return false;
+    }
+    fs::canonicalize(dir).is_ok_and(|real| check_owner(dir, &real, trust, uid).is_ok())
 }
 
 /// Opens a directory, making it (0700) where it is missing.
@@ -63,7 +79,7 @@ pub(crate) fn open_directory(
     let real = fs::canonicalize(wanted).map_err(|error| refused(wanted, wanted, &error))?;
     check_owner(wanted, &real, trust, environment.account.uid)?;
     trial(&real).map_err(|refusal| Refusal { wanted: wanted.to_owned(), ..refusal })?;
-    Ok(OpenDirectory { path: wanted.to_owned(), _created: created })
+    Ok(OpenDirectory { path: wanted.to_owned(), created })
 }
 
 fn refused(wanted: &Path, component: &Path, error: &io::Error) -> Refusal {
@@ -88,7 +104,12 @@ fn create(wanted: &Path) -> Result<Created, Refusal> {
     let mut created = Created::default();
     for dir in missing.into_iter().rev() {
         match DirBuilder::new().mode(0o700).create(dir) {
-            Ok(()) => created.0.push(dir.to_owned()),
+            Ok(()) => {
+                created.0.push(dir.to_owned());
+                // The umask may have taken from the owner too.
+                let mode = fs::Permissions::from_mode(0o700);
+                fs::set_permissions(dir, mode).map_err(|error| refused(wanted, dir, &error))?;
+            }
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists && dir.is_dir() => {}
             // What exists without leading anywhere is a dangling link; its parent is not to blame.
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {

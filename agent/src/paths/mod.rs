@@ -3,6 +3,7 @@
 //! Owns which root serves and why another does not, and the clamp of `Z4J_BUFFER_PATH`. What it creates to
 //! find out is removed again unless the caller keeps it. Must not log.
 
+mod choice;
 mod clamp;
 mod directory;
 mod trial;
@@ -11,9 +12,10 @@ use std::fmt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
+pub(crate) use choice::{BufferOutcome, Choice, choose, lock_of, outside_sentence};
 pub(crate) use clamp::{ClampError, clamp, real_path};
 pub(crate) use directory::{OpenDirectory, Trust, open_directory};
-pub(crate) use trial::trial;
+pub(crate) use trial::{plain_write, trial};
 
 use crate::config::Config;
 use crate::environment::{Environment, user_name};
@@ -128,6 +130,28 @@ pub(crate) fn home_root(environment: &Environment, config: &Config) -> Option<Pa
     config.home.clone().or_else(|| environment.home_dir().map(|home| home.join(".z4j")))
 }
 
+/// The home root as variables alone tell it, for who needs no configuration.
+pub(crate) fn home_root_of(environment: &Environment) -> Option<PathBuf> {
+    let named = environment.path("Z4J_HOME");
+    let home = environment.home_dir();
+    match (named, home) {
+        (Some(named), Some(home)) => {
+            Some(named.strip_prefix("~").map(|rest| home.join(rest)).unwrap_or(named))
+        }
+        (Some(named), None) => Some(named),
+        (None, home) => home.map(|home| home.join(".z4j")),
+    }
+    .filter(|root| root.is_absolute())
+}
+
+/// Every temporary root that is there and ours; none is made.
+pub(crate) fn temporary_roots(environment: &Environment) -> Vec<PathBuf> {
+    let uid = environment.account.uid;
+    let bases = temporary_bases(environment);
+    let names = bases.iter().flat_map(|base| temporary_names(base, uid));
+    names.filter(|dir| directory::is_trusted(dir, Trust::Temporary, uid)).collect()
+}
+
 /// Directories that may hold the temporary root, in order.
 fn temporary_bases(environment: &Environment) -> Vec<PathBuf> {
     let named = ["TMPDIR", "TEMP", "TMP"].into_iter().filter_map(|name| environment.path(name));
@@ -150,14 +174,33 @@ pub(crate) struct Temporary {
     pub(crate) refusals: Vec<Refusal>,
 }
 
+/// `z4j-{uid}` in a base, and the names that serve where somebody else made that.
+fn temporary_names(base: &Path, uid: u32) -> impl Iterator<Item = PathBuf> {
+    (0..=SIBLINGS).map(move |sibling| match sibling {
+        0 => base.join(format!("z4j-{uid}")),
+        _ => base.join(format!("z4j-{uid}-{sibling}")),
+    })
+}
+
+/// Every root of ours that exists and is trusted: the home root, and each of the temporary root's names in
+/// each of its places. Nothing is made.
+pub(crate) fn every_root(environment: &Environment, home: Option<&Path>) -> Vec<PathBuf> {
+    let uid = environment.account.uid;
+    let temporary = temporary_roots(environment).into_iter();
+    let home = home.filter(|home| directory::is_trusted(home, Trust::Home, uid)).map(Path::to_owned);
+    let mut roots: Vec<PathBuf> =
+        home.into_iter().chain(temporary).filter_map(|dir| std::fs::canonicalize(dir).ok()).collect();
+    roots.sort();
+    roots.dedup();
+    roots
+}
+
 /// Opens the temporary root.
 pub(crate) fn open_temporary(environment: &Environment) -> Temporary {
-    let uid = environment.account.uid;
     let mut refusals = Vec::new();
     for base in temporary_bases(environment) {
-        for sibling in 0..=SIBLINGS {
-            let name = if sibling == 0 { format!("z4j-{uid}") } else { format!("z4j-{uid}-{sibling}") };
-            let refusal = match open_directory(&base.join(name), Trust::Temporary, environment) {
+        for name in temporary_names(&base, environment.account.uid) {
+            let refusal = match open_directory(&name, Trust::Temporary, environment) {
                 Ok(open) => return Temporary { open: Some(open), refusals },
                 Err(refusal) => refusal,
             };

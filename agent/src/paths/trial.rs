@@ -5,7 +5,7 @@
 
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use rusqlite::Connection;
@@ -61,7 +61,7 @@ pub(crate) fn trial(dir: &Path) -> Result<(), Refusal> {
     drop(handle);
     let Err(error) = transaction(&file.0) else { return Ok(()) };
     drop(file);
-    match plain_write(dir) {
+    match plain_write(dir, 0) {
         Err(plain) => Err(errno(&plain)),
         Ok(()) if matches!(error.sqlite_error_code(), Some(rusqlite::ErrorCode::DiskFull)) => {
             Err(Refusal::new(dir, dir, Cause::Errno(nix::libc::ENOSPC)))
@@ -82,8 +82,9 @@ fn transaction(path: &Path) -> rusqlite::Result<()> {
     connection.close().map_err(|(_, error)| error)
 }
 
-/// What SQLite does, by plain calls: three files at once, and the batch both in the log and in the file.
-fn plain_write(dir: &Path) -> io::Result<()> {
+/// What SQLite does, by plain calls: three files at once, and the batch both in the log and in the file. The
+/// errno of its failure is what SQLite hides. `size` is how large a file must be allowed to be.
+pub(crate) fn plain_write(dir: &Path, size: u64) -> io::Result<()> {
     let mut files = Vec::new();
     for suffix in [".raw", ".raw-wal", ".raw-shm"] {
         files.push(TrialFile::create(dir, suffix)?);
@@ -91,6 +92,10 @@ fn plain_write(dir: &Path) -> io::Result<()> {
     for (_, handle) in files.iter_mut().take(2) {
         handle.write_all(&vec![0x7a_u8; BATCH_BYTES])?;
         handle.sync_data()?;
+    }
+    if let Some((_, handle)) = files.first().filter(|_| size > 0) {
+        // Sparse: it takes one block, and a limit of file sizes notices.
+        handle.write_all_at(b"z", size)?;
     }
     Ok(())
 }

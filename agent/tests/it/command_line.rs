@@ -35,6 +35,22 @@ fn help_has_an_example_and_is_exit_0() -> Outcome {
 }
 
 #[test]
+fn no_agent_is_exit_1_and_says_where_was_looked() -> Outcome {
+    let world = World::new("http://127.0.0.1:1/")?;
+    let run = world.run(&["status", "--json"])?;
+    let document: serde_json::Value = serde_json::from_str(&run.stdout)?;
+    assert_eq!((run.code, document), (Some(1), serde_json::json!({ "schema_version": 1, "agents": [] })));
+    let home = world.path("home/.z4j").display().to_string();
+    for verb in ["status", "restart", "reload"] {
+        let run = world.run(&[verb])?;
+        assert_eq!((run.code, run.stdout.as_str()), (Some(1), ""));
+        assert!(run.stderr.contains("no agent of ") && run.stderr.contains(&home), "{}", run.stderr);
+    }
+    assert!(!world.path("home/.z4j").exists());
+    Ok(())
+}
+
+#[test]
 fn version_schema_and_completions_print_what_a_script_reads() -> Outcome {
     let world = World::new("http://127.0.0.1:1/")?;
     let version: serde_json::Value = serde_json::from_str(&world.run(&["version", "--json"])?.stdout)?;

@@ -12,6 +12,8 @@ mod longpoll;
 #[cfg(test)]
 mod pki;
 #[cfg(test)]
+mod proxy;
+#[cfg(test)]
 mod session;
 #[cfg(test)]
 mod tls;

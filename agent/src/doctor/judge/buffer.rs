@@ -8,7 +8,7 @@ use super::super::evidence::{BufferEvidence, BufferOutcome, Space};
 use super::{Case, Verdict};
 use crate::environment::user_flag;
 use crate::mounts::Mount;
-use crate::paths::{Cause, Owner, Refusal};
+use crate::paths::{Cause, Owner, Refusal, outside_sentence};
 use crate::words::{assignment, systemd, word};
 
 /// Lines that give a service a directory which survives every sandbox (systemd.exec(5), `StateDirectory=`).
@@ -296,17 +296,7 @@ fn existing(wanted: &Path, component: &Path) -> PathBuf {
 }
 
 fn outside(written: &Path, resolved: &Path, roots: &[PathBuf], serves: Option<&Path>) -> Verdict {
-    let leads =
-        if resolved == written { String::new() } else { format!(" (it leads to {})", resolved.display()) };
-    let named: Vec<String> = roots.iter().map(|root| root.display().to_string()).collect();
-    let sentence = match named.as_slice() {
-        [only] => format!("Z4J_BUFFER_PATH={}{leads} is outside the one root, {only}", written.display()),
-        _ => format!(
-            "Z4J_BUFFER_PATH={}{leads} is outside both roots, {}",
-            written.display(),
-            crate::words::join_words(&named)
-        ),
-    };
+    let sentence = outside_sentence(written, resolved, roots);
     let fix = match serves {
         Some(dir) => assignment("Z4J_HOME", &dir.display().to_string()),
         None => "UnsetEnvironment=Z4J_BUFFER_PATH".to_owned(),
@@ -314,5 +304,5 @@ fn outside(written: &Path, resolved: &Path, roots: &[PathBuf], serves: Option<&P
     Verdict::fail("buffer.outside-roots", sentence, fix)
         .with("written", text(written))
         .with("resolved", text(resolved))
-        .with("roots", named)
+        .with("roots", roots.iter().map(|root| text(root)).collect::<Vec<_>>())
 }

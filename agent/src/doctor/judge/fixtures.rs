@@ -1,5 +1,6 @@
 //! Cases and evidence for the tests of the judge.
 
+use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use z4j_protocol::HmacSecret;
@@ -9,7 +10,7 @@ use super::super::evidence::{
     BufferEvidence, BufferOutcome, DnsEvidence, Space, TcpEvidence, Trial, WebsocketEvidence,
 };
 use super::*;
-use crate::config::{BrainUrl, CaSettings, Signing, Transport};
+use crate::config::{BrainUrl, CaSettings, LogFormat, LogLevel, RedactionSettings, Signing, Transport};
 use crate::mounts::MountTable;
 use crate::net::certificate::Certificate;
 use crate::paths::{Cause, Owner, Refusal};
@@ -32,8 +33,24 @@ pub(super) fn config(url: &str) -> Outcome<Config> {
         buffer_path: None,
         buffer_max_bytes: 0,
         buffer_max_events: 0,
+        proxy: None,
         ca: CaSettings::default(),
         venv: None,
+        worker_role: None,
+        heartbeat: true,
+        agent_status: true,
+        log_level: LogLevel::Info,
+        log_format: LogFormat::Text,
+        redaction: RedactionSettings {
+            key_patterns: Vec::new(),
+            value_patterns: Vec::new(),
+            string_bytes: 8_192,
+        },
+        engines: BTreeMap::new(),
+        has_engine_tables: false,
+        orchestrated: None,
+        stop_timeout: Duration::from_secs(10),
+        ingest: None,
     })
 }
 

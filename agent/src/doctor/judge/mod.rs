@@ -5,6 +5,7 @@ mod longpoll;
 mod names;
 mod network;
 mod notes;
+mod proxy;
 mod tls;
 mod upgrade;
 mod websocket;
@@ -234,3 +235,5 @@ mod tests;
 
 #[cfg(test)]
 mod fix_tests;
+#[cfg(test)]
+mod proxy_tests;

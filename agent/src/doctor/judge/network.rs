@@ -6,14 +6,17 @@ use nix::libc;
 
 use super::super::evidence::{DnsEvidence, LocalNetwork, TcpEvidence};
 use super::names::list;
-use super::{Case, OUT_OF_TIME, Verdict};
+use super::{Case, OUT_OF_TIME, Verdict, proxy};
 use crate::net::dns::{Answer, ResolveError};
 use crate::net::tcp::{Attempt, Failure};
 use crate::words::errno_name;
 
 /// Judges the name.
 pub(super) fn dns(case: &Case<'_>, seen: &DnsEvidence) -> Verdict {
-    let host = case.config.brain_url.host_text();
+    let host = match &case.config.proxy {
+        Some(proxy) => proxy.host_text(),
+        None => case.config.brain_url.host_text(),
+    };
     match seen {
         DnsEvidence::NoHost => Verdict::fail(
             "dns.bad-url",
@@ -22,7 +25,7 @@ pub(super) fn dns(case: &Case<'_>, seen: &DnsEvidence) -> Verdict {
         ),
         DnsEvidence::Found(addresses) => {
             let addresses: Vec<String> = addresses.iter().map(|address| address.ip().to_string()).collect();
-            Verdict::ok(format!("{host} -> {}", list(&addresses)))
+            Verdict::ok(format!("{host} -> {}{}", list(&addresses), proxy::via(case)))
                 .with("host", host)
                 .with("addresses", addresses)
         }
@@ -100,7 +103,10 @@ fn unresolved(case: &Case<'_>, host: &str, error: &ResolveError, answers: &[(IpA
         Answer::NameError | Answer::Empty => Verdict::fail(
             "dns.not-found",
             sentence,
-            format!("correct the host in Z4J_BRAIN_URL={}", case.config.brain_url.as_str()),
+            match &case.config.proxy {
+                Some(proxy) => format!("correct the host in {}", proxy.variable),
+                None => format!("correct the host in Z4J_BRAIN_URL={}", case.config.brain_url.as_str()),
+            },
         ),
         Answer::ServerFailure | Answer::Other(_) => {
             Verdict::fail("dns.servfail", sentence, format!("dig @{server} {host}"))
@@ -155,11 +161,19 @@ fn blocked(local: &LocalNetwork) -> Option<(String, &'static str)> {
 /// Judges the connection.
 pub(super) fn tcp(case: &Case<'_>, seen: &TcpEvidence) -> Verdict {
     let endpoint = case.config.brain_url.endpoint();
-    let verdict = match seen {
-        TcpEvidence::Connected(address) => {
-            Verdict::ok(format!("TCP connect to {endpoint}")).with("address", address.to_string())
+    let verdict = match (seen, &case.config.proxy) {
+        (TcpEvidence::Connected(address), _) => {
+            let sentence = format!("TCP connect to {endpoint}{}", proxy::via(case));
+            Verdict::ok(sentence).with("address", address.to_string())
         }
-        TcpEvidence::Failed { attempts, local } => unconnected(&endpoint, attempts, local)
+        (TcpEvidence::NoTunnel { address, failure }, _) => {
+            proxy::no_tunnel(case, failure).with("address", address.to_string())
+        }
+        (TcpEvidence::Failed { attempts, local }, Some(proxy)) => {
+            proxy::unreached(proxy, unconnected(&proxy.endpoint(), attempts, local))
+                .with("attempts", attempts.iter().map(attempt_words).collect::<Vec<_>>())
+        }
+        (TcpEvidence::Failed { attempts, local }, None) => unconnected(&endpoint, attempts, local)
             .with("attempts", attempts.iter().map(attempt_words).collect::<Vec<_>>()),
     };
     verdict.with("host", case.config.brain_url.host_text()).with("port", case.config.brain_url.port())
@@ -248,9 +262,9 @@ fn route_fix(attempt: Option<&Attempt>) -> String {
 pub(super) fn reset(case: &Case<'_>, seen: &TcpEvidence) -> Verdict {
     let address = match seen {
         TcpEvidence::Connected(address) => Some(*address),
-        TcpEvidence::Failed { .. } => None,
+        TcpEvidence::Failed { .. } | TcpEvidence::NoTunnel { .. } => None,
     };
-    was_reset(&case.config.brain_url.endpoint(), address)
+    was_reset(&format!("{}{}", case.config.brain_url.endpoint(), proxy::via(case)), address)
         .with("host", case.config.brain_url.host_text())
         .with("port", case.config.brain_url.port())
 }

@@ -16,6 +16,7 @@ pub(super) fn notes(case: &Case<'_>, evidence: &Evidence, findings: &[Finding]) 
         |name: ProbeName| findings.iter().any(|finding| finding.name == name && finding.status == Status::Ok);
     let mut notes = Vec::new();
     notes.extend(root(case));
+    notes.extend(proxy(case));
     notes.extend(tmpfs(evidence));
     notes.extend(expires_soon(case, evidence));
     notes.extend(version_skew(case, evidence));
@@ -31,6 +32,22 @@ fn root(case: &Case<'_>) -> Option<Note> {
         subject: "user",
         message: "run as root: the service's user sees other paths and permissions".to_owned(),
         fix: Some(format!("sudo -u USER z4j doctor --framework {}", case.framework.as_str())),
+    })
+}
+
+/// What a proxy does, this machine cannot see.
+fn proxy(case: &Case<'_>) -> Option<Note> {
+    let proxy = case.config.proxy.as_ref()?;
+    let host = case.config.brain_url.host_text();
+    Some(Note {
+        code: "note.proxy",
+        subject: "tcp",
+        message: format!(
+            "the way to {host} leads through the proxy {} ({})",
+            proxy.endpoint(),
+            proxy.variable
+        ),
+        fix: Some(format!("to go without it: {}", assignment("NO_PROXY", &host))),
     })
 }
 

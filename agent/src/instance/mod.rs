@@ -1,11 +1,20 @@
 //! The running agents of this user: their names, and the files by which they are found.
 //!
 //! Several share a directory. Each holds a lock on its pidfile for life, and that alone says that it lives:
-//! pids repeat, and are all 1 in containers.
+//! pids repeat, and are all 1 in containers. Owns those files and nothing that is said over the sockets.
 
-use std::path::{Path, PathBuf};
+mod claim;
+mod search;
+mod socket;
 
-use crate::environment::Environment;
+use std::path::PathBuf;
+
+pub(crate) use claim::{Claim, claim};
+pub(crate) use search::{live, live_in, place, places};
+pub(crate) use socket::{check_length, listen};
+
+/// The link to the newest live agent's ingest socket, beside the agents' own files.
+pub(crate) const CURRENT_SOCKET: &str = "agent.sock";
 
 /// An agent's place: `DIR/agent-{pid}.pid`, `.sock`, `.control.sock` (with `-{n}` behind the pid where the
 /// name was taken).
@@ -15,11 +24,16 @@ pub(crate) struct Instance {
     pub(crate) dir: PathBuf,
     /// `agent-{pid}` or `agent-{pid}-{n}`
     pub(crate) name: String,
-    /// The process.
+    /// The process, as it calls itself: in another pid namespace this number means somebody else.
     pub(crate) pid: u32,
 }
 
 impl Instance {
+    /// The file whose lock says that it lives.
+    pub(crate) fn pidfile(&self) -> PathBuf {
+        self.dir.join(format!("{}.pid", self.name))
+    }
+
     /// Where it takes events.
     pub(crate) fn ingest_socket(&self) -> PathBuf {
         self.dir.join(format!("{}.sock", self.name))
@@ -31,8 +45,5 @@ impl Instance {
     }
 }
 
-/// The agents of this user that live, newest first. Looks in `$RUNTIME_DIRECTORY`, the home root, and every
-/// temporary root that is ours; creates nothing.
-pub(crate) fn live(_environment: &Environment, _home: Option<&Path>) -> Vec<Instance> {
-    Vec::new()
-}
+#[cfg(test)]
+mod tests;

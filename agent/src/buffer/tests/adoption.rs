@@ -1,0 +1,172 @@
+use super::*;
+use crate::buffer::adopt::Adopter;
+use crate::buffer::store::{Durability, Store};
+use crate::buffer::{Loss, Remembered};
+
+fn store(place: &Place) -> Result<Store, String> {
+    Store::open(&place.path).map_err(|unusable| format!("{unusable:?}"))
+}
+
+/// Everything of the dead, into a store.
+fn adopt_all(world: &World, own: &mut Store, bounds: Bounds) -> TestResult {
+    let mut adopter = Adopter::default();
+    let chooser = world.chooser(1);
+    adopter.look(own, &chooser.roots(&own.path), chooser.uid(), bounds, 1);
+    while adopter.is_busy() {
+        adopter.step(own, bounds, 1)?;
+    }
+    Ok(())
+}
+
+fn held(store: &Store) -> Result<Vec<String>, rusqlite::Error> {
+    let rows = store.read(0, ALL, |_| false)?;
+    Ok(rows.into_iter().map(|row| row.text.into_string()).collect())
+}
+
+#[tokio::test]
+async fn everything_of_a_dead_process_is_taken_over() -> TestResult {
+    let world = World::new()?;
+    let place = world.chooser(7).choose()?;
+    let mut dead = store(&place)?;
+    dead.write(Durability::Full, |dead| {
+        (0..2_500).try_for_each(|n| dead.insert(5, &format!("{{\"n\":{n}}}")))?;
+        dead.counters.loss = Loss { capacity_evicted: 5, content_rejected: 1, events: 6, command_results: 0 };
+        dead.counters.told = Loss { capacity_evicted: 3, content_rejected: 1, events: 4, command_results: 0 };
+        dead.begin("begun", Some("claim"), 5)?;
+        dead.finish(&result("done"), 5)?;
+        let now = Clock::system().now().unix_micros();
+        dead.finish(&result("settled"), now)?;
+        dead.settle_result("settled", now)?;
+        dead.finish(&result("forgotten"), 5)?;
+        dead.settle_result("forgotten", 5)
+    })?;
+    dead.abandon();
+    drop(place);
+    let buffer = world.open(8, ROOMY)?;
+    buffer.append(vec![event(9_999)]).await?;
+    let status = until(&buffer, |status| status.events == 2_501 && status.loss.events == 2).await?;
+    assert_eq!(status.loss, Loss { capacity_evicted: 2, content_rejected: 0, events: 2, command_results: 0 });
+    let rows = buffer.read(0, ALL).await;
+    let adopted: Vec<&str> = texts(&rows).into_iter().filter(|text| *text != "{\"n\":9999}").collect();
+    let wanted: Vec<String> = (0..2_500).map(|n| format!("{{\"n\":{n}}}")).collect();
+    assert_eq!(adopted, wanted);
+    let results = buffer.unsettled_results().await;
+    assert_eq!(
+        results.iter().map(|result| result.command_id.as_str()).collect::<Vec<_>>(),
+        ["begun", "done"]
+    );
+    assert!(results[0].payload.as_str().contains("\"delivery_claim_token\":\"claim\""));
+    assert_eq!(buffer.begin_command("settled").await?, Remembered::Done(result("settled")));
+    assert_eq!(buffer.begin_command("forgotten").await?, Remembered::New);
+    let names = names(&world.home());
+    assert!(names.iter().all(|name| name.starts_with("buffer-8.sqlite")), "{names:?}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn every_root_is_looked_through_and_the_living_are_left() -> TestResult {
+    let world = World::new()?;
+    let living = world.open(6, ROOMY)?;
+    living.append(vec![event(6)]).await?;
+    std::fs::create_dir(world.temporary())?;
+    std::os::unix::fs::chown(world.temporary(), None, None)?;
+    let mut elsewhere = world.chooser(7);
+    elsewhere.home = Some(world.temporary());
+    crash(elsewhere.choose()?, &["{\"n\":7}"])?;
+    // A process that died between its lock and its database.
+    drop(world.chooser(5).choose()?);
+    let buffer = world.open(8, ROOMY)?;
+    // Either of the living may have found it.
+    let found = |buffer: &Buffer| buffer.status().borrow().events;
+    let deadline = tokio::time::Instant::now() + PATIENCE;
+    while found(&buffer) + found(&living) < 2 {
+        assert!(tokio::time::Instant::now() < deadline, "nobody adopts it");
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(names(&world.temporary()), Vec::<String>::new());
+    assert!(names(&world.home()).contains(&"buffer-6.sqlite".to_owned()));
+    assert!(!names(&world.home()).contains(&"buffer-5.sqlite.lock".to_owned()));
+    Ok(())
+}
+
+#[test]
+fn it_stops_when_full_and_goes_on_later() -> TestResult {
+    let world = World::new()?;
+    let texts: Vec<String> = (0..10).map(|n| format!("{{\"n\":{n}}}")).collect();
+    crash(world.chooser(7).choose()?, &texts.iter().map(String::as_str).collect::<Vec<_>>())?;
+    let place = world.chooser(8).choose()?;
+    let mut own = store(&place)?;
+    own.write(Durability::Full, |own| own.insert(1, "live"))?;
+    let bounds = Bounds { events: 4, bytes: 1 << 20 };
+    adopt_all(&world, &mut own, bounds)?;
+    assert_eq!(held(&own)?, ["live", "{\"n\":0}", "{\"n\":1}", "{\"n\":2}"]);
+    adopt_all(&world, &mut own, bounds)?;
+    assert_eq!(own.counters.events, 4);
+    assert_eq!(own.counters.loss, Loss::default());
+    own.write(Durability::Full, |own| own.settle(0, 4, 1))?;
+    adopt_all(&world, &mut own, Bounds { events: 100, ..bounds })?;
+    assert_eq!(held(&own)?, texts[3..]);
+    assert_eq!(names(&world.home()).iter().filter(|name| name.starts_with("buffer-7")).count(), 0);
+    Ok(())
+}
+
+/// Kill -9 of an adopter between its own commit and what it does to the orphan: its successor knows.
+#[test]
+fn an_adopter_that_dies_halfway_doubles_nothing() -> TestResult {
+    for from_orphan in [false, true] {
+        let world = World::new()?;
+        crash(world.chooser(7).choose()?, &["{\"n\":0}", "{\"n\":1}"])?;
+        let orphan = store(&world.chooser(7).choose()?)?;
+        let id = orphan.buffer_id.clone();
+        orphan.abandon();
+        let place = world.chooser(8).choose()?;
+        let mut adopter = store(&place)?;
+        adopter.write(Durability::Full, |adopter| {
+            adopter.insert(1, "{\"n\":0}")?;
+            let last_id = 1;
+            adopter.note(&super::super::records::Record { buffer_id: id, last_id, ..Default::default() }, 1)
+        })?;
+        adopter.abandon();
+        drop(place);
+        // Its successor is a third process, or one that goes on with the orphan itself.
+        let place = world.chooser(if from_orphan { 7 } else { 6 }).choose()?;
+        let mut own = store(&place)?;
+        adopt_all(&world, &mut own, ROOMY)?;
+        let mut held = held(&own)?;
+        held.sort();
+        assert_eq!(held, ["{\"n\":0}", "{\"n\":1}"], "{from_orphan}");
+    }
+    Ok(())
+}
+
+#[test]
+fn many_adopters_take_everything_once() -> TestResult {
+    let world = World::new()?;
+    let wanted: Vec<String> = (0..12).map(|n| format!("{{\"n\":{n}}}")).collect();
+    for (pid, text) in (100..).zip(&wanted) {
+        crash(world.chooser(pid).choose()?, &[text])?;
+    }
+    let found = std::thread::scope(|scope| {
+        let threads: Vec<_> = (1..=4)
+            .map(|pid| {
+                let world = &world;
+                scope.spawn(move || -> Result<Vec<String>, String> {
+                    let place = world.chooser(pid).choose().map_err(|error| error.to_string())?;
+                    let mut own = store(&place)?;
+                    for _ in 0..5 {
+                        adopt_all(world, &mut own, ROOMY).map_err(|error| error.to_string())?;
+                    }
+                    held(&own).map_err(|error| error.to_string())
+                })
+            })
+            .collect();
+        threads
+            .into_iter()
+            .map(|thread| thread.join().map_err(|_| "panic".to_owned())?)
+            .collect::<Result<Vec<_>, _>>()
+    })?;
+    let mut found: Vec<String> = found.into_iter().flatten().collect();
+    found.sort_by_key(|text| wanted.iter().position(|wanted| wanted == text));
+    assert_eq!(found, wanted);
+    Ok(())
+}

@@ -1,0 +1,62 @@
+//! `z4j run`.
+
+use std::process::ExitCode;
+
+use clap::Args;
+
+use super::output::{complain, refuse_usage, warn};
+use super::{NO, USAGE, event_loop};
+use crate::config::{ConfigFlags, Framework, LogFormat, is_disabled, resolve};
+use crate::environment::Environment;
+use crate::log;
+use crate::run::{self, Order};
+
+#[derive(Debug, Args)]
+pub(super) struct RunArgs {
+    /// What the application is built on
+    #[arg(long, value_enum, default_value_t)]
+    framework: Framework,
+    /// Take events from standard input too, and stop when it ends
+    #[arg(long)]
+    stdin: bool,
+    #[command(flatten)]
+    config: ConfigFlags,
+}
+
+/// Runs the verb.
+pub(super) fn run(args: &RunArgs) -> ExitCode {
+    let environment = Environment::capture();
+    if is_disabled(&environment) {
+        complain("Z4J_DISABLED is set: there is nothing to do");
+        return ExitCode::SUCCESS;
+    }
+    let resolved = match resolve(&environment, &args.config) {
+        Ok(resolved) => resolved,
+        Err(error) => return refuse_usage(&error),
+    };
+    let config = resolved.config;
+    let format = match config.log_format {
+        LogFormat::Text => log::Format::Text,
+        LogFormat::Json => log::Format::Json,
+    };
+    let level = config.log_level.as_tracing().into();
+    let log = match log::init(format, level, &environment) {
+        Ok(log) => log,
+        Err(error) => {
+            complain(&error);
+            return ExitCode::from(NO);
+        }
+    };
+    for warning in &resolved.warnings {
+        tracing::warn!("{warning}");
+    }
+    let order = Order { framework: args.framework, stdin: args.stdin };
+    match event_loop(run::run(config, environment, order, log.ids.clone())) {
+        Ok(Ok(())) => ExitCode::SUCCESS,
+        Ok(Err(error)) => {
+            tracing::error!("{error}");
+            ExitCode::from(if error.is_setting() { USAGE } else { NO })
+        }
+        Err(code) => code,
+    }
+}

@@ -1,0 +1,178 @@
+//! A result within the bounds of the wire: cut, visibly, where it is too long.
+//!
+//! On long-poll a frame travels as a string inside JSON, in a body of 8,192 bytes by default; so it is the
+//! escaped length that counts.
+
+use z4j_protocol::payload::{CommandResult, CommandStatus, MAX_ERROR_CHARS};
+use z4j_protocol::{CanonicalText, Object, Value};
+
+use super::adapter::Outcome;
+
+/// Most bytes of a result as it stands inside a JSON string. The rest of a body is for the frame around it.
+pub(super) const MAX_ESCAPED_BYTES: usize = 6_000;
+
+/// The payload of a `command_result`, within the bounds.
+pub(super) fn payload(outcome: Outcome, claim: Option<&str>) -> CanonicalText {
+    let (status, result, error) = match outcome {
+        Outcome::Done(value) => (CommandStatus::Success, Some(value), None),
+        Outcome::Failed { error, result } => (CommandStatus::Failed, result, Some(error)),
+    };
+    // The brain looks at objects only.
+    let result = result.map(|value| match value {
+        Value::Object(_) => value,
+        value => Value::object([("value", value)]),
+    });
+    let whole = CommandResult { status, result, error, delivery_claim_token: claim.map(str::to_owned) };
+    let whole = cut_to(whole, MAX_ERROR_CHARS);
+    if let Some(text) = fitting(&whole) {
+        return text;
+    }
+    // The longest strings go first: the greatest length that makes everything fit is found by halving.
+    let (mut fits, mut fails) = (0, MAX_ESCAPED_BYTES);
+    while fails - fits > 1 {
+        let most = fits + (fails - fits) / 2;
+        if fitting(&shortened(&whole, most)).is_some() { fits = most } else { fails = most }
+    }
+    fitting(&shortened(&whole, fits)).unwrap_or_else(|| bare(&whole))
+}
+
+/// The text, if it is within the bounds and can be signed.
+fn fitting(result: &CommandResult) -> Option<CanonicalText> {
+    let text = CanonicalText::from_serialize(result).ok()?;
+    (escaped_len(text.as_str()) <= MAX_ESCAPED_BYTES).then_some(text)
+}
+
+fn escaped_len(text: &str) -> usize {
+    text.len() + text.bytes().filter(|byte| matches!(byte, b'"' | b'\\')).count()
+}
+
+fn shortened(whole: &CommandResult, most: usize) -> CommandResult {
+    let mut short = cut_to(whole.clone(), most);
+    short.result = short.result.map(|value| {
+        let mut value = cut_strings(value, most);
+        if let Value::Object(object) = &mut value {
+            object.insert("truncated", Value::Bool(true));
+        }
+        value
+    });
+    short
+}
+
+fn cut_to(mut result: CommandResult, most: usize) -> CommandResult {
+    result.error = result.error.map(|error| cut(&error, most));
+    result
+}
+
+/// What is left where even that does not fit: too many keys or numbers.
+fn bare(whole: &CommandResult) -> CanonicalText {
+    let result = whole.result.as_ref().map(|_| Value::object([("truncated", Value::Bool(true))]));
+    let error = whole.error.as_deref().map(|error| cut(error, 500));
+    let claim = whole.delivery_claim_token.clone();
+    let bare = CommandResult { status: whole.status, result, error, delivery_claim_token: claim };
+    CanonicalText::from_serialize(&bare).unwrap_or_else(|_| failure("the result cannot be written down"))
+}
+
+fn failure(error: &str) -> CanonicalText {
+    let text = format!("{{\"error\":\"{error}\",\"result\":null,\"status\":\"failed\"}}");
+    CanonicalText::kept(text)
+}
+
+/// Recursion is bounded by the parser's depth limit.
+fn cut_strings(value: Value, most: usize) -> Value {
+    match value {
+        Value::String(text) => Value::String(cut(&text, most)),
+        Value::Array(items) => Value::Array(items.into_iter().map(|item| cut_strings(item, most)).collect()),
+        Value::Object(object) => Value::Object(
+            object
+                .iter()
+                .map(|(key, value)| (key.to_owned(), cut_strings(value.clone(), most)))
+                .collect::<Object>(),
+        ),
+        other => other,
+    }
+}
+
+/// At most so many characters and a mark that says how much is gone; text that fits stays as it is.
+fn cut(text: &str, most: usize) -> String {
+    let chars = text.chars().count();
+    if chars <= most {
+        return text.to_owned();
+    }
+    let mark = |gone: usize| format!("[...{gone} more characters truncated]");
+    let kept = most.saturating_sub(mark(chars).len());
+    let head: String = text.chars().take(kept).collect();
+    head + &mark(chars - kept)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn object(text: &str) -> Value {
+        Value::parse(text.as_bytes()).unwrap()
+    }
+
+    #[test]
+    fn what_fits_is_left_alone() {
+        for (outcome, text) in [
+            (
+                Outcome::Done(object(r#"{"b":1,"a":"é"}"#)),
+                r#"{"error":null,"result":{"a":"é","b":1},"status":"success"}"#,
+            ),
+            (Outcome::Done(object("[1]")), r#"{"error":null,"result":{"value":[1]},"status":"success"}"#),
+            (Outcome::failed("why"), r#"{"error":"why","result":null,"status":"failed"}"#),
+        ] {
+            assert_eq!(payload(outcome, None).as_str(), text);
+        }
+        let claimed = payload(Outcome::failed("why"), Some("claim"));
+        assert!(claimed.as_str().contains(r#""delivery_claim_token":"claim""#));
+    }
+
+    #[test]
+    fn long_output_is_cut_visibly_and_short_fields_stay() {
+        let long = "\"\\".repeat(40_000);
+        let value = Value::object([("stdout", long.as_str().into()), ("task_id", "t-1".into())]);
+        let text = payload(Outcome::Done(value), None);
+        let read: CommandResult = object(text.as_str()).deserialize().unwrap();
+        let result = read.result.unwrap();
+        assert_eq!(result.get("task_id").and_then(Value::as_str), Some("t-1"));
+        assert_eq!(result.get("truncated").and_then(Value::as_bool), Some(true));
+        let stdout = result.get("stdout").and_then(Value::as_str).unwrap();
+        assert!(stdout.ends_with(" more characters truncated]"), "{stdout}");
+        assert!(escaped_len(text.as_str()) > MAX_ESCAPED_BYTES * 9 / 10, "as much as fits is kept");
+        let error = payload(Outcome::failed("x".repeat(100_000)), None);
+        assert!(error.as_str().contains("more characters truncated"));
+    }
+
+    #[test]
+    fn a_result_of_numbers_alone_is_left_out_whole() {
+        let numbers = Value::Array((0..5_000_u64).map(Value::from).collect());
+        let text = payload(Outcome::Done(Value::object([("n", numbers)])), Some("claim"));
+        let wanted =
+            r#"{"delivery_claim_token":"claim","error":null,"result":{"truncated":true},"status":"success"}"#;
+        assert_eq!(text.as_str(), wanted);
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_comes_out_fits_and_keeps_its_status(
+            texts in prop::collection::vec("[\\PC\"\\\\\n\u{1}]{0,900}", 0..30),
+            error in prop::option::of("\\PC{0,9000}"),
+        ) {
+            let members: Vec<(String, Value)> =
+                texts.iter().enumerate().map(|(n, text)| (format!("k{n}"), text.as_str().into())).collect();
+            let value = Value::Object(members.into_iter().collect());
+            let outcome = match error {
+                None => Outcome::Done(value),
+                Some(error) => Outcome::Failed { error, result: Some(value) },
+            };
+            let wanted = matches!(outcome, Outcome::Done(_));
+            let text = payload(outcome, None);
+            prop_assert!(escaped_len(text.as_str()) <= MAX_ESCAPED_BYTES);
+            let read: CommandResult = Value::parse(text.as_str().as_bytes()).unwrap().deserialize().unwrap();
+            prop_assert_eq!(read.status == CommandStatus::Success, wanted);
+        }
+    }
+}

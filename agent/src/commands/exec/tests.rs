@@ -1,0 +1,139 @@
+//! Small programs as actions: what they are given, and what becomes of what they say.
+
+use std::time::Instant;
+
+use tokio::sync::watch;
+
+use super::super::template::Template;
+use super::*;
+use crate::config::resolve_environment as environment;
+
+const PATIENCE: Duration = Duration::from_secs(20);
+
+fn action(program: &str, arguments: &[&str]) -> ActionSettings {
+    ActionSettings {
+        program: program.into(),
+        arguments: arguments.iter().map(|text| Template::parse(text).unwrap()).collect(),
+        timeout: None,
+        output_bytes: 65_536,
+        env: BTreeMap::new(),
+    }
+}
+
+fn command(parameters: &str) -> Command {
+    Command {
+        action: "act".to_owned(),
+        target: Value::parse(br#"{"id":"celery:7","type":"task"}"#).unwrap(),
+        parameters: Value::parse(parameters.as_bytes()).unwrap(),
+        timeout_seconds: 60,
+        issued_by: None,
+        delivery_claim_token: Some("between brain and agent".to_owned()),
+    }
+}
+
+async fn run_with(action: ActionSettings, parameters: &str, stopping: watch::Receiver<bool>) -> Outcome {
+    let environment = environment(&[("LANG", "C"), ("PATH", "/usr/bin:/bin")]);
+    let adapter = ExecAdapter::new(BTreeMap::from([("act".to_owned(), action)]), &environment);
+    let call = Call { id: "c-1".to_owned(), command: command(parameters), time_left: PATIENCE, stopping };
+    adapter.run(call).await
+}
+
+async fn run(action: ActionSettings, parameters: &str) -> Outcome {
+    let (_keep, stopping) = watch::channel(false);
+    run_with(action, parameters, stopping).await
+}
+
+fn text(outcome: &Outcome) -> String {
+    match outcome {
+        Outcome::Done(value) => value.to_canonical().unwrap(),
+        Outcome::Failed { error, result } => {
+            let result = result.as_ref().map(|result| result.to_canonical().unwrap()).unwrap_or_default();
+            format!("{error} | {result}")
+        }
+    }
+}
+
+#[tokio::test]
+async fn output_becomes_the_result() {
+    let limited = |mut action: ActionSettings, bytes| {
+        action.output_bytes = bytes;
+        action
+    };
+    let rows = [
+        (
+            action("/bin/echo", &["{a}", "{b?}"]),
+            r#"{"a":"x;  $HOME 'y"}"#,
+            r#"{"exit_status":0,"stdout":"x;  $HOME 'y"}"#,
+        ),
+        (action("/bin/echo", &["{a}"]), r#"{"a":{"k":1.0}}"#, r#"{"k":1.0}"#),
+        (action("/bin/echo", &["[1]"]), "{}", r#"{"exit_status":0,"stdout":"[1]"}"#),
+        (
+            action("/bin/cat", &[]),
+            r#"{"a":1}"#,
+            r#"{"action":"act","id":"c-1","issued_by":null,"parameters":{"a":1},"target":{"id":"celery:7","type":"task"},"timeout_seconds":60}"#,
+        ),
+        (
+            limited(action("/bin/echo", &["abcdef"]), 3),
+            "{}",
+            r#"{"exit_status":0,"stdout":"abc[...4 more bytes truncated]","truncated":true}"#,
+        ),
+        (action("/bin/echo", &["{a}"]), "{}", "the command has no `a`, which the action's argv asks for | "),
+        (
+            action("/bin/echo", &["{a}"]),
+            r#"{"a":"-n"}"#,
+            "`a` begins with a hyphen, so the program could take it for an option; write it behind a text, as in --a={a}, or allow it with {a!} | ",
+        ),
+        (action("/bin/false", &[]), "{}", r#"exit status 1 | {"exit_status":1,"stdout":""}"#),
+        (
+            action("/nonexistent/program", &[]),
+            "{}",
+            "/nonexistent/program cannot be run: ENOENT: No such file or directory | ",
+        ),
+    ];
+    for (action, parameters, wanted) in rows {
+        let said = tokio::time::timeout(PATIENCE, run(action.clone(), parameters)).await.unwrap();
+        assert_eq!(text(&said), wanted, "{action:?}");
+    }
+    let said = text(&run(action("/bin/cat", &["/nonexistent/file"]), "{}").await);
+    assert!(said.starts_with("exit status 1: ") && said.contains("/nonexistent/file"), "{said}");
+}
+
+#[tokio::test]
+async fn a_program_gets_no_variable_of_the_agents() {
+    let mut env = action("/usr/bin/env", &[]);
+    env.env.insert("GREETING".to_owned(), "hello".to_owned());
+    let Outcome::Done(value) = run(env, "{}").await else { panic!("env failed") };
+    let mut lines: Vec<_> = value.get("stdout").and_then(Value::as_str).unwrap().lines().collect();
+    lines.sort_unstable();
+    assert_eq!(lines, ["GREETING=hello", "LANG=C", "PATH=/usr/bin:/bin"]);
+}
+
+#[tokio::test]
+async fn a_program_that_takes_too_long_is_ended_with_all_that_it_started() {
+    // timeout(1) starts a child of its own, in the same group because of --foreground.
+    let mut sleeper = action("/usr/bin/timeout", &["--foreground", "300", "/bin/sleep", "300"]);
+    sleeper.timeout = Some(Duration::from_millis(200));
+    let began = Instant::now();
+    let said = text(&run(sleeper, "{}").await);
+    assert!(said.starts_with("timed out after 0.2 s"), "{said}");
+    assert!(said.ends_with(r#"| {"indeterminate":true}"#), "{said}");
+    assert!(began.elapsed() < PATIENCE);
+}
+
+#[tokio::test]
+async fn a_stop_of_the_agent_ends_what_runs() {
+    let (stop, stopping) = watch::channel(false);
+    let running = tokio::spawn(run_with(action("/bin/sleep", &["300"]), "{}", stopping));
+    stop.send_replace(true);
+    let said = text(&tokio::time::timeout(PATIENCE, running).await.unwrap().unwrap());
+    assert!(said.starts_with("the agent stopped"), "{said}");
+}
+
+#[tokio::test]
+async fn endless_output_is_bounded() {
+    let mut yes = action("/usr/bin/yes", &[]);
+    yes.timeout = Some(Duration::from_millis(300));
+    yes.output_bytes = 10;
+    let said = text(&tokio::time::timeout(PATIENCE, run(yes, "{}")).await.unwrap());
+    assert!(said.starts_with("timed out"), "{said}");
+}

@@ -1,0 +1,158 @@
+//! One agent's claim to a name in a directory, from its start to its end.
+
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt, symlink};
+use std::path::{Path, PathBuf};
+
+use nix::libc;
+
+use super::search::live_in;
+use super::socket::check_length;
+use super::{CURRENT_SOCKET, Instance};
+use crate::environment::Environment;
+
+/// How many names are tried; more agents than this with one pid share no directory.
+const MAX_NAMES: u32 = 1_000;
+/// How often a name is tried whose file is removed in that very moment.
+const MAX_RACES: u32 = 8;
+
+/// A name that is this process's for as long as this value lives. Dropping it removes the name's files.
+#[derive(Debug)]
+pub(crate) struct Claim {
+    instance: Instance,
+    uid: u32,
+    /// The pidfile; its lock is the claim.
+    _lock: File,
+    /// The directory, locked for sharing: systemd-tmpfiles then ages nothing in it (tmpfiles.d(5), "Age").
+    _kept: Option<File>,
+}
+
+/// Claims a name in a directory, which is made (0700) if it is missing.
+///
+/// # Errors
+/// The directory cannot be made or written, or is too long for the path of a socket.
+pub(crate) fn claim(dir: &Path, environment: &Environment) -> io::Result<Claim> {
+    DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(|error| named(dir, &error))?;
+    let (pid, uid) = (environment.pid, environment.account.uid);
+    for n in 1..=MAX_NAMES {
+        let name = if n == 1 { format!("agent-{pid}") } else { format!("agent-{pid}-{n}") };
+        let instance = Instance { dir: dir.to_owned(), name, pid };
+        check_length(&instance.control_socket())?;
+        if let Some(lock) = take(&instance.pidfile(), pid, uid)? {
+            let kept = File::open(dir).ok().filter(|dir| dir.try_lock_shared().is_ok());
+            let claim = Claim { instance, uid, _lock: lock, _kept: kept };
+            claim.remove_sockets();
+            return Ok(claim);
+        }
+    }
+    Err(io::Error::other(format!("{}: {MAX_NAMES} agents of pid {pid} live here already", dir.display())))
+}
+
+fn named(path: &Path, error: &io::Error) -> io::Error {
+    io::Error::new(error.kind(), format!("{}: {error}", path.display()))
+}
+
+/// Takes a pidfile: a new one, or one that nobody holds any more. `None` if it is somebody's.
+fn take(path: &Path, pid: u32, uid: u32) -> io::Result<Option<File>> {
+    for _ in 0..MAX_RACES {
+        let mut options = OpenOptions::new();
+        options.read(true).write(true).mode(0o600).custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK);
+        let file = match options.create_new(true).open(path) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                match options.create_new(false).open(path) {
+                    Ok(file) => file,
+                    Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                    // A link, a file of another user: no name of ours.
+                    Err(_) => return Ok(None),
+                }
+            }
+            Err(error) => return Err(named(path, &error)),
+        };
+        let found = file.metadata()?;
+        if !found.is_file() || found.uid() != uid || file.try_lock().is_err() {
+            return Ok(None);
+        }
+        // Its owner may have removed it between the opening and the lock: that file is nobody's any more.
+        let is_there = fs::symlink_metadata(path).is_ok_and(|there| there.ino() == found.ino());
+        if is_there {
+            write_pid(&file, pid).map_err(|error| named(path, &error))?;
+            return Ok(Some(file));
+        }
+    }
+    Ok(None)
+}
+
+fn write_pid(mut file: &File, pid: u32) -> io::Result<()> {
+    file.set_permissions(fs::Permissions::from_mode(0o600))?;
+    file.set_len(0)?;
+    file.write_all(format!("{pid}\n").as_bytes())
+}
+
+impl Claim {
+    /// The name.
+    pub(crate) fn instance(&self) -> &Instance {
+        &self.instance
+    }
+
+    /// Points `agent.sock` at this agent, once its ingest socket listens. One that lies elsewhere is linked to
+    /// from the name that others look for.
+    ///
+    /// # Errors
+    /// A link cannot be made.
+    pub(crate) fn announce(&self, ingest: &Path) -> io::Result<()> {
+        let own = self.instance.ingest_socket();
+        if ingest != own {
+            match fs::remove_file(&own) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(named(&own, &error)),
+                _ => symlink(ingest, &own).map_err(|error| named(&own, &error))?,
+            }
+        }
+        self.point_at(&self.instance)
+    }
+
+    /// Replaces `agent.sock` in one step. The target is relative: a directory is seen under other names in
+    /// other mount namespaces.
+    fn point_at(&self, target: &Instance) -> io::Result<()> {
+        let fresh = self.instance.dir.join(format!(".{}.link", self.instance.name));
+        let _ = fs::remove_file(&fresh);
+        symlink(format!("{}.sock", target.name), &fresh).map_err(|error| named(&fresh, &error))?;
+        let current = self.current();
+        fs::rename(&fresh, &current).map_err(|error| {
+            let _ = fs::remove_file(&fresh);
+            named(&current, &error)
+        })
+    }
+
+    fn current(&self) -> PathBuf {
+        self.instance.dir.join(CURRENT_SOCKET)
+    }
+
+    /// Hands `agent.sock` to the newest agent that lives on, or takes it away.
+    fn hand_over(&self) {
+        let own = Path::new(&self.instance.name).with_extension("sock");
+        if fs::read_link(self.current()).is_ok_and(|target| target == own) {
+            let others = live_in(std::slice::from_ref(&self.instance.dir), self.uid);
+            let heir = others.iter().find(|other| other.name != self.instance.name);
+            let handed = heir.is_some_and(|heir| self.point_at(heir).is_ok());
+            if !handed {
+                let _ = fs::remove_file(self.current());
+            }
+        }
+    }
+
+    fn remove_sockets(&self) {
+        let _ = fs::remove_file(self.instance.ingest_socket());
+        let _ = fs::remove_file(self.instance.control_socket());
+    }
+}
+
+impl Drop for Claim {
+    fn drop(&mut self) {
+        self.hand_over();
+        self.remove_sockets();
+        // Last, and before the lock goes: until then the name is taken.
+        let _ = fs::remove_file(self.instance.pidfile());
+    }
+}

@@ -1,0 +1,125 @@
+//! Claims and the search for them, over directories of the test's own.
+
+use std::fs;
+use std::io;
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+
+use super::*;
+use crate::environment::Environment;
+
+fn environment(pid: u32) -> Environment {
+    let mut environment = Environment { pid, ..Environment::capture() };
+    environment.variables.clear();
+    environment
+}
+
+fn names(dir: &Path, environment: &Environment) -> Vec<String> {
+    let found = live_in(&[dir.to_owned()], environment.account.uid);
+    found.into_iter().map(|instance| instance.name).collect()
+}
+
+fn mode(path: &Path) -> io::Result<u32> {
+    Ok(fs::symlink_metadata(path)?.permissions().mode() & 0o777)
+}
+
+#[test]
+fn agents_with_one_pid_share_a_directory() -> io::Result<()> {
+    let dir = tempfile::tempdir()?;
+    let environment = environment(1);
+    let first = claim(dir.path(), &environment)?;
+    let second = claim(dir.path(), &environment)?;
+    assert_eq!(second.instance().name, "agent-1-2");
+    let pidfile = first.instance().pidfile();
+    assert_eq!((fs::read_to_string(&pidfile)?.as_str(), mode(&pidfile)?), ("1\n", 0o600));
+    let mut found = names(dir.path(), &environment);
+    found.sort();
+    assert_eq!(found, ["agent-1", "agent-1-2"]);
+    drop(first);
+    assert_eq!(names(dir.path(), &environment), ["agent-1-2"]);
+    assert!(!pidfile.exists() && second.instance().pidfile().exists());
+    Ok(())
+}
+
+#[test]
+fn what_a_dead_agent_left_is_taken_over() -> io::Result<()> {
+    let dir = tempfile::tempdir()?;
+    let environment = environment(7);
+    for file in ["agent-7.pid", "agent-7.sock", "agent-7.control.sock"] {
+        fs::write(dir.path().join(file), "left over, and longer than a pid")?;
+    }
+    assert_eq!(names(dir.path(), &environment), Vec::<String>::new());
+    let claim = claim(dir.path(), &environment)?;
+    assert_eq!(claim.instance().name, "agent-7");
+    assert_eq!(fs::read_to_string(claim.instance().pidfile())?, "7\n");
+    assert!(!claim.instance().ingest_socket().exists() && !claim.instance().control_socket().exists());
+    drop(claim);
+    assert_eq!(fs::read_dir(dir.path())?.count(), 0);
+    Ok(())
+}
+
+#[test]
+fn a_link_or_a_foreign_file_is_no_pidfile() -> io::Result<()> {
+    let dir = tempfile::tempdir()?;
+    let environment = environment(7);
+    let target = dir.path().join("precious");
+    fs::write(&target, "precious")?;
+    symlink(&target, dir.path().join("agent-7.pid"))?;
+    nix::unistd::mkfifo(&dir.path().join("agent-7-2.pid"), nix::sys::stat::Mode::S_IRWXU)?;
+    let claim = claim(dir.path(), &environment)?;
+    assert_eq!(claim.instance().name, "agent-7-3");
+    assert_eq!(fs::read_to_string(&target)?, "precious");
+    let stranger = environment.account.uid + 1;
+    assert_eq!(live_in(&[dir.path().to_owned()], stranger), Vec::new());
+    Ok(())
+}
+
+#[tokio::test]
+async fn the_link_leads_to_the_newest_that_lives() -> io::Result<()> {
+    let dir = tempfile::tempdir()?;
+    let current = dir.path().join(CURRENT_SOCKET);
+    let (old, new) = (claim(dir.path(), &environment(8))?, claim(dir.path(), &environment(9))?);
+    let old_listener = listen(&old.instance().ingest_socket())?;
+    old.announce(&old.instance().ingest_socket())?;
+    let elsewhere = dir.path().join("elsewhere");
+    let new_listener = listen(&elsewhere)?;
+    new.announce(&elsewhere)?;
+    assert_eq!(fs::read_link(&current)?, PathBuf::from("agent-9.sock"));
+    assert_eq!(mode(&elsewhere)?, 0o600);
+    UnixStream::connect(&current)?;
+    new_listener.accept().await?;
+    drop(new);
+    UnixStream::connect(&current)?;
+    old_listener.accept().await?;
+    // Somebody else's link stays.
+    let third = claim(dir.path(), &environment(10))?;
+    third.announce(&third.instance().ingest_socket())?;
+    drop(old);
+    assert_eq!(fs::read_link(&current)?, PathBuf::from("agent-10.sock"));
+    drop(third);
+    assert!(fs::symlink_metadata(&current).is_err() && elsewhere.exists());
+    Ok(())
+}
+
+#[test]
+fn the_runtime_directory_serves_if_it_is_ours() -> io::Result<()> {
+    let dir = tempfile::tempdir()?;
+    let (run, buffer) = (dir.path().join("run"), dir.path().join("buffer"));
+    fs::create_dir(&run)?;
+    let mut environment = environment(7);
+    assert_eq!(place(&environment, &buffer), buffer);
+    let list = format!("{}:{}", run.display(), dir.path().display());
+    environment.variables.insert("RUNTIME_DIRECTORY".into(), list.into());
+    assert_eq!(place(&environment, &buffer), run);
+    assert_eq!(places(&environment, Some(&buffer))[..2], [run.clone(), buffer.clone()]);
+    fs::set_permissions(&run, fs::Permissions::from_mode(0o777))?;
+    assert_eq!(place(&environment, &buffer), buffer);
+    let long = dir.path().join("x".repeat(90));
+    fs::create_dir(&long)?;
+    environment.variables.insert("RUNTIME_DIRECTORY".into(), long.clone().into());
+    assert_eq!(place(&environment, &buffer), buffer);
+    let refused = claim(&long, &environment).map(|_| ()).map_err(|error| error.to_string()).err();
+    assert!(refused.is_some_and(|text| text.contains("107") && text.contains("Z4J_HOME")));
+    Ok(())
+}

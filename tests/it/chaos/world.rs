@@ -1,0 +1,239 @@
+//! The brain, the home on a small disk, and the agent process of all rounds.
+
+use std::fs::{File, OpenOptions};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, PoisonError};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, bail, ensure};
+use mock_brain::{Brain, Options};
+use nix::mount::{MsFlags, mount};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use tokio::runtime::Runtime;
+use z4j_protocol::Timestamp;
+
+use super::emitter::{Emitter, Progress, Told};
+use super::plan::{Blow, Plan};
+use super::verdict::Accepted;
+
+/// How long a round may take to come to rest.
+const LIMIT: Duration = Duration::from_secs(60);
+/// The home's size: room for the events of a round many times over.
+const DISK: &str = "size=16m,mode=0700";
+
+pub(super) struct World {
+    runtime: Runtime,
+    brain: Brain,
+    home: tempfile::TempDir,
+    /// Whether the home is a disk of its own, which can be filled.
+    own_disk: bool,
+    logs: tempfile::TempDir,
+    agent: Option<Child>,
+    variables: Vec<(&'static str, String)>,
+}
+
+impl World {
+    pub(super) fn new() -> anyhow::Result<Self> {
+        let home = tempfile::tempdir()?;
+        let own_disk = mount_disk(home.path());
+        if let Err(error) = &own_disk {
+            println!("full disks are left out: no tmpfs can be mounted ({error}); run as root");
+        }
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
+        let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
+        let options = Options { tls: false, ..Options::default() };
+        let brain = runtime.block_on(Brain::start(options, listener))?;
+        let credentials = brain.credentials();
+        let variables = vec![
+            ("PATH", "/usr/bin:/bin".to_owned()),
+            ("HOME", home.path().display().to_string()),
+            ("Z4J_BRAIN_URL", format!("http://{}/", brain.local_addr())),
+            ("Z4J_TOKEN", credentials.token.clone()),
+            ("Z4J_HMAC_SECRET", credentials.hmac_secret.clone()),
+            ("Z4J_PROJECT_ID", credentials.project_id.clone()),
+            ("Z4J_LOG_LEVEL", "DEBUG".to_owned()),
+        ];
+        let logs = tempfile::tempdir()?;
+        Ok(Self { runtime, brain, home, own_disk: own_disk.is_ok(), logs, agent: None, variables })
+    }
+
+    /// Plays a round to its end, and returns what was told to be durable.
+    pub(super) fn play(&mut self, plan: &Plan) -> anyhow::Result<Vec<Told>> {
+        let progress = Arc::new(Progress::default());
+        self.start_agent(plan, &progress)?;
+        let emitter = Emitter {
+            socket: self.home.path().join(".z4j/agent.sock"),
+            round: plan.round,
+            events: plan.events,
+            start: now().plus_seconds(-3600),
+            progress: Arc::clone(&progress),
+        };
+        let emitting = std::thread::spawn(move || emitter.run());
+        for (after, blow) in &plan.blows {
+            wait(|| progress.durable.load(Ordering::SeqCst) >= *after || emitting.is_finished())?;
+            self.strike(blow, plan, &progress, &|| emitting.is_finished())?;
+        }
+        let told = emitting.join().map_err(|_| anyhow::anyhow!("the emitter panicked"))??;
+        self.heal()?;
+        let mark = format!("r{}-", plan.round);
+        wait(|| self.count(&mark) >= told.len()).with_context(|| {
+            format!("{} of {} events came to the brain", self.count(&mark), told.len())
+        })?;
+        let agent = self.agent.as_mut().context("an agent")?;
+        ensure!(agent.try_wait()?.is_none(), "the agent ended by itself");
+        Ok(told)
+    }
+
+    fn strike(
+        &mut self,
+        blow: &Blow,
+        plan: &Plan,
+        progress: &Arc<Progress>,
+        is_over: &dyn Fn() -> bool,
+    ) -> anyhow::Result<()> {
+        let reaches = |count: &AtomicUsize, further: usize| {
+            let goal = count.load(Ordering::SeqCst) + further;
+            wait(|| count.load(Ordering::SeqCst) >= goal || is_over())
+        };
+        match blow {
+            Blow::KillAgent => self.start_agent(plan, progress),
+            Blow::Reconnect => self.signal(Signal::SIGHUP),
+            Blow::Fault(text) => {
+                self.brain.set_fault(text.parse()?)?;
+                Ok(())
+            }
+            Blow::KillBrain { back_after } => {
+                self.runtime.block_on(async { self.brain.down() })?;
+                reaches(&progress.durable, *back_after)?;
+                Ok(self.runtime.block_on(async { self.brain.up() })?)
+            }
+            Blow::FullDisk { .. } if !self.own_disk => Ok(()),
+            Blow::FullDisk { refusals } => {
+                let ballast = self.home.path().join("ballast");
+                fill(&ballast)?;
+                reaches(&progress.refused, *refusals)?;
+                Ok(std::fs::remove_file(ballast)?)
+            }
+        }
+    }
+
+    /// Kills the agent that runs, if one does, and starts another.
+    fn start_agent(&mut self, plan: &Plan, progress: &Arc<Progress>) -> anyhow::Result<()> {
+        let current = || progress.agent.lock().unwrap_or_else(PoisonError::into_inner);
+        *current() = 0;
+        self.kill_agent();
+        let log = OpenOptions::new().create(true).append(true).open(self.log(plan.round))?;
+        let child = Command::new(program()?)
+            .arg("run")
+            .env_clear()
+            .envs(self.variables.iter().map(|(name, value)| (name, value)))
+            .env("Z4J_TRANSPORT", plan.transport)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(log)
+            .spawn()?;
+        *current() = child.id();
+        self.agent = Some(child);
+        Ok(())
+    }
+
+    fn kill_agent(&mut self) {
+        if let Some(mut agent) = self.agent.take() {
+            // It may have ended by itself, which the end of the round tells.
+            let _ = agent.kill();
+            let _ = agent.wait();
+        }
+    }
+
+    fn signal(&self, signal: Signal) -> anyhow::Result<()> {
+        let agent = self.agent.as_ref().context("an agent")?;
+        Ok(kill(Pid::from_raw(i32::try_from(agent.id())?), signal)?)
+    }
+
+    /// Ends every fault, and shortens the wait for the next attempt.
+    fn heal(&self) -> anyhow::Result<()> {
+        self.brain.clear_faults();
+        self.signal(Signal::SIGHUP)
+    }
+
+    fn count(&self, mark: &str) -> usize {
+        self.brain.events().iter().filter(|event| event.task_id.starts_with(mark)).count()
+    }
+
+    /// Everything that the brain accepted, in order of arrival.
+    pub(super) fn accepted(&self) -> anyhow::Result<Vec<Accepted>> {
+        let events = self.brain.events();
+        let one = |event: mock_brain::StoredEvent| {
+            let number = event.payload.get("number").and_then(z4j_protocol::Value::as_u64);
+            let number = usize::try_from(number.context("a number")?)?;
+            Ok(Accepted { task: event.task_id, number, duplicates: event.duplicates })
+        };
+        events.into_iter().map(one).collect()
+    }
+
+    /// Keeps the log of a round that failed; tells where.
+    pub(super) fn keep(&self, round: u64, seed: u64, plan: &Plan) -> String {
+        let kept = std::env::temp_dir().join(format!("z4j-chaos-{seed}-{round}.log"));
+        let copied = std::fs::copy(self.log(round), &kept);
+        format!("round {round} of seed {seed} ({plan}); the agent's log: {} ({copied:?})", kept.display())
+    }
+
+    fn log(&self, round: u64) -> PathBuf {
+        self.logs.path().join(format!("{round}.log"))
+    }
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        self.kill_agent();
+        if self.own_disk {
+            let _ = nix::mount::umount(self.home.path());
+        }
+    }
+}
+
+/// A disk of its own for the home, in a mount namespace of this thread and its children.
+fn mount_disk(home: &Path) -> nix::Result<()> {
+    nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWNS)?;
+    let none = None::<&str>;
+    mount(none, "/", none, MsFlags::MS_REC | MsFlags::MS_PRIVATE, none)?;
+    mount(Some("tmpfs"), home, Some("tmpfs"), MsFlags::MS_NOSUID, Some(DISK))
+}
+
+fn fill(ballast: &Path) -> anyhow::Result<()> {
+    let mut file = File::create(ballast)?;
+    for size in [64 * 1024, 512] {
+        let block = vec![0; size];
+        while file.write_all(&block).is_ok() {}
+    }
+    Ok(())
+}
+
+/// The agent's program, which the build of the workspace's tests makes.
+fn program() -> anyhow::Result<PathBuf> {
+    let test = std::env::current_exe()?;
+    let program = test.parent().and_then(Path::parent).context("a build folder")?.join("z4j");
+    ensure!(program.exists(), "{} is not there: run `./dev build`", program.display());
+    Ok(program)
+}
+
+fn wait(done: impl Fn() -> bool) -> anyhow::Result<()> {
+    let deadline = Instant::now() + LIMIT;
+    while !done() {
+        if Instant::now() > deadline {
+            bail!("it did not happen within {LIMIT:?}");
+        }
+        // Nothing to wait on across processes.
+        std::thread::park_timeout(Duration::from_millis(5));
+    }
+    Ok(())
+}
+
+#[expect(clippy::disallowed_methods, reason = "the application's clock")]
+fn now() -> Timestamp {
+    Timestamp::from(std::time::SystemTime::now())
+}
