@@ -25,6 +25,7 @@ mod orders;
 mod paths;
 mod python;
 mod redaction;
+mod run;
 mod runtime;
 mod secret;
 mod status;

@@ -6,6 +6,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::buffer::BufferStatus;
+use crate::ingest::IngestStatus;
 
 /// What the connection is doing.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -126,4 +127,6 @@ pub(crate) struct Snapshot {
     pub(crate) link: LinkStatus,
     /// The buffer.
     pub(crate) buffer: BufferStatus,
+    /// What came in.
+    pub(crate) intake: IngestStatus,
 }

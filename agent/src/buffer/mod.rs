@@ -15,12 +15,13 @@ mod rebuild;
 mod records;
 mod refusal;
 mod results;
+mod room;
 mod salvage;
 mod store;
 mod writer;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};

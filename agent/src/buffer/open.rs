@@ -96,9 +96,9 @@ fn open_store(mut place: Place) -> Result<(Place, Store), OpenError> {
             }
             Err(Unusable::Newer(version)) => {
                 let why = format!("a newer z4j wrote it (schema {version})");
-                place = beside(place, &why)?;
+                place = beside(&place, &why)?;
             }
-            Err(Unusable::Foreign) => place = beside(place, "another program wrote it")?,
+            Err(Unusable::Foreign) => place = beside(&place, "another program wrote it")?,
             Err(Unusable::Sqlite(error)) => return Err(OpenError::Sqlite { path: place.path, error }),
             Err(Unusable::Io(error)) => return Err(OpenError::Io { path: place.path, error }),
         }
@@ -106,7 +106,7 @@ fn open_store(mut place: Place) -> Result<(Place, Store), OpenError> {
 }
 
 /// The next name. The lock of the one that does not serve is held meanwhile, so it is not found again.
-fn beside(place: Place, why: &str) -> Result<Place, PlaceError> {
+fn beside(place: &Place, why: &str) -> Result<Place, PlaceError> {
     let next = place.chooser.beside(&place.path)?;
     tracing::warn!("{} is left alone, {why}: the buffer is {}", place.path.display(), next.path.display());
     Ok(next)

@@ -3,6 +3,8 @@
 //! Owns deeds whose write failed: they are true all the same, so reads take them into account, and they go
 //! into the next transaction that works. Must not write by itself.
 
+use std::collections::VecDeque;
+
 use super::store::Store;
 use super::{Loss, StoredResult};
 
@@ -47,17 +49,24 @@ impl Deed {
     }
 }
 
+/// How many events are settled at once, when room is short.
+const PIECE: i64 = 1_000;
+
 /// Deeds that wait, in order. There are no more of them than events and commands in the buffer.
 #[derive(Debug, Default)]
-pub(super) struct Pending(Vec<Deed>);
+pub(super) struct Pending(VecDeque<Deed>);
 
 impl Pending {
     /// Keeps a deed.
     pub(super) fn push(&mut self, deed: Deed) {
-        match (self.0.last_mut(), &deed) {
-            (Some(Deed::Settle(_, last)), Deed::Settle(first, end)) if *last + 1 == *first => *last = *end,
+        match (self.0.back_mut(), &deed) {
+            (Some(Deed::Settle(start, last)), Deed::Settle(first, end))
+                if *last + 1 == *first && end - *start < PIECE =>
+            {
+                *last = *end;
+            }
             (Some(Deed::Reported(last)), Deed::Reported(loss)) => *last = *loss,
-            _ => self.0.push(deed),
+            _ => self.0.push_back(deed),
         }
     }
 
@@ -71,9 +80,19 @@ impl Pending {
         self.0.clear();
     }
 
-    /// All of it.
-    pub(super) fn deeds(&self) -> &[Deed] {
-        &self.0
+    /// The oldest.
+    pub(super) fn first(&self) -> Option<&Deed> {
+        self.0.front()
+    }
+
+    /// Forgets the oldest.
+    pub(super) fn pop(&mut self) {
+        self.0.pop_front();
+    }
+
+    /// Whether any of it must survive a power cut.
+    pub(super) fn is_durable(&self) -> bool {
+        self.0.iter().any(Deed::is_durable)
     }
 
     /// Writes all of it down, inside a transaction.
@@ -116,7 +135,7 @@ mod tests {
         for deed in [Deed::Settle(1, 3), Deed::Settle(4, 5), Deed::Reject(9)] {
             pending.push(deed);
         }
-        assert_eq!(pending.deeds(), [Deed::Settle(1, 5), Deed::Reject(9)]);
+        assert_eq!(pending.0, [Deed::Settle(1, 5), Deed::Reject(9)]);
         let gone: Vec<i64> = (0..12).filter(|id| pending.is_gone(*id)).collect();
         assert_eq!(gone, [1, 2, 3, 4, 5, 9]);
     }

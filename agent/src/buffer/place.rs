@@ -111,14 +111,14 @@ impl Chooser {
         let mut warnings = Vec::new();
         if let Some(refusal) = &choice.home_refusal {
             let wanted = paths::default_buffer(&refusal.wanted, &self.environment);
-            let passed_over: String = choice.passed_over.iter().map(|refusal| passed(refusal)).collect();
+            let passed_over: String = choice.passed_over.iter().map(passed).collect();
             warnings.push(format!(
                 "the buffer is {} and not {}: {refusal}{passed_over}",
                 choice.path.display(),
                 wanted.display(),
             ));
         } else if self.home.is_none() {
-            let passed_over: String = choice.passed_over.iter().map(|refusal| passed(refusal)).collect();
+            let passed_over: String = choice.passed_over.iter().map(passed).collect();
             warnings.push(format!(
                 "the buffer is {}: this user has no home directory{passed_over}",
                 choice.path.display()

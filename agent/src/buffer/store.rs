@@ -187,6 +187,12 @@ impl Store {
         self.connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))
     }
 
+    /// What the database has free within, in bytes.
+    pub(super) fn unused(&self) -> rusqlite::Result<u64> {
+        let number = |sql: &str| self.connection.query_row(sql, [], |row| row.get::<_, u64>(0));
+        Ok(number("PRAGMA freelist_count")?.saturating_mul(number("PRAGMA page_size")?))
+    }
+
     /// Lets go of the files as they are. Closing would copy the log back and then remove it by its name, which
     /// may be another's by now.
     pub(super) fn abandon(self) {

@@ -10,13 +10,14 @@ use tokio::runtime::Runtime;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::adopt::Adopter;
+use super::events::size;
 use super::files::Watched;
 use super::lock::Lock;
 use super::pending::{Deed, Pending};
 use super::place::Chooser;
-use super::refusal::Inquiry;
-use super::store::{Durability, Store};
-use super::{Bounds, BufferStatus, NewEvent, QUEUE, Refused, Remembered, Request};
+use super::refusal::{Inquiry, by_errno};
+use super::store::{Durability, Store, is_corrupt};
+use super::{Bounds, BufferStatus, NewEvent, QUEUE, Refused, Remembered, Request, room};
 use crate::clock::Clock;
 
 /// How often the files are looked at while nothing is written.
@@ -141,11 +142,13 @@ impl Writer {
             }
         }
         if !writes.is_empty() {
-            match self.commit(&writes) {
+            let committed = self.commit(&writes);
+            // Who gets an answer sees what came of it.
+            self.publish();
+            match committed {
                 Ok(done) => self.answer(writes, done),
                 Err(refused) => self.refuse(writes, &refused),
             }
-            self.publish();
         }
         for read in reads {
             self.read(read);
@@ -187,27 +190,58 @@ impl Writer {
 
     /// One transaction for all; none of them is stored where it fails.
     fn commit(&mut self, writes: &[Write]) -> Result<Done, Refused> {
-        let done = self.mend().and_then(|()| match self.attempt(writes) {
-            Err(error) if super::store::is_corrupt(&error) => {
-                self.replace_damaged(&error)?;
-                self.attempt(writes).map_err(|error| self.inquiry.ask(&self.store.path, &error))
-            }
-            Err(_) => {
-                // The log may hold the room that is missing.
-                let _ = self.store.checkpoint();
-                self.attempt(writes).map_err(|error| self.inquiry.ask(&self.store.path, &error))
-            }
-            Ok(done) => Ok(done),
-        });
+        let done = match self.mend().and_then(|()| self.make_room(writes)) {
+            Ok(()) => self.attempt_twice(writes),
+            Err(refused) => Err(refused),
+        };
         self.note_refusal(done.as_ref().err().cloned());
         done
+    }
+
+    fn attempt_twice(&mut self, writes: &[Write]) -> Result<Done, Refused> {
+        match self.attempt(writes) {
+            Ok(done) => return Ok(done),
+            Err(error) if is_corrupt(&error) => self.replace_damaged(&error)?,
+            Err(_) => self.drain(),
+        }
+        self.attempt(writes).map_err(|error| self.inquiry.ask(&self.store.path, &error))
+    }
+
+    /// Refuses events that would take the room without which nothing could be settled.
+    fn make_room(&self, writes: &[Write]) -> Result<(), Refused> {
+        let sizes = writes.iter().map(|write| match write {
+            Write::Append(events, _) => events.iter().map(|event| size(event.text.as_str())).sum(),
+            Write::Begin { .. } | Write::Deed(..) => 0,
+        });
+        let (path, bytes) = (&self.store.path, sizes.sum());
+        if bytes == 0 || room::is_there(path, bytes, 0) {
+            return Ok(());
+        }
+        // The log may hold the room that is missing.
+        let _ = self.store.checkpoint();
+        if room::is_there(path, bytes, self.store.unused().unwrap_or_default()) {
+            return Ok(());
+        }
+        Err(by_errno(path.parent().unwrap_or(path), nix::libc::ENOSPC))
+    }
+
+    /// Writes what waits in small pieces, each copied back from the log, as far as that goes.
+    fn drain(&mut self) {
+        let now = self.clock.now().unix_micros();
+        let _ = self.store.checkpoint();
+        while let Some(deed) = self.pending.first().cloned() {
+            if self.store.write(Durability::Full, |store| deed.apply(store, now)).is_err() {
+                return;
+            }
+            self.pending.pop();
+            let _ = self.store.checkpoint();
+        }
     }
 
     fn attempt(&mut self, writes: &[Write]) -> rusqlite::Result<Done> {
         let now = self.clock.now().unix_micros();
         let (bounds, pending) = (self.bounds, &self.pending);
-        let full = writes.iter().any(|write| write.durability() == Durability::Full)
-            || pending.deeds().iter().any(Deed::is_durable);
+        let full = writes.iter().any(|write| write.durability() == Durability::Full) || pending.is_durable();
         let durability = if full { Durability::Full } else { Durability::Normal };
         let (done, evicted) = self.store.write(durability, |store| {
             pending.apply(store, now)?;
@@ -274,7 +308,7 @@ impl Writer {
             Ok(value) => value,
             Err(error) => {
                 tracing::debug!("{} cannot be read: {error}", self.store.path.display());
-                let again = super::store::is_corrupt(&error) && self.replace_damaged(&error).is_ok();
+                let again = is_corrupt(&error) && self.replace_damaged(&error).is_ok();
                 if again { read(self).unwrap_or_default() } else { T::default() }
             }
         }

@@ -4,6 +4,7 @@ mod config;
 mod emit;
 mod output;
 mod probe;
+mod run;
 mod time;
 
 use std::future::Future;
@@ -51,6 +52,14 @@ enum Command {
     #[command(after_help = "Example:
   z4j check || z4j doctor")]
     Check(probe::CheckArgs),
+    /// Run the agent in the foreground: take events, deliver them, carry out commands
+    #[command(after_help = "Examples:
+  z4j run --config /etc/z4j/z4j.toml
+  producer | z4j run --stdin
+
+SIGTERM and SIGINT stop the intake, send what is buffered (for up to Z4J_STOP_TIMEOUT) and end; SIGHUP connects anew.
+Exit codes: 0 stopped as told; 1 no place for the buffer or the sockets; 2 a flag or setting cannot be used.")]
+    Run(run::RunArgs),
     /// Hand events to the running agent: one JSON object a line on stdin; returns when they are durable
     #[command(after_help = emit::EXAMPLES)]
     Emit(emit::EmitArgs),
@@ -100,6 +109,7 @@ pub fn main() -> ExitCode {
     match cli.command {
         Command::Doctor(args) => probe::doctor(&args),
         Command::Check(args) => probe::check(&args),
+        Command::Run(args) => run::run(&args),
         Command::Emit(args) => emit::emit(&args),
         Command::Config(command) => config::config(&command),
         Command::Status(args) => say(&control::status(&args, &Environment::capture())),

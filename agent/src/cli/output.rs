@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 use std::process::ExitCode;
 
-use super::NO;
+use super::{NO, USAGE};
 use crate::config::ConfigError;
 use crate::words::visible;
 
@@ -28,6 +28,12 @@ pub(super) fn refuse(error: &ConfigError, json: bool) -> ExitCode {
         let _ = print(&text);
     }
     ExitCode::from(NO)
+}
+
+/// Says why there is no configuration, to a verb that is no probe.
+pub(super) fn refuse_usage(error: &ConfigError) -> ExitCode {
+    refuse(error, false);
+    ExitCode::from(USAGE)
 }
 
 /// Prints to stdout. A reader that has gone away is no failure of ours.

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap::Args;
 
-use super::output::{complain, refuse_usage, warn};
+use super::output::{complain, refuse_usage};
 use super::{NO, USAGE, event_loop};
 use crate::config::{ConfigFlags, Framework, LogFormat, is_disabled, resolve};
 use crate::environment::Environment;
@@ -26,9 +26,13 @@ pub(super) struct RunArgs {
 /// Runs the verb.
 pub(super) fn run(args: &RunArgs) -> ExitCode {
     let environment = Environment::capture();
-    if is_disabled(&environment) {
-        complain("Z4J_DISABLED is set: there is nothing to do");
-        return ExitCode::SUCCESS;
+    match is_disabled(&environment, &args.config) {
+        Ok(false) => {}
+        Ok(true) => {
+            complain("Z4J_DISABLED is set: nothing to do");
+            return ExitCode::SUCCESS;
+        }
+        Err(error) => return refuse_usage(&error),
     }
     let resolved = match resolve(&environment, &args.config) {
         Ok(resolved) => resolved,

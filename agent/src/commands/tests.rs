@@ -7,7 +7,8 @@ use z4j_protocol::payload::{CommandResult, CommandStatus};
 
 use super::adapter::{Adapter, Call, Running};
 use super::*;
-use crate::buffer::{self, Bounds, Limit};
+use crate::buffer::Limit;
+use crate::buffer::tests::buffer_in;
 use crate::orders::Orders;
 
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -49,8 +50,7 @@ struct World {
 
 fn world_with(orchestrated: bool, age: Duration) -> World {
     let dir = tempfile::tempdir().unwrap();
-    let bounds = Bounds { events: 1_000, bytes: 1 << 20 };
-    let buffer = buffer::open(&dir.path().join("buffer.sqlite"), bounds, Clock::system()).unwrap();
+    let buffer = buffer_in(dir.path());
     let (commander, orders) = Commander::new();
     let redact: Redact = Arc::new(|value| {
         if let Value::Object(object) = value {

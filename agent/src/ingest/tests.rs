@@ -17,7 +17,8 @@ use super::lines::MAX_LINE_BYTES;
 use super::reply::Reply;
 use super::stdin::{PipeCounts, read_pipe};
 use super::*;
-use crate::buffer::{Bounds, Limit, open};
+use crate::buffer::Limit;
+use crate::buffer::tests::buffer_in;
 use crate::orders::Commander;
 
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -28,9 +29,8 @@ fn good(task: &str) -> String {
 }
 
 pub(super) fn intake(dir: &Path) -> Intake {
-    let bounds = Bounds { events: 1_000_000, bytes: 1 << 30 };
-    let buffer = open(&dir.join("buffer.sqlite"), bounds, Clock::system()).unwrap();
-    let redactor = Redactor::new(&[], &[], true).unwrap();
+    let buffer = buffer_in(dir);
+    let redactor = Redactor::new(&[], &[], 8_192).unwrap();
     Intake::new(buffer, Arc::new(redactor), Clock::system())
 }
 
@@ -108,7 +108,7 @@ fn now() -> z4j_protocol::Timestamp {
 
 #[test]
 fn events_are_completed_and_refused_by_rule() {
-    let redactor = Redactor::new(&[], &[], true).unwrap();
+    let redactor = Redactor::new(&[], &[], 8_192).unwrap();
     let fields =
         |more: &str| format!(r#"{{"kind":"task.sent","engine":"rq","task_id":"t","id":"{ID}"{more}}}"#);
     let text = |data: &str, time: &str| {
@@ -172,7 +172,7 @@ fn events_are_completed_and_refused_by_rule() {
 
 #[test]
 fn what_is_filled_in_is_fresh() {
-    let redactor = Redactor::new(&[], &[], true).unwrap();
+    let redactor = Redactor::new(&[], &[], 8_192).unwrap();
     let line = br#"{"kind":"worker.online","engine":"rq"}"#;
     let ids: Vec<String> = (0..2)
         .map(|_| {

@@ -18,8 +18,6 @@ use values::ValueMatcher;
 
 /// What stands in place of what was there.
 pub(crate) const MARKER: &str = "[REDACTED]";
-/// Longest string in bytes; the rest is cut off before anything is looked for.
-const MAX_STRING_BYTES: usize = 8192;
 /// What lies below this many containers becomes a marker.
 const MAX_DEPTH: usize = 64;
 /// A longer key is no name that anybody chose: what it leads to is hidden.
@@ -30,25 +28,26 @@ const MAX_KEY_CHARS_WITH_EXTRAS: usize = 64;
 /// Replaces what must not leave the machine.
 #[derive(Debug)]
 pub(crate) struct Redactor {
-    default_keys: bool,
-    default_values: Option<ValueMatcher>,
+    /// Longest string that is kept whole, in bytes.
+    string_bytes: usize,
+    values: ValueMatcher,
     extra_keys: Option<ExtraKeys>,
     extra_values: Option<ExtraValues>,
 }
 
 impl Redactor {
-    /// With the operator's patterns, and the default ones unless they are switched off.
+    /// With the operator's patterns beside the fixed ones; a string over `string_bytes` is cut.
     ///
     /// # Errors
     /// A pattern cannot be used.
     pub(crate) fn new(
         extra_key_patterns: &[String],
         extra_value_patterns: &[String],
-        defaults: bool,
+        string_bytes: usize,
     ) -> Result<Self, RedactionError> {
         Ok(Self {
-            default_keys: defaults,
-            default_values: if defaults { Some(ValueMatcher::new()?) } else { None },
+            string_bytes,
+            values: ValueMatcher::new()?,
             extra_keys: ExtraKeys::new(extra_key_patterns)?,
             extra_values: ExtraValues::new(extra_value_patterns)?,
         })
@@ -78,7 +77,7 @@ impl Redactor {
         let mut dirty_key = false;
         for (key, value) in object.iter_mut() {
             self.walk(value, depth + 1, hidden || self.is_sensitive_key(key));
-            dirty_key = dirty_key || key.len() > MAX_STRING_BYTES || self.is_sensitive_text(key);
+            dirty_key = dirty_key || key.len() > self.string_bytes || self.is_sensitive_text(key);
         }
         if dirty_key {
             let members = std::mem::take(object).into_members().into_iter();
@@ -93,8 +92,8 @@ impl Redactor {
 
     /// Truncates first: what is matched is what would be sent.
     fn clean(&self, text: &mut String) {
-        if text.len() > MAX_STRING_BYTES {
-            *text = truncated(text);
+        if text.len() > self.string_bytes {
+            *text = truncated(text, self.string_bytes);
         }
         if self.is_sensitive_text(text) {
             MARKER.clone_into(text);
@@ -104,18 +103,17 @@ impl Redactor {
     fn is_sensitive_key(&self, key: &str) -> bool {
         let most = if self.extra_keys.is_some() { MAX_KEY_CHARS_WITH_EXTRAS } else { MAX_KEY_CHARS };
         (key.len() > most && key.chars().nth(most).is_some())
-            || (self.default_keys && keys::is_sensitive(key))
+            || keys::is_sensitive(key)
             || self.extra_keys.as_ref().is_some_and(|extra| extra.matches(key))
     }
 
     fn is_sensitive_text(&self, text: &str) -> bool {
-        self.default_values.as_ref().is_some_and(|values| values.matches(text))
-            || self.extra_values.as_ref().is_some_and(|extra| extra.matches(text))
+        self.values.matches(text) || self.extra_values.as_ref().is_some_and(|extra| extra.matches(text))
     }
 }
 
 /// The part that is kept, and how much is missing. A character that is cut in two becomes U+FFFD.
-fn truncated(text: &str) -> String {
-    let (kept, cut) = text.as_bytes().split_at(MAX_STRING_BYTES);
+fn truncated(text: &str, most: usize) -> String {
+    let (kept, cut) = text.as_bytes().split_at(most);
     format!("{}[...{} more bytes truncated]", String::from_utf8_lossy(kept), cut.len())
 }

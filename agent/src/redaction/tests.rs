@@ -19,9 +19,9 @@ fn vectors() -> Vectors {
     serde_json::from_str(include_str!("vectors.json")).unwrap()
 }
 
-fn redactor(keys: &[&str], values: &[&str], defaults: bool) -> Result<Redactor, RedactionError> {
+fn redactor(keys: &[&str], values: &[&str]) -> Result<Redactor, RedactionError> {
     let owned = |patterns: &[&str]| patterns.iter().map(|pattern| (*pattern).to_owned()).collect::<Vec<_>>();
-    Redactor::new(&owned(keys), &owned(values), defaults)
+    Redactor::new(&owned(keys), &owned(values), 8_192)
 }
 
 fn redacted(redactor: &Redactor, mut value: Value) -> Value {
@@ -36,21 +36,21 @@ fn differing(mut cases: Vec<(String, bool)>, judge: impl Fn(&str) -> bool) -> Ve
 
 #[test]
 fn keys_as_the_reference() {
-    let redactor = redactor(&[], &[], true).unwrap();
+    let redactor = redactor(&[], &[]).unwrap();
     let wrong = differing(vectors().keys, |key| redactor.is_sensitive_key(key));
     assert!(wrong.is_empty(), "{wrong:?}");
 }
 
 #[test]
 fn texts_as_the_reference() {
-    let redactor = redactor(&[], &[], true).unwrap();
+    let redactor = redactor(&[], &[]).unwrap();
     let wrong = differing(vectors().texts, |text| redactor.is_sensitive_text(text));
     assert!(wrong.is_empty(), "{wrong:?}");
 }
 
 #[test]
 fn values_as_the_reference() {
-    let redactor = redactor(&[], &[], true).unwrap();
+    let redactor = redactor(&[], &[]).unwrap();
     for (before, after) in vectors().values {
         assert_eq!(redacted(&redactor, before.clone()), after, "{}", before.to_canonical().unwrap());
     }
@@ -58,7 +58,7 @@ fn values_as_the_reference() {
 
 #[test]
 fn long_texts_as_the_reference() {
-    let redactor = redactor(&[], &[], true).unwrap();
+    let redactor = redactor(&[], &[]).unwrap();
     for (count, tail, bytes, expected) in vectors().cuts {
         let mut text = format!("{}{tail}", "a".repeat(count));
         redactor.clean(&mut text);
@@ -74,7 +74,7 @@ fn long_texts_as_the_reference() {
 
 #[test]
 fn extra_keys_as_the_reference() {
-    let redactor = redactor(&["foo.*", "(?:a|b)c+"], &[], true).unwrap();
+    let redactor = redactor(&["foo.*", "(?:a|b)c+"], &[]).unwrap();
     let wrong = differing(vectors().extra_keys, |key| redactor.is_sensitive_key(key));
     assert!(wrong.is_empty(), "{wrong:?}");
 }
@@ -89,7 +89,7 @@ fn extra_patterns_that_cannot_be_used_are_named() {
         (vec![], vec!["ok", "a*"], "pattern 2, \"a*\": it matches the empty text"),
     ];
     for (keys, values, expected) in cases {
-        let error = redactor(&keys, &values, true).unwrap_err().to_string();
+        let error = redactor(&keys, &values).unwrap_err().to_string();
         assert!(error.contains(expected), "{error}");
         assert!(!error.contains('\n'), "{error}");
     }
@@ -97,8 +97,8 @@ fn extra_patterns_that_cannot_be_used_are_named() {
 
 #[test]
 fn extra_values_are_found_anywhere_without_regard_to_case() {
-    let redactor = redactor(&[], &["kd-[0-9]+", "ä"], false).unwrap();
-    let cases = [("nr KD-17!", true), ("kd-", false), ("Ä", true), ("a@b.cc", false)];
+    let redactor = redactor(&[], &["kd-[0-9]+", "ä"]).unwrap();
+    let cases = [("nr KD-17!", true), ("kd-", false), ("Ä", true), ("nr 17", false)];
     for (text, expected) in cases {
         assert_eq!(redactor.is_sensitive_text(text), expected, "{text}");
     }
@@ -106,7 +106,7 @@ fn extra_values_are_found_anywhere_without_regard_to_case() {
 
 #[test]
 fn what_cannot_be_signed_is_hidden_below_a_sensitive_key_only() {
-    let redactor = redactor(&[], &[], true).unwrap();
+    let redactor = redactor(&[], &[]).unwrap();
     let value = Value::parse(br#"{"token":["\ud800",NaN],"x":"\ud800"}"#).unwrap();
     let after = redacted(&redactor, value);
     assert_eq!(after.get("token"), Some(&Value::Array(vec![Value::from(MARKER), Value::from(MARKER)])));

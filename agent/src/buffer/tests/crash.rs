@@ -51,12 +51,8 @@ async fn what_was_said_to_be_durable_survives_kill_9() -> TestResult {
         promised.push((pid, durable.ok_or("the child said nothing")?));
     }
     let buffer = world.open(1, ROOMY)?;
-    let deadline = tokio::time::Instant::now() + PATIENCE;
     let is_left = |name: &String| !name.starts_with("buffer-1.sqlite");
-    while names(&world.home()).iter().any(is_left) {
-        assert!(tokio::time::Instant::now() < deadline, "{:?}", names(&world.home()));
-        tokio::task::yield_now().await;
-    }
+    eventually("something is left", || !names(&world.home()).iter().any(is_left)).await;
     let rows = buffer.read(0, ALL).await;
     for (pid, durable) in promised {
         let of = format!("{{\"of\":{pid},");

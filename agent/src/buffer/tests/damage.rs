@@ -33,11 +33,7 @@ async fn garbage_never_stops_the_start() -> TestResult {
         buffer.append(vec![event(1)]).await?;
         let aside = crate::buffer::files::with_suffix(&path, ".corrupt-1");
         let lock = crate::paths::lock_of(&aside);
-        let deadline = tokio::time::Instant::now() + PATIENCE;
-        while !aside.exists() || lock.exists() {
-            assert!(tokio::time::Instant::now() < deadline, "{:?}", names(&world.home()));
-            tokio::task::yield_now().await;
-        }
+        eventually("it is not set aside", || aside.exists() && !lock.exists()).await;
         assert_eq!(texts(&buffer.read(0, ALL).await), ["{\"n\":1}"]);
         buffer.settle(0, 9).await;
         buffer.close().await;
@@ -62,11 +58,7 @@ async fn what_can_be_read_of_a_damaged_file_is_read() -> TestResult {
         let _ = buffer.read(0, ALL).await;
         let aside = crate::buffer::files::with_suffix(&path, ".corrupt-1");
         let lock = crate::paths::lock_of(&aside);
-        let deadline = tokio::time::Instant::now() + PATIENCE;
-        while !aside.exists() || lock.exists() {
-            assert!(tokio::time::Instant::now() < deadline, "{:?}", names(&world.home()));
-            tokio::task::yield_now().await;
-        }
+        eventually("it is not set aside", || aside.exists() && !lock.exists()).await;
         let rows = buffer.read(0, ALL).await;
         assert!((2_900..3_000).contains(&rows.len()), "{pid}: {}", rows.len());
         let mut different = texts(&rows);

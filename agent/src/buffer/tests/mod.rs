@@ -67,6 +67,12 @@ impl World {
     }
 }
 
+/// A buffer below a directory, for the tests of other modules.
+pub(crate) fn buffer_in(dir: &Path) -> Buffer {
+    std::fs::create_dir_all(dir.join("tmp")).unwrap();
+    open(chooser(dir, 1).choose().unwrap(), ROOMY, Clock::system()).unwrap()
+}
+
 fn chooser(dir: &Path, pid: u32) -> Chooser {
     let mut environment = Environment::capture();
     environment.variables = [(OsString::from("TMPDIR"), dir.join("tmp").into_os_string())].into();
@@ -113,6 +119,15 @@ async fn until(buffer: &Buffer, is_so: impl Fn(&BufferStatus) -> bool) -> Result
         Ok(Ok(status)) => Ok(status.clone()),
         Ok(Err(_)) => Err("the writer ended".to_owned()),
         Err(_) => Err(format!("it stays {:?}", buffer.status().borrow())),
+    }
+}
+
+/// Waits until something that no status says has happened.
+async fn eventually(what: &str, is_so: impl Fn() -> bool) {
+    let deadline = tokio::time::Instant::now() + PATIENCE;
+    while !is_so() {
+        assert!(tokio::time::Instant::now() < deadline, "{what}");
+        tokio::task::yield_now().await;
     }
 }
 

@@ -1,0 +1,274 @@
+//! `z4j run`: puts the parts of an agent together, and takes them apart in the right order.
+//!
+//! Owns start and end: the buffer first and last, the intake before the link, the flush after the intake has
+//! ended. Must not do any part's work.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Instant;
+
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+use crate::buffer::{self, Bounds, Buffer};
+use crate::commands::{self, Dispatcher, DispatcherParts, Signs, is_orchestrated};
+use crate::config::{Config, Framework, Signing};
+use crate::control;
+use crate::engine::Abilities;
+use crate::environment::Environment;
+use crate::hello::{self, Worker};
+use crate::ingest::{self, Intake};
+use crate::instance::{self, Claim};
+use crate::log::Ids;
+use crate::notify;
+use crate::orders::{Commander, Orders};
+use crate::redaction::{RedactionError, Redactor};
+use crate::runtime::{self, Link};
+use crate::status::{Identity, LinkStatus, Snapshot};
+
+/// What is asked for beside the configuration.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Order {
+    /// What the application is built on.
+    pub(crate) framework: Framework,
+    /// Take events from stdin too, and end with it.
+    pub(crate) stdin: bool,
+}
+
+/// Why an agent does not start.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum RunError {
+    /// There is no secret to sign with.
+    #[error("Z4J_HMAC_SECRET is not set")]
+    NoSecret,
+    /// The secret is unusable; the text names the setting and the reason.
+    #[error("{0}")]
+    Secret(String),
+    /// A pattern of redaction is unusable.
+    #[error(transparent)]
+    Redaction(#[from] RedactionError),
+    /// There is no place for the buffer.
+    #[error(transparent)]
+    Place(#[from] buffer::PlaceError),
+    /// The buffer does not open.
+    #[error(transparent)]
+    Buffer(#[from] buffer::OpenError),
+    /// The agent's files cannot be made.
+    #[error("no place for the agent's sockets: {0}")]
+    Files(#[source] std::io::Error),
+    /// There is no ingest socket.
+    #[error(transparent)]
+    Ingest(#[from] ingest::IngestError),
+    /// Signals cannot be handled.
+    #[error("signals cannot be handled: {0}")]
+    Signals(#[source] std::io::Error),
+}
+
+impl RunError {
+    /// Whether a setting is to blame, rather than the machine.
+    pub(crate) const fn is_setting(&self) -> bool {
+        matches!(self, Self::NoSecret | Self::Secret(_) | Self::Redaction(_))
+    }
+}
+
+/// Runs an agent until it is told to stop.
+///
+/// # Errors
+/// It does not start; what it had taken is given back.
+pub(crate) async fn run(
+    config: Config,
+    environment: Environment,
+    order: Order,
+    ids: Ids,
+) -> Result<(), RunError> {
+    let secret = secret(&config)?;
+    let redaction = &config.redaction;
+    let redactor = Redactor::new(&redaction.key_patterns, &redaction.value_patterns, redaction.string_bytes)?;
+    let redactor = Arc::new(redactor);
+    let buffer = open_buffer(&config, &environment)?;
+    let (commander, orders) = Commander::new();
+    let started = Instant::now();
+    let hands = Hands::take(&config, &environment, &buffer, &redactor, &orders).await?;
+    let signals = Signals::new().map_err(RunError::Signals)?;
+
+    let worker = worker(&config, &environment, order.framework);
+    ids.set("worker_id", Some(&worker.id));
+    let dispatcher = Dispatcher::new(DispatcherParts {
+        buffer: buffer.clone(),
+        adapters: commands::adapters(&config.engines, &environment),
+        clock: environment.clock,
+        commander: commander.clone(),
+        orchestrated: is_orchestrated(config.orchestrated, &environment, &Signs::default()),
+        started_at: started,
+        redact: Arc::new(move |value| redactor.redact(value)),
+    });
+    let abilities = Abilities::configured(&config);
+    let hello = hello::build(&config, order.framework, &abilities, env!("CARGO_PKG_VERSION"), &worker);
+    let (status, link_status) = watch::channel(LinkStatus::default());
+    let identity = identity(&config, &environment, &worker, &hands);
+    let (buffer_status, watched) = (buffer.status(), link_status.clone());
+    let counters = Arc::clone(&hands.intake.counters);
+    let source = move || Snapshot {
+        identity: identity.clone(),
+        uptime_seconds: started.elapsed().as_secs(),
+        link: watched.borrow().clone(),
+        buffer: buffer_status.borrow().clone(),
+        intake: counters.status(),
+    };
+    let control =
+        tokio::spawn(control::serve(hands.control, environment.account.uid, source, commander.clone()));
+    let notify =
+        tokio::spawn(notify::watch(environment.clone(), link_status, buffer.status(), orders.clone()));
+    let told = tokio::spawn(signals.follow(commander.clone()));
+    if order.stdin {
+        tokio::spawn(take_stdin(hands.intake.clone(), orders.clone(), commander.clone()));
+    }
+
+    let link_orders = after_intake(orders, hands.serving, dispatcher.clone());
+    let stop_timeout = config.stop_timeout;
+    let (config, environment) = (Arc::new(config), Arc::new(environment));
+    let link = Link { config, environment, secret, hello, buffer: buffer.clone(), dispatcher, status };
+    runtime::supervise(link, link_orders, stop_timeout).await;
+
+    buffer.close().await;
+    for task in [control, notify, told] {
+        task.abort();
+    }
+    drop(hands.claim);
+    Ok(())
+}
+
+fn secret(config: &Config) -> Result<z4j_protocol::HmacSecret, RunError> {
+    match &config.signing {
+        Signing::Ready(secret) => Ok(secret.clone()),
+        Signing::Missing => Err(RunError::NoSecret),
+        Signing::Invalid(error, setting) => Err(RunError::Secret(format!("{setting}: {error}"))),
+    }
+}
+
+fn open_buffer(config: &Config, environment: &Environment) -> Result<Buffer, RunError> {
+    let place = buffer::choose(environment, config)?;
+    for warning in &place.warnings {
+        tracing::warn!("{warning}");
+    }
+    let bounds = Bounds { events: config.buffer_max_events, bytes: config.buffer_max_bytes };
+    Ok(buffer::open(place, bounds, environment.clock)?)
+}
+
+/// What others reach the agent by: its name, its two sockets, and the intake behind one of them.
+struct Hands {
+    claim: Claim,
+    ingest: PathBuf,
+    intake: Intake,
+    serving: JoinHandle<()>,
+    control: tokio::net::UnixListener,
+}
+
+impl Hands {
+    async fn take(
+        config: &Config,
+        environment: &Environment,
+        buffer: &Buffer,
+        redactor: &Arc<Redactor>,
+        orders: &watch::Receiver<Orders>,
+    ) -> Result<Self, RunError> {
+        let buffer_path = buffer.status().borrow().path.clone();
+        let beside = buffer_path.parent().map(std::path::Path::to_owned).unwrap_or_default();
+        let dir = instance::place(environment, &beside);
+        let claim = instance::claim(&dir, environment).map_err(RunError::Files)?;
+        let ingest = config.ingest.clone().unwrap_or_else(|| claim.instance().ingest_socket());
+        let listener = ingest::bind(&ingest).await?;
+        let control = instance::listen(&claim.instance().control_socket()).map_err(RunError::Files)?;
+        let intake = Intake::new(buffer.clone(), Arc::clone(redactor), environment.clock);
+        let serving = tokio::spawn(ingest::serve(listener, intake.clone(), orders.clone()));
+        // Only now: who follows the link is served.
+        claim.announce(&ingest).map_err(RunError::Files)?;
+        tracing::info!("takes events at {}; buffers in {}", ingest.display(), buffer_path.display());
+        Ok(Self { claim, ingest, intake, serving, control })
+    }
+}
+
+/// The orders as the link gets them: to stop only once intake and commands have ended, so that the flush has
+/// everything.
+fn after_intake(
+    mut orders: watch::Receiver<Orders>,
+    serving: JoinHandle<()>,
+    dispatcher: Dispatcher,
+) -> watch::Receiver<Orders> {
+    let (sender, receiver) = watch::channel(*orders.borrow());
+    tokio::spawn(async move {
+        let mut serving = Some(serving);
+        while orders.changed().await.is_ok() {
+            let given = *orders.borrow_and_update();
+            if given.stop
+                && let Some(serving) = serving.take()
+            {
+                // It can only have ended, one way or the other.
+                let _ = serving.await;
+                dispatcher.stop().await;
+            }
+            sender.send_replace(given);
+        }
+    });
+    receiver
+}
+
+async fn take_stdin(intake: Intake, orders: watch::Receiver<Orders>, commander: Commander) {
+    match ingest::read_stdin(intake, orders).await {
+        Ok(counts) => {
+            tracing::info!("stdin has ended: {} accepted, {} refused", counts.accepted, counts.refused)
+        }
+        Err(error) => tracing::error!("stdin cannot be read: {error}"),
+    }
+    commander.stop();
+}
+
+/// The signals that a service manager sends.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    hang_up: Signal,
+}
+
+impl Signals {
+    fn new() -> std::io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            hang_up: signal(SignalKind::hangup())?,
+        })
+    }
+
+    async fn follow(mut self, commander: Commander) {
+        loop {
+            tokio::select! {
+                _ = self.terminate.recv() => commander.stop(),
+                _ = self.interrupt.recv() => commander.stop(),
+                _ = self.hang_up.recv() => commander.reconnect(),
+            }
+        }
+    }
+}
+
+/// This process's slot at the brain: `{framework}-{pid}-{milliseconds}`, as the published agents name theirs
+/// (reference-agent.md, 9.2).
+fn worker(config: &Config, environment: &Environment, framework: Framework) -> Worker {
+    let (pid, started_at) = (environment.pid, environment.clock.now());
+    let millis = started_at.unix_micros() / 1_000;
+    let id = format!("{}-{pid}-{millis}", framework.as_str());
+    Worker { id, pid, started_at, role: config.worker_role.clone() }
+}
+
+fn identity(config: &Config, environment: &Environment, worker: &Worker, hands: &Hands) -> Identity {
+    Identity {
+        pid: environment.pid,
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        started_at: worker.started_at.to_string(),
+        brain_url: config.brain_url.as_str().to_owned(),
+        project_id: config.project_id.clone(),
+        agent_name: config.agent_name.clone(),
+        worker_id: worker.id.clone(),
+        ingest: Some(hands.ingest.clone()),
+    }
+}
