@@ -278,10 +278,12 @@ async fn a_batch_without_an_ack_ends_the_session_in_time() -> Outcome {
         let mut peer = brain.session().await?;
         batch(&mut peer).await?;
         // Pongs show that the brain lives; only the ack is missing.
-        for _ in 0..5 {
+        for _ in 0..4 {
             tokio::time::advance(std::time::Duration::from_secs(19)).await;
             peer.next(FrameType::AgentStatus).await?;
         }
+        tokio::time::advance(std::time::Duration::from_secs(19)).await;
+        assert_eq!(peer.closed().await?, Some(1000));
         let status = agent.until(|status| status.state == LinkState::BackingOff).await?;
         let text = status.last_failure.map(|last| last.text).unwrap_or_default();
         assert!(text.contains("no ack for 90 s"), "{text}");
