@@ -228,7 +228,7 @@ fn after_intake(
 async fn take_stdin(intake: Intake, orders: watch::Receiver<Orders>, commander: Commander) {
     match ingest::read_stdin(intake, orders).await {
         Ok(counts) => {
-            tracing::info!("stdin has ended: {} accepted, {} refused", counts.accepted, counts.refused)
+            tracing::info!("stdin has ended: {} accepted, {} refused", counts.accepted, counts.refused);
         }
         Err(error) => tracing::error!("stdin cannot be read: {error}"),
     }

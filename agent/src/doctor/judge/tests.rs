@@ -294,7 +294,7 @@ fn an_upgrade_without_101_is_told_by_what_else_is_there() -> Outcome {
         reason: "X".into(),
         headers: vec![("server".into(), "nginx".into())],
         body: body.as_bytes().to_vec(),
-        ..http::Answer::default()
+        is_old: false,
     };
     let healthy = || Some(Ok(answer(200, r#"{"status":"ok"}"#)));
     let absent = || Some(Ok(answer(404, r#"{"detail":"Not Found"}"#)));

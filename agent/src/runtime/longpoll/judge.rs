@@ -11,6 +11,7 @@ use super::super::results::too_large;
 use super::body::{Control, Posted};
 use super::session::Session;
 use super::suspicion::Advice;
+use crate::buffer::Loss;
 use crate::net::http::Answer;
 use crate::status::FailureClass;
 use crate::transport::longpoll::RoundTrip;
@@ -60,9 +61,14 @@ impl Session<'_> {
         self.stalls = 0;
         self.memory.sizes.passed(posted.bytes, posted.is_full);
         self.suspicion.passed(posted);
-        let controls = self.outbox.controls.drain(..posted.controls);
-        let settled: Vec<String> =
-            controls.filter(|control| control.is_stored).map(|control| control.id).collect();
+        let controls: Vec<Control> = self.outbox.controls.drain(..posted.controls).collect();
+        let has_told = controls.iter().any(|control| control.kind == FrameType::Heartbeat);
+        // A later heartbeat that still waits would tell of more.
+        if has_told && self.told != Loss::default() && !self.outbox.controls.iter().any(Control::is_passing) {
+            self.link.buffer.reported(self.told).await;
+        }
+        let settled = controls.into_iter().filter(|control| control.is_stored).map(|control| control.id);
+        let settled: Vec<String> = settled.collect();
         self.carried.retain(|id| !settled.contains(id));
         if !settled.is_empty() {
             self.link.buffer.settle_results(settled).await;

@@ -26,7 +26,7 @@ use super::line::{Line, LineFailure};
 use super::pace::Pace;
 use super::suspicion::Suspicion;
 use super::{Memory, Opened, unanswered};
-use crate::buffer::Limit;
+use crate::buffer::{Limit, Loss};
 use crate::doctor::diagnosis::Journey;
 use crate::net::http::{Answer, Request};
 use crate::transport::frame_id;
@@ -80,6 +80,8 @@ pub(super) struct Session<'a> {
     /// POSTs in a row of which not everything was accepted, or that met a dead connection.
     pub(super) stalls: u32,
     pub(super) stopping: bool,
+    /// Losses that the last heartbeat told of.
+    pub(super) told: Loss,
     pub(super) polled_at: Instant,
     reporter: &'a Reporter,
     headers: Vec<(&'static str, String)>,
@@ -123,6 +125,7 @@ pub(in crate::runtime) async fn run(
         poll_after: None,
         stalls: 0,
         stopping: orders.stop_at().is_some(),
+        told: Loss::default(),
         polled_at: now,
         headers: opened.headers,
         prefix: opened.prefix,
@@ -314,6 +317,7 @@ impl Session<'_> {
             self.outbox.controls.retain(|control| !control.is_passing());
         }
         let buffer = self.link.buffer.status().borrow().clone();
+        self.told = buffer.loss;
         let mut heartbeat = self.reporter.heartbeat(&buffer, self.link.dispatcher.health());
         if heartbeat.as_str().len() > self.memory.sizes.limit() / 2 {
             // What adapters say must not keep the rest from going.

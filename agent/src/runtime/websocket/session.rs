@@ -19,7 +19,7 @@ use super::super::reader::Reader;
 use super::super::results::{Results, too_large};
 use super::super::window::Window;
 use super::{FAREWELL, Opened, within};
-use crate::buffer::{Limit, Row, StoredResult};
+use crate::buffer::{Limit, Loss, Row, StoredResult};
 use crate::doctor::diagnosis::Journey;
 use crate::status::FailureClass;
 use crate::transport::frame_id;
@@ -72,6 +72,8 @@ struct Session<'a> {
     beat_at: Instant,
     ping_at: Instant,
     stopping: bool,
+    /// Losses that a heartbeat told of, and how many batches had been sent before it.
+    told: Option<(Loss, u64)>,
 }
 
 /// Runs a session to its end.
@@ -95,6 +97,7 @@ pub(in crate::runtime) async fn run(
         finished: link.dispatcher.finished(),
         beat_at: now,
         ping_at: now + PING_EVERY,
+        told: None,
         stopping: orders.stop_at().is_some(),
         link,
         reporter,
@@ -266,6 +269,12 @@ impl Session<'_> {
         if !results.is_empty() {
             self.link.buffer.settle_results(results).await;
         }
+        // As with results: what was sent before an acked batch has arrived.
+        if let Some((loss, _)) = self.told.take_if(|(_, before)| *before < batch.ordinal)
+            && loss != Loss::default()
+        {
+            self.link.buffer.reported(loss).await;
+        }
         self.progress.proved();
     }
 
@@ -339,6 +348,7 @@ impl Session<'_> {
             let frame = self.signed.text(kind, &frame_id(word), &payload);
             self.send(frame).await?;
         }
+        self.told = Some((buffer.loss, self.window.sent()));
         Ok(())
     }
 }
