@@ -24,7 +24,7 @@ use crate::log::Ids;
 use crate::notify;
 use crate::orders::{Commander, Orders};
 use crate::redaction::{RedactionError, Redactor};
-use crate::runtime::{self, Link};
+use crate::runtime::{self, Link, Reread};
 use crate::status::{Identity, LinkStatus, Snapshot};
 
 /// What is asked for beside the configuration.
@@ -80,6 +80,7 @@ pub(crate) async fn run(
     config: Config,
     environment: Environment,
     order: Order,
+    reread: Reread,
     ids: Ids,
 ) -> Result<(), RunError> {
     let secret = secret(&config)?;
@@ -118,7 +119,9 @@ pub(crate) async fn run(
     let link_orders = after_intake(orders, hands.serving, dispatcher.clone());
     let stop_timeout = config.stop_timeout;
     let (config, environment) = (Arc::new(config), Arc::new(environment));
-    let link = Link { config, environment, secret, hello, buffer: buffer.clone(), dispatcher, status };
+    let buffer_of_link = buffer.clone();
+    let link =
+        Link { config, environment, secret, reread, hello, buffer: buffer_of_link, dispatcher, status };
     runtime::supervise(link, link_orders, stop_timeout).await;
 
     buffer.close().await;
@@ -150,7 +153,11 @@ fn snapshots(
     }
 }
 
-fn secret(config: &Config) -> Result<z4j_protocol::HmacSecret, RunError> {
+/// The secret that a configuration signs with.
+///
+/// # Errors
+/// There is none, or it is unusable.
+pub(crate) fn secret(config: &Config) -> Result<z4j_protocol::HmacSecret, RunError> {
     match &config.signing {
         Signing::Ready(secret) => Ok(secret.clone()),
         Signing::Missing => Err(RunError::NoSecret),

@@ -55,7 +55,13 @@ pub(super) fn run(args: &RunArgs) -> ExitCode {
         tracing::warn!("{warning}");
     }
     let order = Order { framework: args.framework, stdin: args.stdin };
-    match event_loop(run::run(config, environment, order, log.ids.clone())) {
+    let (again, flags) = (environment.clone(), args.config.clone());
+    let reread = Box::new(move || {
+        let config = resolve(&again, &flags).map_err(|error| error.to_string())?.config;
+        let secret = run::secret(&config).map_err(|error| error.to_string())?;
+        Ok((config.token, secret))
+    });
+    match event_loop(run::run(config, environment, order, reread, log.ids.clone())) {
         Ok(Ok(())) => ExitCode::SUCCESS,
         Ok(Err(error)) => {
             tracing::error!("{error}");

@@ -1,7 +1,6 @@
 //! The brain's address: what the operator wrote, and what connections and signatures need of it.
 
 use std::fmt;
-use std::net::IpAddr;
 
 use url::{Host, Url};
 
@@ -116,15 +115,6 @@ impl BrainUrl {
         match &self.host {
             Some(host) if self.port == own_port => host.to_string(),
             _ => self.endpoint(),
-        }
-    }
-
-    /// The host's address, if the URL holds one.
-    pub(crate) fn literal(&self) -> Option<IpAddr> {
-        match self.host.as_ref()? {
-            Host::Domain(_) => None,
-            Host::Ipv4(address) => Some((*address).into()),
-            Host::Ipv6(address) => Some((*address).into()),
         }
     }
 

@@ -68,11 +68,6 @@ impl Group {
         self.last == 0
     }
 
-    /// Bytes that wait for the disk.
-    pub(super) fn bytes(&self) -> usize {
-        self.bytes
-    }
-
     /// The refused lines.
     pub(super) fn refused(&self) -> &[LineRefusal] {
         &self.refused

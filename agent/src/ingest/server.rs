@@ -32,10 +32,7 @@ const STOP_PATIENCE: Duration = Duration::from_secs(10);
 
 /// Serves until the order to stop; then what was read is stored and answered.
 pub(crate) async fn serve(listener: Listener, intake: Intake, mut orders: watch::Receiver<Orders>) {
-    let common =
-        Common { intake, budget: Budget::default(), long_lines: Arc::new(Semaphore::new(LONG_LINES)) };
-    let mut server =
-        Server { listener, common, connections: JoinSet::new(), failing: false, unlinked: false };
+    let mut server = Server::new(listener, intake);
     let mut looks = interval(LOOK);
     looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let for_connections = orders.clone();

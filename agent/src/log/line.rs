@@ -22,17 +22,6 @@ pub(crate) enum Format {
     Json,
 }
 
-impl Format {
-    /// What `Z4J_LOG_FORMAT` may say.
-    pub(crate) fn parse(text: &str) -> Option<Self> {
-        match text.to_ascii_lowercase().as_str() {
-            "text" => Some(Self::Text),
-            "json" => Some(Self::Json),
-            _ => None,
-        }
-    }
-}
-
 /// What a line is made of.
 pub(super) struct Line<'a> {
     pub(super) at: Timestamp,

@@ -78,10 +78,14 @@ impl Agent {
         let hello = hello::build(&config, Framework::Bare, &Abilities::default(), "0.1.0", &worker);
         let (sender, status) = watch::channel(LinkStatus::default());
         let (buffer, kept) = (buffer.clone(), buffer);
+        let token = config.token.clone();
+        let again = secret.clone();
+        let reread = Box::new(move || Ok((token.clone(), again.clone())));
         let link = Link {
             config,
             environment: Arc::new(environment),
             secret,
+            reread,
             hello,
             buffer,
             dispatcher,

@@ -6,9 +6,10 @@ use std::collections::BTreeMap;
 
 use tokio::time::Instant;
 use z4j_protocol::payload::{AgentStatus, Heartbeat, Hello, TelemetryLoss};
-use z4j_protocol::{CanonicalText, MAX_COUNTER, PROTOCOL_VERSION_TEXT, Timestamp};
+use z4j_protocol::{CanonicalText, FrameType, MAX_COUNTER, PROTOCOL_VERSION_TEXT, Timestamp};
 
 use crate::buffer::BufferStatus;
+use crate::config::Config;
 use crate::status::LinkStatus;
 
 /// The largest number that a brain takes as a buffer's size or as lost events (reference-agent.md, 5 and 10).
@@ -17,6 +18,10 @@ const MOST: u64 = 10_000_000;
 /// Who reports.
 #[derive(Clone, Debug)]
 pub(super) struct Reporter {
+    /// `Z4J_HEARTBEAT`: without it nothing is reported.
+    heartbeat: bool,
+    /// `Z4J_AGENT_STATUS_DISABLED`, turned round.
+    agent_status: bool,
     runtime_id: String,
     agent_version: String,
     engines: Vec<String>,
@@ -25,8 +30,10 @@ pub(super) struct Reporter {
 
 impl Reporter {
     /// The reporter of this process: its id tells its counters from those of the one before.
-    pub(super) fn new(hello: &Hello, pid: u32) -> Self {
+    pub(super) fn new(hello: &Hello, config: &Config, pid: u32) -> Self {
         Self {
+            heartbeat: config.heartbeat,
+            agent_status: config.agent_status,
             runtime_id: format!("{}:{pid}", uuid::Uuid::new_v4().simple()),
             agent_version: hello.agent_version.clone(),
             engines: hello.engines.clone(),
@@ -47,8 +54,26 @@ impl Reporter {
         }
     }
 
+    /// What is due at an interval: type, word of the frame's id, payload.
+    pub(super) fn frames(
+        &self,
+        buffer: &BufferStatus,
+        health: BTreeMap<String, String>,
+        link: &LinkStatus,
+        (online_at, now): (Instant, Timestamp),
+    ) -> Vec<(FrameType, &'static str, CanonicalText)> {
+        let mut frames = Vec::new();
+        if self.heartbeat {
+            frames.push((FrameType::Heartbeat, "hb", self.heartbeat(buffer, health)));
+        }
+        if self.heartbeat && self.agent_status {
+            frames.push((FrameType::AgentStatus, "as", self.status(buffer, link, online_at, now)));
+        }
+        frames
+    }
+
     /// The payload of a heartbeat.
-    pub(super) fn heartbeat(&self, buffer: &BufferStatus, health: BTreeMap<String, String>) -> CanonicalText {
+    fn heartbeat(&self, buffer: &BufferStatus, health: BTreeMap<String, String>) -> CanonicalText {
         let emptied = buffer.emptied_at_micros.map(|at| Timestamp::from_unix_micros(at).to_string());
         text(&Heartbeat {
             buffer_size: buffer.events.min(MOST),
@@ -60,7 +85,7 @@ impl Reporter {
     }
 
     /// The payload of an agent_status.
-    pub(super) fn status(
+    fn status(
         &self,
         buffer: &BufferStatus,
         link: &LinkStatus,

@@ -34,7 +34,11 @@ use crate::config::Config;
 use crate::doctor::diagnosis::Patient;
 use crate::environment::Environment;
 use crate::orders::Orders;
+use crate::secret::Token;
 use crate::status::LinkStatus;
+
+/// Reads token and signing secret anew; `Err` is a sentence about why that failed.
+pub(crate) type Reread = Box<dyn Fn() -> Result<(Token, HmacSecret), String> + Send + Sync>;
 
 /// Everything that a link needs.
 pub(crate) struct Link {
@@ -44,6 +48,8 @@ pub(crate) struct Link {
     pub(crate) environment: Arc<Environment>,
     /// The signing secret.
     pub(crate) secret: HmacSecret,
+    /// Reads the two secrets anew, where they come from files.
+    pub(crate) reread: Reread,
     /// What this agent says of itself.
     pub(crate) hello: Hello,
     /// What waits for the brain.
@@ -55,6 +61,16 @@ pub(crate) struct Link {
 }
 
 impl Link {
+    /// Takes secrets that were replaced since the last attempt: who rotates a token need not restart an agent.
+    fn refresh(&mut self) -> Result<(), String> {
+        let (token, secret) = (self.reread)()?;
+        if token != self.config.token {
+            Arc::make_mut(&mut self.config).token = token;
+        }
+        self.secret = secret;
+        Ok(())
+    }
+
     fn clock(&self) -> Clock {
         self.environment.clock
     }
@@ -67,5 +83,5 @@ impl Link {
 /// Keeps the link up until the order to stop. Then what is buffered is sent, for up to `stop_timeout`, and
 /// this returns. Nothing that fails ends it.
 pub(crate) async fn supervise(link: Link, orders: watch::Receiver<Orders>, stop_timeout: Duration) {
-    supervisor::Supervisor::new(&link, orders, stop_timeout, Box::new(backoff::random)).run().await;
+    supervisor::Supervisor::new(link, orders, stop_timeout, Box::new(backoff::random)).run().await;
 }

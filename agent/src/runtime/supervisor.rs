@@ -26,8 +26,8 @@ pub(super) const WEBSOCKET_AGAIN: Duration = Duration::from_secs(600);
 const GRACE: Duration = Duration::from_secs(2);
 
 /// Keeps the link up.
-pub(super) struct Supervisor<'a> {
-    link: &'a Link,
+pub(super) struct Supervisor {
+    link: Link,
     orders: watch::Receiver<Orders>,
     instructions: Instructions,
     stop_timeout: Duration,
@@ -39,11 +39,13 @@ pub(super) struct Supervisor<'a> {
     cuts: u32,
     websocket_at: Instant,
     told_fallback: bool,
+    /// Why secrets could not be read anew, if that was told.
+    told_unread: Option<String>,
 }
 
-impl<'a> Supervisor<'a> {
+impl Supervisor {
     pub(super) fn new(
-        link: &'a Link,
+        link: Link,
         orders: watch::Receiver<Orders>,
         stop_timeout: Duration,
         shares: Shares,
@@ -51,12 +53,13 @@ impl<'a> Supervisor<'a> {
         Self {
             instructions: Instructions::new(orders.clone(), stop_timeout),
             progress: Progress::new(link.status.clone(), link.clock(), shares),
-            reporter: Reporter::new(&link.hello, link.environment.pid),
+            reporter: Reporter::new(&link.hello, &link.config, link.environment.pid),
             memory: Memory::default(),
             fallen_back: false,
             cuts: 0,
             websocket_at: Instant::now(),
             told_fallback: false,
+            told_unread: None,
             link,
             orders,
             stop_timeout,
@@ -120,6 +123,11 @@ impl<'a> Supervisor<'a> {
     }
 
     async fn attempt(&mut self) -> Ended {
+        let unread = self.link.refresh().err();
+        if let Some(sentence) = unread.as_ref().filter(|_| unread != self.told_unread) {
+            tracing::warn!("the secrets cannot be read anew, and stay as they are: {sentence}");
+        }
+        self.told_unread = unread;
         match self.link.config.transport {
             Transport::Ws => self.over_websocket().await,
             Transport::Longpoll => self.over_longpoll().await,
@@ -148,7 +156,7 @@ impl<'a> Supervisor<'a> {
             return unopened.failure.into();
         }
         self.progress.connecting("long-poll");
-        let opened = longpoll::open(self.link);
+        let opened = longpoll::open(&self.link);
         match self.instructions.unless(true, opened).await {
             Ok(Ok(opened)) => {
                 self.tell_fallback(&unopened.failure);
@@ -177,7 +185,7 @@ impl<'a> Supervisor<'a> {
         self.progress.connecting("websocket");
         self.websocket_at = Instant::now();
         let despite_stop = self.has_something_to_send();
-        match self.instructions.unless(despite_stop, websocket::open(self.link)).await {
+        match self.instructions.unless(despite_stop, websocket::open(&self.link)).await {
             Ok(Ok(opened)) => Ok(opened),
             Ok(Err(unopened)) => Err(Ok(*unopened)),
             Err(order) => Err(Err(order.into())),
@@ -189,13 +197,13 @@ impl<'a> Supervisor<'a> {
         self.cuts = 0;
         self.told_fallback = false;
         let (progress, orders) = (&mut self.progress, &mut self.instructions);
-        websocket::run(self.link, &self.reporter, progress, orders, opened).await
+        websocket::run(&self.link, &self.reporter, progress, orders, opened).await
     }
 
     async fn over_longpoll(&mut self) -> Ended {
         self.progress.connecting("long-poll");
         let despite_stop = self.has_something_to_send();
-        let opened = longpoll::open(self.link);
+        let opened = longpoll::open(&self.link);
         match self.instructions.unless(despite_stop, opened).await {
             Ok(Ok(opened)) => self.longpoll_session(opened).await,
             Ok(Err(failure)) => {
@@ -211,7 +219,8 @@ impl<'a> Supervisor<'a> {
         let again = (self.link.config.transport == Transport::Auto).then_some(self.websocket_at);
         let (progress, orders) = (&mut self.progress, &mut self.instructions);
         let (ended, tried_at) =
-            longpoll::run(self.link, &self.reporter, progress, orders, &mut self.memory, opened, again).await;
+            longpoll::run(&self.link, &self.reporter, progress, orders, &mut self.memory, opened, again)
+                .await;
         self.websocket_at = tried_at.unwrap_or(self.websocket_at);
         ended
     }

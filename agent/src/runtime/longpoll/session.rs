@@ -10,7 +10,6 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
-use z4j_protocol::FrameType;
 
 use super::super::Link;
 use super::super::ended::Ended;
@@ -318,16 +317,13 @@ impl Session<'_> {
         }
         let buffer = self.link.buffer.status().borrow().clone();
         self.told = buffer.loss;
-        let mut heartbeat = self.reporter.heartbeat(&buffer, self.link.dispatcher.health());
-        if heartbeat.as_str().len() > self.memory.sizes.limit() / 2 {
-            // What adapters say must not keep the rest from going.
-            heartbeat = self.reporter.heartbeat(&buffer, std::collections::BTreeMap::new());
-        }
-        let link = self.progress.status();
-        let now = self.link.clock().now();
-        let status = self.reporter.status(&buffer, &link, self.progress.online_at(), now);
-        let controls = [(FrameType::Heartbeat, "hb", heartbeat), (FrameType::AgentStatus, "as", status)];
-        for (kind, word, payload) in controls {
+        let (status, times) = (self.progress.status(), (self.progress.online_at(), self.link.clock().now()));
+        let health = self.link.dispatcher.health();
+        let room = self.memory.sizes.limit() / 2;
+        // What adapters say must not keep the rest from going.
+        let fits = health.iter().map(|(name, text)| name.len() + text.len() + 8).sum::<usize>() < room / 2;
+        let health = if fits { health } else { std::collections::BTreeMap::new() };
+        for (kind, word, payload) in self.reporter.frames(&buffer, health, &status, times) {
             self.outbox.controls.push_back(Control::new(kind, frame_id(word), payload));
         }
     }

@@ -337,14 +337,9 @@ impl Session<'_> {
     /// heartbeat and agent_status.
     async fn beat(&mut self) -> Result<(), Exit> {
         let buffer = self.link.buffer.status().borrow().clone();
-        let health = self.link.dispatcher.health();
-        let heartbeat = self.reporter.heartbeat(&buffer, health);
-        let status = self.progress.status();
-        let status =
-            self.reporter.status(&buffer, &status, self.progress.online_at(), self.link.clock().now());
-        for (kind, word, payload) in
-            [(FrameType::Heartbeat, "hb", heartbeat), (FrameType::AgentStatus, "as", status)]
-        {
+        let (health, status) = (self.link.dispatcher.health(), self.progress.status());
+        let times = (self.progress.online_at(), self.link.clock().now());
+        for (kind, word, payload) in self.reporter.frames(&buffer, health, &status, times) {
             let frame = self.signed.text(kind, &frame_id(word), &payload);
             self.send(frame).await?;
         }
