@@ -83,13 +83,14 @@ pub(crate) async fn run(
     reread: Reread,
     ids: Ids,
 ) -> Result<(), RunError> {
+    // First: until it is handled, SIGHUP ends a process.
+    let signals = Signals::new().map_err(RunError::Signals)?;
     let secret = secret(&config)?;
     let redactor = Arc::new(redactor(&config)?);
     let buffer = open_buffer(&config, &environment)?;
     let (commander, orders) = Commander::new();
     let started = Instant::now();
     let hands = Hands::take(&config, &environment, &buffer, &redactor, &orders).await?;
-    let signals = Signals::new().map_err(RunError::Signals)?;
 
     let worker = worker(&config, &environment, order.framework);
     ids.set("worker_id", Some(&worker.id));

@@ -1,5 +1,6 @@
 //! What needs more than one crate.
 
 mod architecture;
+mod chaos;
 mod generated;
 mod jobs;

@@ -90,7 +90,8 @@ impl Emitter {
             let before = *sent_before;
             *sent_before = before.max(sent);
             let reply: Value = serde_json::from_str(&replies.next().context("a reply")??)?;
-            let through = reply["line"].as_u64().and_then(|line| usize::try_from(line).ok()).context("line")?;
+            let through =
+                reply["line"].as_u64().and_then(|line| usize::try_from(line).ok()).context("line")?;
             if !reply["error"].is_null() {
                 self.progress.refused.fetch_add(1, Ordering::SeqCst);
                 std::thread::park_timeout(Duration::from_millis(2));

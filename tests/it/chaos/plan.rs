@@ -22,8 +22,8 @@ impl Random {
         usize::try_from(self.next() % bound as u64).unwrap_or_default()
     }
 
-    pub(super) fn pick<'a, T>(&mut self, from: &'a [T]) -> &'a T {
-        &from[self.below(from.len())]
+    pub(super) fn pick<T: Copy>(&mut self, from: &[T]) -> T {
+        from[self.below(from.len())]
     }
 }
 
@@ -45,16 +45,25 @@ pub(super) enum Blow {
 /// Faults that end a session, or withhold an ack, at every step of the protocol.
 const FAULTS: &[&str] = &[
     "tcp.reset at accept first 1",
+    "tcp.reset at after-bytes 300 first 1",
     "tcp.reset at upgrade first 1",
     "tcp.reset at hello first 1",
     "tcp.reset at hello-ack first 1",
+    "tcp.reset at frame 4 first 1",
+    "tcp.reset at event every 50",
     "tcp.reset at ack first 1",
-    "tcp.reset at ack first 3",
+    "tcp.reset at ack every 5",
+    "tcp.half-open at ack first 1",
+    "tcp.latency(ms=20) for 1s",
     "ack.drop first 1",
+    "ws.bad-signature at ack first 1",
+    "ws.error-frame(code=overloaded, fatal=true) at ack first 1",
     "ws.close(code=1012) at hello first 1",
     "ws.close(code=4002) at hello-ack first 1",
-    "ws.close(code=1011) at ack first 2",
-    "http.status(code=503) first 2",
+    "ws.close(code=1011) at event first 2",
+    "ws.upgrade-stripped first 1",
+    "http.status(code=503) at post first 2",
+    "longpoll.partial(accepted=1) first 2",
 ];
 
 /// One round.

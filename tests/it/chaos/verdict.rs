@@ -41,7 +41,11 @@ pub(super) fn judge(told: &[Told], accepted: &[Accepted]) -> anyhow::Result<()> 
 pub(super) fn summary(told: &[Told], accepted: &[Accepted]) -> String {
     let again = told.iter().filter(|told| told.again).count();
     let duplicates: u64 = accepted.iter().map(|event| event.duplicates).sum();
-    format!("{} durable ({again} emitted again), 0 lost; {} accepted in all rounds, {duplicates} came again", told.len(), accepted.len())
+    format!(
+        "{} durable ({again} emitted again), 0 lost; {} accepted in all rounds, {duplicates} came again",
+        told.len(),
+        accepted.len()
+    )
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::Write;
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -9,7 +10,7 @@ use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail, ensure};
-use mock_brain::{Brain, Options};
+use mock_brain::{Brain, Farewell, Options};
 use nix::mount::{MsFlags, mount};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -80,11 +81,10 @@ impl World {
         let told = emitting.join().map_err(|_| anyhow::anyhow!("the emitter panicked"))??;
         self.heal()?;
         let mark = format!("r{}-", plan.round);
-        wait(|| self.count(&mark) >= told.len()).with_context(|| {
-            format!("{} of {} events came to the brain", self.count(&mark), told.len())
-        })?;
-        let agent = self.agent.as_mut().context("an agent")?;
-        ensure!(agent.try_wait()?.is_none(), "the agent ended by itself");
+        let arrived = wait(|| self.count(&mark) >= told.len() || self.agent_has_ended());
+        ensure!(!self.agent_has_ended(), "the agent ended by itself");
+        arrived
+            .with_context(|| format!("{} of {} events came to the brain", self.count(&mark), told.len()))?;
         Ok(told)
     }
 
@@ -101,15 +101,17 @@ impl World {
         };
         match blow {
             Blow::KillAgent => self.start_agent(plan, progress),
-            Blow::Reconnect => self.signal(Signal::SIGHUP),
+            Blow::Reconnect => self.reconnect(),
             Blow::Fault(text) => {
                 self.brain.set_fault(text.parse()?)?;
                 Ok(())
             }
             Blow::KillBrain { back_after } => {
-                self.runtime.block_on(async { self.brain.down() })?;
+                let _entered = self.runtime.enter();
+                self.brain.down(Farewell::None);
                 reaches(&progress.durable, *back_after)?;
-                Ok(self.runtime.block_on(async { self.brain.up() })?)
+                self.brain.up();
+                Ok(())
             }
             Blow::FullDisk { .. } if !self.own_disk => Ok(()),
             Blow::FullDisk { refusals } => {
@@ -149,15 +151,25 @@ impl World {
         }
     }
 
-    fn signal(&self, signal: Signal) -> anyhow::Result<()> {
+    fn agent_has_ended(&self) -> bool {
+        // A zombie's state is all that is left of it (proc_pid_stat(5)).
+        let stat =
+            self.agent.as_ref().map(|agent| std::fs::read_to_string(format!("/proc/{}/stat", agent.id())));
+        !matches!(stat, Some(Ok(stat)) if !stat.contains(") Z "))
+    }
+
+    /// SIGHUP, once the agent serves: before it handles the signal, that would end it.
+    fn reconnect(&self) -> anyhow::Result<()> {
         let agent = self.agent.as_ref().context("an agent")?;
-        Ok(kill(Pid::from_raw(i32::try_from(agent.id())?), signal)?)
+        let socket = self.home.path().join(format!(".z4j/agent-{}.sock", agent.id()));
+        wait(|| UnixStream::connect(&socket).is_ok() || self.agent_has_ended())?;
+        Ok(kill(Pid::from_raw(i32::try_from(agent.id())?), Signal::SIGHUP)?)
     }
 
     /// Ends every fault, and shortens the wait for the next attempt.
     fn heal(&self) -> anyhow::Result<()> {
         self.brain.clear_faults();
-        self.signal(Signal::SIGHUP)
+        self.reconnect()
     }
 
     fn count(&self, mark: &str) -> usize {
