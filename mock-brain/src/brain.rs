@@ -13,12 +13,13 @@ use nix::fcntl::Flock;
 use tokio::sync::watch;
 use tokio::time::timeout;
 
+use crate::commands::{CommandError, CommandInfo, Commands, NewCommand};
 use crate::fault::{FaultError, FaultSpec};
 use crate::hosts::Hosts;
 use crate::hub::{Hub, Limits};
 use crate::listener::{self, Listener};
 use crate::pki::{Pki, PkiError};
-use crate::registry::Credentials;
+use crate::registry::{AgentInfo, Credentials, RegistryError};
 use crate::sessions::SessionInfo;
 use crate::state::{State, StateError, Wanted};
 use crate::store::StoredEvent;
@@ -81,6 +82,7 @@ pub enum StartError {
 /// A running brain. Dropping it ends it without farewell; [`Brain::stop`] is the orderly way.
 pub struct Brain {
     pub(crate) hub: Arc<Hub>,
+    credentials: Credentials,
     /// Released when the brain ends.
     _lock: Option<Flock<File>>,
 }
@@ -111,6 +113,7 @@ impl Brain {
         let Options { tls, names, project, agent, strict, state_dir, faults } = options;
         let wanted = Wanted { project: &project, agent: &agent, tls, names: &names };
         let State { registry, authority, lock } = State::open(state_dir.as_deref(), &wanted)?;
+        let credentials = registry.named(None).map_err(|_| StateError::AgentName(agent))?.credentials();
         let pki = authority.map(Pki::new);
         if let Some(pki) = &pki {
             pki.server_config(None)?;
@@ -122,11 +125,14 @@ impl Brain {
             store: Default::default(),
             sessions: Default::default(),
             longpoll: Default::default(),
+            commands: Commands::new(limits.command, limits.redelivery),
             faults: Default::default(),
             violations: Violations::new(strict),
             listener,
             hosts,
             limits,
+            activity: watch::Sender::new(0),
+            orders: watch::Sender::new(0),
             stop: watch::Sender::new(false),
             busy: watch::Sender::new(0),
         });
@@ -134,7 +140,8 @@ impl Brain {
             hub.set_fault(fault)?;
         }
         tokio::spawn(listener::run(Arc::clone(&hub)));
-        Ok(Self { hub, _lock: lock })
+        tokio::spawn(Arc::clone(&hub).keep_time());
+        Ok(Self { hub, credentials, _lock: lock })
     }
 
     /// The address that agents connect to.
@@ -143,10 +150,11 @@ impl Brain {
         self.hub.listener.address()
     }
 
-    /// What the agent named in the options is configured with.
+    /// What the agent named in the options was configured with at the start. Later tokens are told by
+    /// [`Brain::credentials_of`].
     #[must_use]
     pub fn credentials(&self) -> Credentials {
-        self.hub.registry.primary.credentials()
+        self.credentials.clone()
     }
 
     /// The CA certificate that agents are to trust; none without TLS.
@@ -201,6 +209,79 @@ impl Brain {
     #[must_use]
     pub fn violations(&self) -> Vec<Violation> {
         self.hub.violations.list()
+    }
+
+    /// Issues a command. It waits until its agent is there, for as long as [`Limits::command`] says.
+    ///
+    /// # Errors
+    /// There is no such agent, it is revoked, or the command is not usable.
+    pub fn send_command(&self, command: NewCommand) -> Result<CommandInfo, CommandError> {
+        self.hub.send_command(command)
+    }
+
+    /// A command by its id.
+    #[must_use]
+    pub fn command(&self, id: &str) -> Option<CommandInfo> {
+        self.hub.commands.get(id)
+    }
+
+    /// Every command that is kept, oldest first.
+    #[must_use]
+    pub fn commands(&self) -> Vec<CommandInfo> {
+        self.hub.commands.list()
+    }
+
+    /// Waits until something holds, and tells whether it came to hold in time. It is looked at whenever
+    /// something happened: it must be cheap, as counts are.
+    pub async fn wait_until(&self, limit: Duration, holds: impl Fn(&Self) -> bool) -> bool {
+        self.hub.wait_until(limit, || holds(self)).await
+    }
+
+    /// Makes a project.
+    ///
+    /// # Errors
+    /// There is one of that slug, or it is none, or the state cannot be written.
+    pub fn add_project(&self, slug: &str) -> Result<(), RegistryError> {
+        self.hub.registry.add_project(slug).map(drop)
+    }
+
+    /// Makes an agent of a project; without one, of the project that the brain was started with.
+    ///
+    /// # Errors
+    /// There is no such project, the name is taken or none, or the state cannot be written.
+    pub fn add_agent(&self, name: &str, project: Option<&str>) -> Result<Credentials, RegistryError> {
+        Ok(self.hub.registry.add_agent(name, project)?.credentials())
+    }
+
+    /// Every agent, revoked ones too, in the order in which they were made.
+    #[must_use]
+    pub fn agents(&self) -> Vec<AgentInfo> {
+        self.hub.registry.list()
+    }
+
+    /// What an agent is configured with now.
+    ///
+    /// # Errors
+    /// There is no such agent.
+    pub fn credentials_of(&self, agent: &str) -> Result<Credentials, RegistryError> {
+        Ok(self.hub.registry.named(Some(agent))?.credentials())
+    }
+
+    /// Revokes an agent: its sessions are closed with 4003, and its token is refused from now on.
+    ///
+    /// # Errors
+    /// There is no such agent, or the state cannot be written.
+    pub fn revoke_agent(&self, agent: &str) -> Result<(), RegistryError> {
+        self.hub.revoke(agent)
+    }
+
+    /// Gives an agent this token, which ends a revocation. Its old one is refused from now on; its sessions
+    /// go on.
+    ///
+    /// # Errors
+    /// There is no such agent, another one has the token, it is none, or the state cannot be written.
+    pub fn set_token(&self, agent: &str, token: &str) -> Result<Credentials, RegistryError> {
+        Ok(self.hub.set_token(agent, token)?.credentials())
     }
 
     /// Closes every session with 1012, answers what is being asked, and ends. Takes at most a few seconds.

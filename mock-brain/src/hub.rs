@@ -6,17 +6,23 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::watch;
+use tokio::time::{sleep, timeout};
+use z4j_protocol::{Frame, FrameType};
 
+use crate::clock;
+use crate::commands::{CommandError, CommandInfo, Commands, NewCommand};
 use crate::fault::table::FaultTable;
 use crate::fault::{FaultError, FaultSpec};
 use crate::hosts::Hosts;
 use crate::listener::Listener;
 use crate::longpoll::sessions::LongPollSessions;
 use crate::pki::Pki;
-use crate::registry::Registry;
-use crate::sessions::Sessions;
+use crate::quote::quote;
+use crate::registry::{Agent, Registry, RegistryError};
+use crate::sessions::{ClosedBy, Serial, Sessions};
 use crate::store::Store;
 use crate::strict::Violations;
+use crate::verdict::Closing;
 
 /// The brain's times. The defaults are the real brain's where it has them; head and body are bounded so that
 /// silent connections do not use up the places there are.
@@ -32,6 +38,10 @@ pub struct Limits {
     pub head: Duration,
     /// How long a request's body may take.
     pub body: Duration,
+    /// How long a command waits to be sent, and then for its result.
+    pub command: Duration,
+    /// After how long a long-poll agent is handed some commands again.
+    pub redelivery: Duration,
 }
 
 impl Default for Limits {
@@ -42,6 +52,8 @@ impl Default for Limits {
             close: Duration::from_secs(10),
             head: Duration::from_secs(30),
             body: Duration::from_secs(20),
+            command: Duration::from_secs(60),
+            redelivery: Duration::from_secs(10),
         }
     }
 }
@@ -53,12 +65,17 @@ pub(crate) struct Hub {
     pub(crate) store: Store,
     pub(crate) sessions: Sessions,
     pub(crate) longpoll: LongPollSessions,
+    pub(crate) commands: Commands,
     pub(crate) faults: FaultTable,
     pub(crate) violations: Violations,
     pub(crate) listener: Listener,
     /// Names that a Host header may bear.
     pub(crate) hosts: Hosts,
     pub(crate) limits: Limits,
+    /// Something happened that somebody may wait for.
+    pub(crate) activity: watch::Sender<u64>,
+    /// What a long-poll request waits for: commands, and who is let in.
+    pub(crate) orders: watch::Sender<u64>,
     pub(crate) stop: watch::Sender<bool>,
     pub(crate) busy: watch::Sender<usize>,
 }
@@ -74,6 +91,101 @@ impl Hub {
     pub(crate) fn task(self: &Arc<Self>) -> TaskGuard {
         self.busy.send_modify(|count| *count += 1);
         TaskGuard(Arc::clone(self))
+    }
+
+    /// Wakes those who wait for something to happen.
+    pub(crate) fn happened(&self) {
+        self.activity.send_modify(|count| *count = count.wrapping_add(1));
+    }
+
+    /// Waits until something holds, and tells whether it came to hold in time. It is looked at whenever
+    /// something happened; a brain that stops ends the wait.
+    pub(crate) async fn wait_until(&self, limit: Duration, holds: impl Fn() -> bool) -> bool {
+        let mut activity = self.activity.subscribe();
+        let waiting = async {
+            loop {
+                activity.mark_unchanged();
+                if holds() {
+                    return true;
+                }
+                tokio::select! {
+                    _ = activity.changed() => {}
+                    () = self.stopping() => return holds(),
+                }
+            }
+        };
+        timeout(limit, waiting).await.unwrap_or_else(|_| holds())
+    }
+
+    fn ordered(&self) {
+        self.orders.send_modify(|count| *count = count.wrapping_add(1));
+        self.happened();
+    }
+
+    /// Issues a command, and wakes whoever is to deliver it.
+    pub(crate) fn send_command(&self, command: NewCommand) -> Result<CommandInfo, CommandError> {
+        let agent = self.registry.named(command.agent.as_deref())?;
+        if agent.revoked {
+            return Err(CommandError::Revoked(agent.name.clone()));
+        }
+        let info = self.commands.issue(&agent, command, clock::now())?;
+        tracing::info!(id = %info.id, agent = %agent.name, action = %quote(&info.action), "command issued");
+        self.sessions.deliver_commands(agent.id);
+        self.ordered();
+        Ok(info)
+    }
+
+    /// Takes an answer to a command, if the frame is one.
+    pub(crate) fn answered(&self, session: &str, agent: &Agent, frame: &Frame) {
+        let id = frame.id().unwrap_or_default();
+        let echoed = match frame.frame_type() {
+            FrameType::CommandAck => self.commands.acked(agent.id, id, frame.payload()),
+            FrameType::CommandResult => self.commands.finished(agent.id, id, frame.payload(), clock::now()),
+            _ => return,
+        };
+        if !echoed {
+            let detail = format!("{} {} lacks the delivery_claim_token", frame.frame_type(), quote(id));
+            self.violations.note(session, "command.claim-token", detail);
+        }
+    }
+
+    /// Refuses an agent from now on: its sessions are closed with 4003, and its token with 4401 or 401.
+    pub(crate) fn revoke(&self, name: &str) -> Result<(), RegistryError> {
+        let agent = self.registry.named(Some(name))?;
+        self.registry.set_token(&agent, None)?;
+        self.sessions.revoke(agent.id);
+        self.ordered();
+        Ok(())
+    }
+
+    /// Gives an agent another token; the old one is refused from now on, and sessions go on.
+    pub(crate) fn set_token(&self, name: &str, token: &str) -> Result<Arc<Agent>, RegistryError> {
+        let agent = self.registry.named(Some(name))?;
+        let changed = self.registry.set_token(&agent, Some(token))?;
+        self.ordered();
+        Ok(changed)
+    }
+
+    /// A session ended; another one of its agent may have to take the commands that wait.
+    pub(crate) fn session_ended(&self, serial: Serial, by: ClosedBy, closing: Option<&Closing>) {
+        if let Some(agent) = self.sessions.ended(serial, by, closing) {
+            self.sessions.deliver_commands(agent);
+        }
+        self.ordered();
+    }
+
+    /// Ends commands whose time is over, until the brain stops.
+    pub(crate) async fn keep_time(self: Arc<Self>) {
+        let interval = self.commands.sweep_interval();
+        loop {
+            tokio::select! {
+                () = sleep(interval) => {}
+                () = self.stopping() => return,
+            }
+            if self.commands.sweep(clock::now()) {
+                self.happened();
+            }
+        }
     }
 
     /// Sets a fault; it takes effect before this returns.

@@ -3,13 +3,22 @@
 //! Owns identities and the token look-up. Must not print a token or secret, and must not decide what a
 //! refused token leads to.
 
+use std::collections::HashMap;
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
-use aws_lc_rs::constant_time;
+use aws_lc_rs::digest;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 use z4j_protocol::{Binding, HmacSecret};
+
+use crate::lock::lock;
+use crate::state::{Book, StateError, StoredAgent};
+
+/// Longest token, in bytes.
+const MAX_TOKEN_BYTES: usize = 512;
+/// Most names in a complaint.
+const MAX_NAMES_TOLD: usize = 20;
 
 /// A project: agents of one project sign with one secret.
 #[derive(Debug)]
@@ -26,15 +35,23 @@ impl Project {
     }
 }
 
-/// An agent, as it was minted.
+/// An agent.
+#[derive(Clone)]
 pub(crate) struct Agent {
     pub(crate) id: Uuid,
     pub(crate) name: String,
     pub(crate) token: String,
     pub(crate) project: Arc<Project>,
+    /// Its token is refused.
+    pub(crate) revoked: bool,
 }
 
 impl Agent {
+    fn new(stored: &StoredAgent, project: &Arc<Project>) -> Self {
+        let StoredAgent { id, name, token, revoked, .. } = stored.clone();
+        Self { id, name, token, project: Arc::clone(project), revoked }
+    }
+
     /// What signatures of one of its sessions are bound to.
     pub(crate) fn binding(&self, session_id: &str) -> Binding {
         Binding {
@@ -84,32 +101,188 @@ impl fmt::Debug for Credentials {
     }
 }
 
-/// Every agent of this brain. The first one is what `Brain::credentials` tells.
-pub(crate) struct Registry {
-    pub(crate) primary: Arc<Agent>,
-    pub(crate) others: Vec<Arc<Agent>>,
+/// An agent as lists show it: without its token.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AgentInfo {
+    /// Its name.
+    pub name: String,
+    /// Its UUID.
+    pub id: String,
+    /// Its project's slug.
+    pub project: String,
+    /// Whether its token is refused.
+    pub revoked: bool,
 }
 
+/// Why the registry does not change.
+#[derive(Debug, thiserror::Error)]
+pub enum RegistryError {
+    /// There is no such agent.
+    #[error("no agent {name:?}; there are: {}", known.join(", "))]
+    NoAgent {
+        /// What was asked for.
+        name: String,
+        /// The names that there are.
+        known: Vec<String>,
+    },
+    /// There is no such project.
+    #[error("no project {0:?}; `project add` makes one")]
+    NoProject(String),
+    /// The name is taken.
+    #[error("{0} is there already")]
+    Taken(String),
+    /// A token that no header can carry.
+    #[error("a token is 1 to 512 visible ASCII characters")]
+    Token,
+    /// The name is none, or the state cannot be written.
+    #[error(transparent)]
+    State(#[from] StateError),
+}
+
+/// A token as it is looked up: its SHA-256, so that the look-up's time says nothing about it.
+type TokenKey = [u8; 32];
+
+struct Inner {
+    book: Book,
+    projects: Vec<Arc<Project>>,
+    agents: Vec<Arc<Agent>>,
+    /// Tokens that are let in.
+    tokens: HashMap<TokenKey, Arc<Agent>>,
+    /// The project and name of the agent that `Brain::credentials` tells.
+    primary: (Uuid, String),
+}
+
+/// Every agent of this brain.
+pub(crate) struct Registry(Mutex<Inner>);
+
 impl Registry {
-    fn agents(&self) -> impl Iterator<Item = &Arc<Agent>> {
-        std::iter::once(&self.primary).chain(&self.others)
+    /// The registry of a book; `None` if an agent is of no project.
+    pub(crate) fn new(book: Book, primary: Uuid) -> Option<Self> {
+        let projects: Vec<_> = book.projects().map(Arc::new).collect();
+        let agents = book.agents().iter().map(|stored| {
+            let project = projects.iter().find(|project| project.id == stored.project_id)?;
+            Some(Arc::new(Agent::new(stored, project)))
+        });
+        let agents: Vec<Arc<Agent>> = agents.collect::<Option<_>>()?;
+        let tokens = agents.iter().filter(|agent| !agent.revoked);
+        let tokens = tokens.map(|agent| (token_key(&agent.token), Arc::clone(agent))).collect();
+        let primary = agents.iter().find(|agent| agent.id == primary)?;
+        let primary = (primary.project.id, primary.name.clone());
+        Some(Self(Mutex::new(Inner { book, projects, agents, tokens, primary })))
     }
 
-    /// The agent of a bearer token. Takes the same time whichever token it is.
+    /// The agent that the brain was started with, as it is now.
+    pub(crate) fn primary(&self) -> Option<Arc<Agent>> {
+        let inner = lock(&self.0);
+        let (project, name) = &inner.primary;
+        inner.agents.iter().find(|agent| agent.project.id == *project && agent.name == *name).cloned()
+    }
+
+    /// The agent of a bearer token that is let in.
     pub(crate) fn by_token(&self, token: &str) -> Option<Arc<Agent>> {
-        let same = |agent: &&Arc<Agent>| {
-            constant_time::verify_slices_are_equal(agent.token.as_bytes(), token.as_bytes()).is_ok()
+        lock(&self.0).tokens.get(&token_key(token)).cloned()
+    }
+
+    /// Whether an agent that was let in still would be.
+    pub(crate) fn is_live(&self, agent: &Agent) -> bool {
+        self.by_token(&agent.token).is_some_and(|now| now.id == agent.id)
+    }
+
+    /// The agent of a name, or the primary one, which is preferred among equal names.
+    pub(crate) fn named(&self, name: Option<&str>) -> Result<Arc<Agent>, RegistryError> {
+        let primary = self.primary();
+        let Some(name) = name else { return primary.ok_or_else(|| self.no_agent("")) };
+        let found = primary.filter(|agent| agent.name == name);
+        let found = found.or_else(|| lock(&self.0).agents.iter().find(|agent| agent.name == name).cloned());
+        found.ok_or_else(|| self.no_agent(name))
+    }
+
+    fn no_agent(&self, name: &str) -> RegistryError {
+        let inner = lock(&self.0);
+        let known = inner.agents.iter().take(MAX_NAMES_TOLD).map(|agent| agent.name.clone()).collect();
+        RegistryError::NoAgent { name: name.to_owned(), known }
+    }
+
+    /// Every agent, in the order in which they were made.
+    pub(crate) fn list(&self) -> Vec<AgentInfo> {
+        let told = |agent: &Arc<Agent>| AgentInfo {
+            name: agent.name.clone(),
+            id: agent.id.to_string(),
+            project: agent.project.slug.clone(),
+            revoked: agent.revoked,
         };
-        self.agents().filter(same).last().cloned()
+        lock(&self.0).agents.iter().map(told).collect()
     }
 
-    /// The agent of a name; the primary one is preferred.
-    pub(crate) fn by_name(&self, name: &str) -> Option<Arc<Agent>> {
-        self.agents().find(|agent| agent.name == name).cloned()
+    /// Makes a project.
+    pub(crate) fn add_project(&self, slug: &str) -> Result<Arc<Project>, RegistryError> {
+        let mut inner = lock(&self.0);
+        if inner.projects.iter().any(|project| project.slug == slug) {
+            return Err(RegistryError::Taken(format!("project {slug:?}")));
+        }
+        let project = Arc::new(inner.book.add_project(slug)?);
+        inner.projects.push(Arc::clone(&project));
+        Ok(project)
     }
 
-    /// Every agent's name.
-    pub(crate) fn names(&self) -> Vec<String> {
-        self.agents().map(|agent| agent.name.clone()).collect()
+    /// Makes an agent of a project, or of the primary agent's one.
+    pub(crate) fn add_agent(&self, name: &str, project: Option<&str>) -> Result<Arc<Agent>, RegistryError> {
+        let mut inner = lock(&self.0);
+        let wanted = |found: &&Arc<Project>| match project {
+            Some(slug) => found.slug == slug,
+            None => found.id == inner.primary.0,
+        };
+        let found = inner.projects.iter().find(wanted).cloned();
+        let project =
+            found.ok_or_else(|| RegistryError::NoProject(project.unwrap_or_default().to_owned()))?;
+        let same = |agent: &Arc<Agent>| agent.project.id == project.id && agent.name == name;
+        if inner.agents.iter().any(|agent| same(agent) && !agent.revoked) {
+            return Err(RegistryError::Taken(format!("agent {name:?}")));
+        }
+        let stored = StoredAgent::mint(project.id, name);
+        inner.book.add_agent(&stored)?;
+        inner.agents.retain(|agent| !same(agent));
+        let agent = Arc::new(Agent::new(&stored, &project));
+        inner.agents.push(Arc::clone(&agent));
+        inner.tokens.insert(token_key(&agent.token), Arc::clone(&agent));
+        Ok(agent)
     }
+
+    /// Gives an agent another token, which ends a revocation; without one, revokes it. The old token is
+    /// refused from now on.
+    pub(crate) fn set_token(&self, agent: &Agent, token: Option<&str>) -> Result<Arc<Agent>, RegistryError> {
+        let usable = |token: &str| {
+            (1..=MAX_TOKEN_BYTES).contains(&token.len()) && token.bytes().all(|byte| byte.is_ascii_graphic())
+        };
+        if !token.is_none_or(usable) {
+            return Err(RegistryError::Token);
+        }
+        let mut inner = lock(&self.0);
+        let holder = token.and_then(|token| inner.tokens.get(&token_key(token)));
+        if holder.is_some_and(|holder| holder.id != agent.id) {
+            return Err(RegistryError::Taken("that token, of another agent,".to_owned()));
+        }
+        inner.book.set_token(agent.id, token)?;
+        let Some(index) = inner.agents.iter().position(|known| known.id == agent.id) else {
+            return Err(RegistryError::NoAgent { name: agent.name.clone(), known: Vec::new() });
+        };
+        let mut changed = Agent::clone(&inner.agents[index]);
+        inner.tokens.remove(&token_key(&changed.token));
+        changed.revoked = token.is_none();
+        if let Some(token) = token {
+            token.clone_into(&mut changed.token);
+        }
+        let changed = Arc::new(changed);
+        if token.is_some() {
+            inner.tokens.insert(token_key(&changed.token), Arc::clone(&changed));
+        }
+        inner.agents[index] = Arc::clone(&changed);
+        Ok(changed)
+    }
+}
+
+fn token_key(token: &str) -> TokenKey {
+    let mut key = TokenKey::default();
+    key.copy_from_slice(digest::digest(&digest::SHA256, token.as_bytes()).as_ref());
+    key
 }

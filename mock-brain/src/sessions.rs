@@ -8,10 +8,10 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 
 use serde::{Deserialize, Serialize};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 use uuid::Uuid;
-use z4j_protocol::FrameType;
 use z4j_protocol::payload::Hello;
+use z4j_protocol::{FrameType, close};
 
 use crate::clock;
 use crate::lock::lock;
@@ -104,19 +104,58 @@ pub struct SessionInfo {
 /// A session's place in the list.
 pub(crate) type Serial = u64;
 
-/// The agent and the worker id that it gave; none is a slot too.
-type SlotKey = (Uuid, Option<String>);
+/// What others tell a session while it runs.
+#[derive(Default)]
+pub(crate) struct Signals {
+    end: watch::Sender<Option<Closing>>,
+    commands: Notify,
+}
+
+impl Signals {
+    /// Tells the session to close; the first one to say so is heard.
+    fn close(&self, closing: Closing) {
+        self.end.send_if_modified(|end| {
+            let first = end.is_none();
+            if first {
+                *end = Some(closing);
+            }
+            first
+        });
+    }
+
+    /// Returns once somebody told the session to close.
+    pub(crate) async fn closed(&self) -> Closing {
+        let mut end = self.end.subscribe();
+        let told = end.wait_for(Option::is_some).await;
+        // An error would mean that the sender is gone, and it lives in `self`.
+        told.ok().and_then(|told| told.clone()).unwrap_or_else(|| Closing::new(close::INTERNAL, ""))
+    }
+
+    /// Returns once there may be commands to deliver.
+    pub(crate) async fn commands(&self) {
+        self.commands.notified().await;
+    }
+
+    pub(crate) fn deliver_commands(&self) {
+        self.commands.notify_one();
+    }
+}
 
 struct Slot {
+    /// The worker id that hello gave; none is a slot too.
+    worker: Option<String>,
     serial: Serial,
-    displaced: Arc<Notify>,
+    signals: Arc<Signals>,
 }
 
 #[derive(Default)]
 struct Inner {
     next: Serial,
     listed: BTreeMap<Serial, SessionInfo>,
-    slots: HashMap<SlotKey, Slot>,
+    /// The slots of each agent, the earliest registered first.
+    slots: HashMap<Uuid, Vec<Slot>>,
+    holders: HashMap<Serial, Uuid>,
+    live: usize,
 }
 
 /// The sessions of one brain.
@@ -129,6 +168,7 @@ impl Sessions {
         let mut inner = lock(&self.0);
         let serial = inner.next;
         inner.next += 1;
+        inner.live += 1;
         inner.listed.insert(serial, new_info(id, transport, peer));
         if inner.listed.len() > MAX_LISTED {
             let ended =
@@ -171,39 +211,79 @@ impl Sessions {
         });
     }
 
-    /// Takes a worker slot, and wakes the session that held it. `None` if the agent has too many. What is
-    /// returned is notified when this session is displaced in turn.
+    /// Takes a worker slot, and ends the session that held it. Tells whether the agent may have one more.
     pub(crate) fn take_slot(
         &self,
         serial: Serial,
-        agent: &Agent,
+        agent: Uuid,
         worker: Option<&str>,
-    ) -> Option<Arc<Notify>> {
+        signals: &Arc<Signals>,
+    ) -> bool {
         let mut inner = lock(&self.0);
-        let key = (agent.id, worker.map(str::to_owned));
-        let held = inner.slots.keys().filter(|(id, _)| *id == agent.id).count();
-        if held >= MAX_SLOTS && !inner.slots.contains_key(&key) {
-            return None;
+        let slots = inner.slots.entry(agent).or_default();
+        let slot = Slot { worker: worker.map(str::to_owned), serial, signals: Arc::clone(signals) };
+        match slots.iter().position(|held| held.worker == slot.worker) {
+            Some(index) => {
+                let old = std::mem::replace(&mut slots[index], slot);
+                old.signals.close(Closing::new(close::REPLACED, "another connection took the worker slot"));
+                inner.holders.remove(&old.serial);
+            }
+            None if slots.len() >= MAX_SLOTS => return false,
+            None => slots.push(slot),
         }
-        let displaced = Arc::new(Notify::new());
-        let slot = Slot { serial, displaced: Arc::clone(&displaced) };
-        if let Some(old) = inner.slots.insert(key, slot) {
-            old.displaced.notify_one();
-        }
-        Some(displaced)
+        inner.holders.insert(serial, agent);
+        true
     }
 
-    /// A session ended; its slot is free.
-    pub(crate) fn ended(&self, serial: Serial, by: ClosedBy, closing: Option<&Closing>) {
+    /// Wakes the session that an agent's commands go to: that of the slot registered first. Tells whether
+    /// there is one.
+    pub(crate) fn deliver_commands(&self, agent: Uuid) -> bool {
+        let inner = lock(&self.0);
+        let first = inner.slots.get(&agent).and_then(|slots| slots.first());
+        first.map(|slot| slot.signals.deliver_commands()).is_some()
+    }
+
+    /// Whether an agent has a websocket.
+    pub(crate) fn is_connected(&self, agent: Uuid) -> bool {
+        lock(&self.0).slots.contains_key(&agent)
+    }
+
+    /// Tells the live sessions of an agent to close.
+    pub(crate) fn revoke(&self, agent: Uuid) {
+        for slot in lock(&self.0).slots.get(&agent).into_iter().flatten() {
+            slot.signals.close(Closing::new(close::REVOKED, "the agent was revoked"));
+        }
+    }
+
+    /// A session ended; its slot is free. Returns the agent whose commands another slot may have to take.
+    pub(crate) fn ended(&self, serial: Serial, by: ClosedBy, closing: Option<&Closing>) -> Option<Uuid> {
         let mut inner = lock(&self.0);
-        inner.slots.retain(|_, slot| slot.serial != serial);
-        if let Some(info) = inner.listed.get_mut(&serial) {
+        if let Some(info) = inner.listed.get_mut(&serial).filter(|info| info.ended_at.is_none()) {
             info.ended_at = Some(clock::now().to_string());
             info.closed_by = Some(by);
             info.close_code = closing.map(|closing| closing.code);
             info.close_reason = closing.map(|closing| cut(&closing.reason));
             info.detail = closing.map(|closing| closing.detail.clone()).filter(|detail| !detail.is_empty());
+            inner.live -= 1;
         }
+        let agent = inner.holders.remove(&serial)?;
+        if let Some(slots) = inner.slots.get_mut(&agent) {
+            slots.retain(|slot| slot.serial != serial);
+            if slots.is_empty() {
+                inner.slots.remove(&agent);
+            }
+        }
+        Some(agent)
+    }
+
+    /// How many sessions live.
+    pub(crate) fn live(&self) -> usize {
+        lock(&self.0).live
+    }
+
+    /// Whether there is a live session that a test looks for.
+    pub(crate) fn any(&self, wanted: impl Fn(&SessionInfo) -> bool) -> bool {
+        lock(&self.0).listed.values().rev().any(wanted)
     }
 
     /// Every listed session, oldest first.

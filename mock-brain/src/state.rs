@@ -7,7 +7,6 @@ use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -20,7 +19,7 @@ use crate::clock;
 use crate::pki::PkiError;
 use crate::pki::authority::Authority;
 use crate::random;
-use crate::registry::{Agent, Project, Registry};
+use crate::registry::{Project, Registry};
 
 const STATE_FILE: &str = "state.json";
 const LOCK_FILE: &str = "lock";
@@ -70,24 +69,31 @@ pub enum StateError {
     Pki(#[from] PkiError),
 }
 
-#[derive(Serialize, Deserialize)]
+#[derive(Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct StoredProject {
-    id: Uuid,
-    slug: String,
+pub(crate) struct StoredProject {
+    pub(crate) id: Uuid,
+    pub(crate) slug: String,
 }
 
-#[derive(Serialize, Deserialize)]
+#[derive(Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct StoredAgent {
-    id: Uuid,
-    project_id: Uuid,
-    name: String,
-    token: String,
+pub(crate) struct StoredAgent {
+    pub(crate) id: Uuid,
+    pub(crate) project_id: Uuid,
+    pub(crate) name: String,
+    pub(crate) token: String,
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub(crate) revoked: bool,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature that serde calls")]
+const fn is_false(value: &bool) -> bool {
+    !*value
 }
 
 /// The state file.
-#[derive(Serialize, Deserialize)]
+#[derive(Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Stored {
     version: u32,
@@ -119,9 +125,9 @@ impl Stored {
         if let Some(agent) = self.agents.iter().find(same) {
             return (agent.id, project.is_none());
         }
-        let token = URL_SAFE_NO_PAD.encode(random::bytes::<32>());
-        let id = Uuid::new_v4();
-        self.agents.push(StoredAgent { id, project_id, name: name.to_owned(), token });
+        let agent = StoredAgent::mint(project_id, name);
+        let id = agent.id;
+        self.agents.push(agent);
         (id, true)
     }
 
@@ -134,24 +140,81 @@ impl Stored {
             }
         }
     }
+}
 
-    /// The registry with that agent as the primary one; `None` if an agent is of no project.
-    fn registry(&self, primary: Uuid) -> Option<Registry> {
-        let projects: Vec<_> = self.projects.iter().map(|project| Arc::new(self.project(project))).collect();
-        let mut others = Vec::new();
-        let mut found = None;
-        for stored in &self.agents {
-            let project = Arc::clone(projects.iter().find(|project| project.id == stored.project_id)?);
-            let (id, name, token) = (stored.id, stored.name.clone(), stored.token.clone());
-            let agent = Arc::new(Agent { id, name, token, project });
-            if id == primary { found = Some(agent) } else { others.push(agent) }
-        }
-        Some(Registry { primary: found?, others })
+impl StoredAgent {
+    /// A new agent with a token of its own.
+    pub(crate) fn mint(project_id: Uuid, name: &str) -> Self {
+        Self { id: Uuid::new_v4(), project_id, name: name.to_owned(), token: new_token(), revoked: false }
+    }
+}
+
+/// A fresh bearer token, as the real brain's are.
+pub(crate) fn new_token() -> String {
+    URL_SAFE_NO_PAD.encode(random::bytes::<32>())
+}
+
+/// The stored state of a running brain. A change is on disk before it is in effect.
+pub(crate) struct Book {
+    dir: Option<PathBuf>,
+    stored: Stored,
+}
+
+impl Book {
+    pub(crate) fn projects(&self) -> impl Iterator<Item = Project> {
+        self.stored.projects.iter().map(|project| self.project(project))
+    }
+
+    pub(crate) fn agents(&self) -> &[StoredAgent] {
+        &self.stored.agents
     }
 
     fn project(&self, stored: &StoredProject) -> Project {
-        let secret = HmacSecret::derive(self.master_secret.as_bytes(), stored.id);
+        let secret = HmacSecret::derive(self.stored.master_secret.as_bytes(), stored.id);
         Project { id: stored.id, slug: stored.slug.clone(), secret }
+    }
+
+    pub(crate) fn add_project(&mut self, slug: &str) -> Result<Project, StateError> {
+        check_slug(slug)?;
+        let project = StoredProject { id: Uuid::new_v4(), slug: slug.to_owned() };
+        let made = self.project(&project);
+        self.change(|stored| stored.projects.push(project))?;
+        Ok(made)
+    }
+
+    /// Adds an agent; a revoked one of the same project and name gives way to it.
+    pub(crate) fn add_agent(&mut self, agent: &StoredAgent) -> Result<(), StateError> {
+        check_agent_name(&agent.name)?;
+        let (project, name) = (agent.project_id, agent.name.clone());
+        self.change(|stored| {
+            stored.agents.retain(|old| !(old.revoked && old.project_id == project && old.name == name));
+            stored.agents.push(agent.clone());
+        })
+    }
+
+    /// Gives an agent another token, which ends a revocation, or revokes it.
+    pub(crate) fn set_token(&mut self, id: Uuid, token: Option<&str>) -> Result<(), StateError> {
+        self.change(|stored| {
+            for agent in stored.agents.iter_mut().filter(|agent| agent.id == id) {
+                agent.revoked = token.is_none();
+                if let Some(token) = token {
+                    token.clone_into(&mut agent.token);
+                }
+            }
+        })
+    }
+
+    fn change(&mut self, change: impl FnOnce(&mut Stored)) -> Result<(), StateError> {
+        match &self.dir {
+            None => change(&mut self.stored),
+            Some(dir) => {
+                let mut next = self.stored.clone();
+                change(&mut next);
+                save(dir, &next)?;
+                self.stored = next;
+            }
+        }
+        Ok(())
     }
 }
 
@@ -183,10 +246,6 @@ impl State {
         };
         let (primary, new_agent) = stored.ensure_agent(wanted.project, wanted.agent);
         let new_certificate = wanted.tls && stored.ensure_authority(wanted.names)?;
-        let registry = stored.registry(primary).ok_or_else(|| StateError::Broken {
-            path: dir.unwrap_or(Path::new("")).join(STATE_FILE),
-            reason: "an agent is of no project".to_owned(),
-        })?;
         if let Some(dir) = dir {
             if new_agent || new_certificate {
                 save(dir, &stored)?;
@@ -195,7 +254,13 @@ impl State {
                 replace(dir, CA_FILE, 0o644, authority.root.pem.as_bytes())?;
             }
         }
-        Ok(Self { registry, authority: stored.authority.filter(|_| wanted.tls), lock })
+        let authority = stored.authority.clone().filter(|_| wanted.tls);
+        let book = Book { dir: dir.map(Path::to_owned), stored };
+        let registry = Registry::new(book, primary).ok_or_else(|| StateError::Broken {
+            path: dir.unwrap_or(Path::new("")).join(STATE_FILE),
+            reason: "an agent is of no project".to_owned(),
+        })?;
+        Ok(Self { registry, authority, lock })
     }
 }
 

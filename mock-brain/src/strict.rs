@@ -41,6 +41,14 @@ impl Violations {
         Self { strict, list: Mutex::default() }
     }
 
+    /// Notes what another part of the brain saw.
+    pub(crate) fn note(&self, session: &str, rule: &str, detail: String) {
+        let mut list = lock(&self.list);
+        if self.strict && list.len() < MAX_VIOLATIONS {
+            list.push_back(Violation { session: session.to_owned(), rule: rule.to_owned(), detail });
+        }
+    }
+
     /// Judges a frame that the real brain accepted.
     pub(crate) fn judge(&self, session: &str, frame: &Frame) {
         if !self.strict {
@@ -53,6 +61,11 @@ impl Violations {
             }
             list.push_back(Violation { session: session.to_owned(), rule: rule.to_owned(), detail });
         }
+    }
+
+    /// How many there are.
+    pub(crate) fn count(&self) -> usize {
+        lock(&self.list).len()
     }
 
     pub(crate) fn list(&self) -> Vec<Violation> {

@@ -27,7 +27,7 @@ pub(super) struct Args {
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
-enum Format {
+pub(super) enum Format {
     /// export lines for eval
     Shell,
     /// a .env file
@@ -47,8 +47,13 @@ pub(super) fn run(args: &Args, environment: &Environment) -> Result<(), Failure>
         None => "/mock/v1/env".to_owned(),
     };
     let answer = block_on(client.ask::<EnvAnswer>(Method::GET, &path, None))??;
+    show(answer, args.format)
+}
+
+/// Prints the settings of an agent.
+pub(super) fn show(answer: EnvAnswer, format: Format) -> Result<(), Failure> {
     let variables = variables(answer);
-    match args.format {
+    match format {
         Format::Json => {
             let object: serde_json::Map<_, _> =
                 variables.into_iter().map(|(key, value)| (key.to_owned(), value.into())).collect();
@@ -102,7 +107,7 @@ fn systemd_quoted(text: &str) -> String {
     quoted + "\""
 }
 
-fn percent_encoded(text: &str) -> String {
+pub(super) fn percent_encoded(text: &str) -> String {
     let encode = |byte: u8| match byte {
         b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => char::from(byte).to_string(),
         byte => format!("%{byte:02X}"),

@@ -3,6 +3,8 @@
 //! Owns the mapping from errors to exit codes: 0 done, 1 the answer is no, 2 usage or an unusable file or
 //! setting. Data goes to stdout, everything else to stderr; an error is one line.
 
+mod agent;
+mod command;
 mod env;
 mod events;
 mod fault;
@@ -41,6 +43,15 @@ enum Command {
     Env(env::Args),
     /// List the events that the running brain accepted
     Events(events::Args),
+    /// Add, list and revoke agents
+    #[command(subcommand)]
+    Agent(agent::Command),
+    /// Add projects
+    #[command(subcommand)]
+    Project(agent::ProjectCommand),
+    /// Send commands to agents, and see what came of them
+    #[command(subcommand)]
+    Command(command::Command),
     /// Show, set and clear faults
     #[command(subcommand)]
     Fault(fault::Command),
@@ -134,6 +145,9 @@ fn dispatch(command: Command, environment: &Environment) -> Result<(), Failure> 
         Command::Serve(args) => serve::run(args, environment),
         Command::Env(args) => env::run(&args, environment),
         Command::Events(args) => events::run(&args, environment),
+        Command::Agent(command) => agent::run(command, environment),
+        Command::Project(command) => agent::run_project(&command, environment),
+        Command::Command(command) => command::run(command, environment),
         Command::Fault(command) => fault::run(command, environment),
         Command::Frame(command) => frame::run(&command),
         Command::Completions { shell } => {

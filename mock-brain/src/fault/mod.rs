@@ -9,6 +9,7 @@
 //! one of the layer that still counts wins. Points come in the order of [`Point`].
 
 pub mod catalog;
+pub(crate) mod duration;
 mod error;
 mod parse;
 pub(crate) mod table;

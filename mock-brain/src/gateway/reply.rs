@@ -11,6 +11,7 @@ use z4j_protocol::{
 };
 
 use crate::batch::{self, BatchOutcome};
+use crate::commands::Delivery;
 use crate::registry::Agent;
 use crate::store::Store;
 use crate::{BRAIN_VERSION, random};
@@ -58,6 +59,11 @@ impl Replies {
             payload.insert("project_slug", slug.into());
         }
         Ok(unsigned_frame(FrameType::HelloAck, &format!("hack_{digits}"), payload, now)?)
+    }
+
+    /// The frame of a command.
+    pub(super) fn command(&mut self, command: &Delivery, now: Timestamp) -> String {
+        command.sign(&mut self.signer, now)
     }
 
     /// The answer to a verified frame, if it gets one: only batches do.

@@ -7,7 +7,6 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http::HeaderMap;
-use tokio::sync::Notify;
 use tokio::time::{Instant, timeout_at};
 use uuid::Uuid;
 use z4j_protocol::payload::{Hello, HelloFrame};
@@ -20,7 +19,7 @@ use crate::fault::{Fault, Point, Tcp, Ws};
 use crate::hub::Hub;
 use crate::quote::quote;
 use crate::registry::Agent;
-use crate::sessions::{ClosedBy, Serial, Transport};
+use crate::sessions::{ClosedBy, Serial, Signals, Transport};
 use crate::verdict::{self, Closing};
 use crate::web::Peer;
 
@@ -52,10 +51,15 @@ impl Ending {
 pub(super) async fn run(hub: &Arc<Hub>, peer: &Peer, link: Link, headers: &HeaderMap) {
     let id = Uuid::new_v4();
     let serial = hub.sessions.open(&id.to_string(), Transport::Websocket, peer.address);
-    let mut session = Session { hub, peer, link, id: id.to_string(), serial };
-    let ending = match session.converse(headers).await {
-        Ok(never) => match never {},
-        Err(ending) => ending,
+    let signals = Arc::new(Signals::default());
+    let mut session = Session { hub, peer, link, id: id.to_string(), serial, signals: Arc::clone(&signals) };
+    let ending = tokio::select! {
+        ended = session.converse(headers) => match ended {
+            Ok(never) => match never {},
+            Err(ending) => ending,
+        },
+        closing = signals.closed() => Ending::Close(closing),
+        () = hub.stopping() => Ending::close(close::RESTART, ""),
     };
     session.end(ending).await;
 }
@@ -69,6 +73,8 @@ struct Session<'h> {
     link: Link,
     id: String,
     serial: Serial,
+    /// What others tell this session.
+    signals: Arc<Signals>,
 }
 
 impl Session<'_> {
@@ -83,15 +89,20 @@ impl Session<'_> {
         self.hub.sessions.accepted(self.serial);
         self.send(ack).await?;
         let worker = hello.worker_id.as_deref();
-        let displaced = self.hub.sessions.take_slot(self.serial, &agent, worker);
-        let displaced =
-            displaced.ok_or_else(|| Ending::close(close::RATE, "too many workers of one agent"))?;
+        if !self.hub.sessions.take_slot(self.serial, agent.id, worker, &self.signals) {
+            return Err(Ending::close(close::RATE, "too many workers of one agent"));
+        }
+        if !self.hub.registry.is_live(&agent) {
+            return Err(Ending::close(close::REVOKED, "the agent was revoked"));
+        }
+        self.hub.happened();
         tracing::info!(
             session = %self.id, peer = %self.peer.address, agent = %agent.name, worker = %quote(worker.unwrap_or("")),
             version = %quote(&hello.agent_version), "session started"
         );
         self.strike(Point::HelloAck)?;
-        self.frames(&agent, &mut replies, &displaced).await
+        self.push_commands(&agent, &mut replies).await?;
+        self.frames(&agent, &mut replies).await
     }
 
     /// Whether a fault strikes at this point.
@@ -119,11 +130,7 @@ impl Session<'_> {
 
     /// The first frame. It may take its time: the real brain waits for it as long as pings are answered.
     async fn hello(&mut self, agent: &Agent) -> Result<Hello, Ending> {
-        let arrival = tokio::select! {
-            arrival = self.link.next() => arrival,
-            () = self.hub.stopping() => return Err(Ending::close(close::RESTART, "")),
-        };
-        let bytes = message(arrival)?;
+        let bytes = message(self.link.next().await)?;
         let hello = HelloFrame::parse(&bytes)
             .map_err(|refusal| Ending::close(close::BAD_FIRST_FRAME, &refusal.to_string()))?
             .hello;
@@ -133,27 +140,32 @@ impl Session<'_> {
         Ok(hello)
     }
 
-    async fn frames(
-        &mut self,
-        agent: &Arc<Agent>,
-        replies: &mut Replies,
-        displaced: &Notify,
-    ) -> Result<Never, Ending> {
+    async fn frames(&mut self, agent: &Arc<Agent>, replies: &mut Replies) -> Result<Never, Ending> {
         let mut verifier = Verifier::new(&agent.project.secret, agent.binding(&self.id));
         let mut deadline = Instant::now() + self.hub.limits.idle;
         loop {
             let arrival = tokio::select! {
                 arrival = timeout_at(deadline, self.link.next()) => arrival,
-                () = displaced.notified() => {
-                    return Err(Ending::close(close::REPLACED, "another connection took the worker slot"));
+                () = self.signals.commands() => {
+                    self.push_commands(agent, replies).await?;
+                    continue;
                 }
-                () = self.hub.stopping() => return Err(Ending::close(close::RESTART, "")),
             };
             let arrival = arrival.map_err(|_| Ending::close(close::IDLE, "no frame"))?;
             deadline = Instant::now() + self.hub.limits.idle;
             let bytes = message(arrival)?;
             self.frame(&bytes, agent, &mut verifier, replies).await?;
         }
+    }
+
+    /// Sends what waits for this agent, oldest first.
+    async fn push_commands(&mut self, agent: &Agent, replies: &mut Replies) -> Result<(), Ending> {
+        for command in self.hub.commands.push(agent.id, clock::now()) {
+            let text = replies.command(&command, clock::now());
+            self.send(text).await?;
+            self.hub.happened();
+        }
+        Ok(())
     }
 
     async fn frame(
@@ -173,7 +185,10 @@ impl Session<'_> {
         }
         self.hub.sessions.counted(self.serial, frame.frame_type());
         self.hub.violations.judge(&self.id, &frame);
-        match replies.to(&self.hub.store, agent, &frame, now).map_err(|error| unsendable(&error))? {
+        self.hub.answered(&self.id, agent, &frame);
+        let reply = replies.to(&self.hub.store, agent, &frame, now);
+        self.hub.happened();
+        match reply.map_err(|error| unsendable(&error))? {
             Some(reply) => self.send(reply).await,
             None => Ok(()),
         }
@@ -194,7 +209,7 @@ impl Session<'_> {
             Ending::Closed(closing) => (ClosedBy::Agent, closing.clone()),
             Ending::Gone(_) => (ClosedBy::Network, None),
         };
-        self.hub.sessions.ended(self.serial, by, closing.as_ref());
+        self.hub.session_ended(self.serial, by, closing.as_ref());
         let detail = match &ending {
             Ending::Reset => "fault tcp.reset",
             Ending::Gone(why) => why,

@@ -92,5 +92,6 @@ fn signed(
         }
         Ok(()) => tally.accepted += 1,
     }
+    hub.happened();
     Ok(())
 }

@@ -13,7 +13,10 @@ use std::time::Duration;
 use axum::body::Body;
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
 use serde_json::json;
+use tokio::time::{Instant, sleep_until};
 
+use crate::clock;
+use crate::commands::Wanted;
 use crate::hub::Hub;
 use crate::registry::Agent;
 use crate::verdict;
@@ -37,7 +40,7 @@ impl Poll {
 /// How our agents name their project (protocol.md, Session); the real brain does not look.
 const PROJECT_HEADER: &str = "x-z4j-project";
 
-/// Answers a poll. There are no commands: it is held for as long as it asked, and is empty.
+/// Answers a poll: at once if there are commands for it, else once there are, or when its time is over.
 pub(crate) async fn commands(hub: &Arc<Hub>, _peer: &Peer, request: &AgentRequest) -> Response<Body> {
     let poll = match poll(request.uri().query().unwrap_or_default()) {
         Ok(poll) => poll,
@@ -47,17 +50,64 @@ pub(crate) async fn commands(hub: &Arc<Hub>, _peer: &Peer, request: &AgentReques
         Ok(agent) => agent,
         Err(refusal) => return *refusal,
     };
+    let nonce = nonce(request.headers());
     let used = if poll.is_probe() { Use::Probe } else { Use::Poll };
-    if let Err(invalidated) = hub.longpoll.enter(hub, &agent, &nonce(request.headers()), used) {
+    if let Err(invalidated) = hub.longpoll.enter(hub, &agent, &nonce, used) {
         return conflict(invalidated);
     }
-    if poll.wait > 0 {
+    let frames = match held(hub, &agent, &nonce, request.headers(), &poll).await {
+        Ok(frames) => frames,
+        Err(refusal) => return *refusal,
+    };
+    identified(json_response(StatusCode::OK, &json!({ "frames": frames })), &agent, request.headers())
+}
+
+/// Holds a poll until there are commands for it, its time is over, or its agent is not let in any more.
+async fn held(
+    hub: &Hub,
+    agent: &Agent,
+    nonce: &str,
+    headers: &HeaderMap,
+    poll: &Poll,
+) -> Result<Vec<String>, Box<Response<Body>>> {
+    let contracts = contracts(headers);
+    let until = Instant::now() + Duration::from_secs(poll.wait);
+    let mut orders = hub.orders.subscribe();
+    loop {
+        orders.mark_unchanged();
+        if !hub.registry.is_live(agent) {
+            return Err(unknown_token());
+        }
+        let most = usize::try_from(poll.max_frames).unwrap_or_default();
+        let wanted = Wanted { most, pending: !hub.sessions.is_connected(agent.id), contracts: &contracts };
+        let deliveries = hub.commands.poll(agent.id, &wanted, clock::now());
+        if !deliveries.is_empty() || Instant::now() >= until {
+            hub.happened();
+            let signed = hub.longpoll.sign(agent, nonce, &deliveries, clock::now());
+            return signed.map_err(|invalidated| Box::new(conflict(invalidated)));
+        }
+        // What is handed out again comes with time, not with an order.
+        let again = Instant::now() + hub.commands.redeliver_after();
         tokio::select! {
-            () = tokio::time::sleep(Duration::from_secs(poll.wait)) => {}
-            () = hub.stopping() => {}
+            _ = orders.changed() => {}
+            () = sleep_until(until.min(again)) => {}
+            () = hub.stopping() => return Ok(Vec::new()),
         }
     }
-    identified(json_response(StatusCode::OK, &json!({ "frames": [] })), &agent, request.headers())
+}
+
+/// The engines of `X-Z4J-Retry-Contracts`; one bad item voids the header.
+fn contracts(headers: &HeaderMap) -> Vec<String> {
+    let header = headers.get("x-z4j-retry-contracts").and_then(|value| value.to_str().ok());
+    let engines = header.unwrap_or_default().split(',').map(|item| {
+        let engine = item.trim().strip_suffix("=1")?;
+        (!engine.is_empty() && !engine.contains('=')).then(|| engine.to_owned())
+    });
+    engines.collect::<Option<_>>().unwrap_or_default()
+}
+
+fn unknown_token() -> Box<Response<Body>> {
+    Box::new(detail(StatusCode::UNAUTHORIZED, "invalid agent token"))
 }
 
 /// Takes frames.
@@ -86,7 +136,7 @@ pub(crate) async fn events(
 fn admit(hub: &Hub, headers: &HeaderMap, request_id: &str) -> Result<Arc<Agent>, Box<Response<Body>>> {
     let agent = verdict::bearer(headers).and_then(|token| hub.registry.by_token(token));
     let Some(agent) = agent else {
-        return Err(Box::new(detail(StatusCode::UNAUTHORIZED, "invalid agent token")));
+        return Err(unknown_token());
     };
     match headers.get(PROJECT_HEADER) {
         Some(name) if !agent.project.is_called(name.as_bytes()) => {

@@ -10,9 +10,10 @@ use std::sync::Mutex;
 
 use aws_lc_rs::digest;
 use uuid::Uuid;
-use z4j_protocol::{Class, Frame, Refusal, Timestamp, Verifier};
+use z4j_protocol::{Class, Frame, Refusal, Signer, Timestamp, Verifier};
 
 use crate::clock;
+use crate::commands::Delivery;
 use crate::hub::Hub;
 use crate::lock::lock;
 use crate::registry::Agent;
@@ -50,8 +51,14 @@ pub(crate) enum Use {
 type NonceKey = [u8; 32];
 
 enum Session {
-    Live(Box<Verifier>),
+    Live(Box<Pair>),
     Tombstone,
+}
+
+/// The two directions of a session.
+struct Pair {
+    verifier: Verifier,
+    signer: Signer,
 }
 
 struct Entry {
@@ -91,7 +98,8 @@ impl LongPollSessions {
         }
         evict(hub, nonces);
         let verifier = Verifier::new(&agent.project.secret, agent.binding(nonce));
-        let session = Session::Live(Box::new(verifier));
+        let signer = Signer::new(&agent.project.secret, agent.binding(nonce));
+        let session = Session::Live(Box::new(Pair { verifier, signer }));
         nonces.insert(key, Entry { session, used_at: now, listed: None });
         Ok(())
     }
@@ -109,8 +117,8 @@ impl LongPollSessions {
         let mut agents = lock(&self.0);
         let entry = agents.get_mut(&agent.id).and_then(|nonces| nonces.get_mut(&key(nonce)));
         let Some(entry) = entry else { return Err(Invalidated::ProbeFirst) };
-        let Session::Live(verifier) = &mut entry.session else { return Err(Invalidated::Signature) };
-        let verdict = verifier.verify_frame(frame, now);
+        let Session::Live(pair) = &mut entry.session else { return Err(Invalidated::Signature) };
+        let verdict = pair.verifier.verify_frame(frame, now);
         match verdict {
             Ok(()) => entry.counted(hub, agent, peer, frame),
             Err(refusal) if refusal.class() == Class::InvalidSignature => {
@@ -119,6 +127,25 @@ impl LongPollSessions {
             Err(_) => {}
         }
         Ok(verdict)
+    }
+
+    /// Signs commands in a session that was entered.
+    pub(crate) fn sign(
+        &self,
+        agent: &Agent,
+        nonce: &str,
+        deliveries: &[Delivery],
+        now: Timestamp,
+    ) -> Result<Vec<String>, Invalidated> {
+        let mut agents = lock(&self.0);
+        let entry = agents.get_mut(&agent.id).and_then(|nonces| nonces.get_mut(&key(nonce)));
+        match entry.map(|entry| &mut entry.session) {
+            Some(Session::Live(pair)) => {
+                Ok(deliveries.iter().map(|delivery| delivery.sign(&mut pair.signer, now)).collect())
+            }
+            Some(Session::Tombstone) => Err(Invalidated::Signature),
+            None => Err(Invalidated::ProbeFirst),
+        }
     }
 }
 
@@ -143,13 +170,14 @@ impl Entry {
         }
         hub.sessions.counted(serial, frame.frame_type());
         hub.violations.judge(&id, frame);
+        hub.answered(&id, agent, frame);
     }
 
     fn bury(&mut self, hub: &Hub, agent: &Agent, peer: SocketAddr, refusal: Refusal) {
         let (serial, id) = self.list(hub, agent, peer);
         self.session = Session::Tombstone;
         let closing = Closing::new(CONFLICT, refusal.to_string());
-        hub.sessions.ended(serial, ClosedBy::Brain, Some(&closing));
+        hub.session_ended(serial, ClosedBy::Brain, Some(&closing));
         tracing::info!(session = %id, %peer, code = CONFLICT, detail = %refusal, "long-poll session ended");
     }
 }
@@ -166,7 +194,7 @@ fn forget(hub: &Hub, nonces: &mut Nonces, which: impl Fn(&Entry) -> bool) {
     for (_, entry) in nonces.extract_if(|_, entry| which(entry)) {
         let live = matches!(entry.session, Session::Live(_));
         if let Some((serial, id)) = entry.listed.filter(|_| live) {
-            hub.sessions.ended(serial, ClosedBy::Network, None);
+            hub.session_ended(serial, ClosedBy::Network, None);
             tracing::info!(session = %id, "long-poll session ended: not used any more");
         }
     }

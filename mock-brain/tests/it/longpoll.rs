@@ -6,17 +6,17 @@ use z4j_protocol::{Binding, HmacSecret, Signer, Value};
 
 use crate::support::{at, event, now, plain, rand, request};
 
-const PROBE: &str = "GET /api/v1/agent/commands?wait=0&max_frames=0";
-const POLL: &str = "GET /api/v1/agent/commands?wait=0";
+pub(crate) const PROBE: &str = "GET /api/v1/agent/commands?wait=0&max_frames=0";
+pub(crate) const POLL: &str = "GET /api/v1/agent/commands?wait=0";
 
-struct Poller<'b> {
+pub(crate) struct Poller<'b> {
     brain: &'b Brain,
-    nonce: String,
+    pub(crate) nonce: String,
     signer: Signer,
 }
 
 impl<'b> Poller<'b> {
-    fn new(brain: &'b Brain, nonce: &str) -> Self {
+    pub(crate) fn new(brain: &'b Brain, nonce: &str) -> Self {
         let credentials = brain.credentials();
         let binding = Binding {
             agent_id: credentials.agent_id,
@@ -27,7 +27,7 @@ impl<'b> Poller<'b> {
         Self { brain, nonce: nonce.to_owned(), signer }
     }
 
-    fn headers(&self) -> String {
+    pub(crate) fn headers(&self) -> String {
         let nonce = if self.nonce.is_empty() {
             String::new()
         } else {
@@ -36,27 +36,27 @@ impl<'b> Poller<'b> {
         format!("Authorization: Bearer {}\r\n{nonce}", self.brain.credentials().token)
     }
 
-    async fn get(&self, line: &str) -> (u16, String) {
+    pub(crate) async fn get(&self, line: &str) -> (u16, String) {
         request(self.brain, line, &self.headers(), "").await
     }
 
-    fn frame(&mut self, frame: &Json) -> String {
+    pub(crate) fn frame(&mut self, frame: &Json) -> String {
         let document = Value::parse(frame.to_string().as_bytes()).unwrap();
         self.signer.sign_document(document, now(), rand()).unwrap()
     }
 
-    fn heartbeat(&mut self) -> String {
+    pub(crate) fn heartbeat(&mut self) -> String {
         self.frame(&json!({"v": 2, "type": "heartbeat", "id": "h", "payload": {}}))
     }
 
-    async fn post(&self, frames: &[String]) -> (u16, Json) {
+    pub(crate) async fn post(&self, frames: &[String]) -> (u16, Json) {
         let headers = self.headers() + "Content-Type: application/json\r\n";
         let body = json!({ "frames": frames }).to_string();
         parsed(request(self.brain, "POST /api/v1/agent/events", &headers, &body).await)
     }
 }
 
-fn parsed((status, answer): (u16, String)) -> (u16, Json) {
+pub(crate) fn parsed((status, answer): (u16, String)) -> (u16, Json) {
     (status, serde_json::from_str(answer.split_once("\r\n\r\n").unwrap().1).unwrap())
 }
 

@@ -3,7 +3,11 @@
 //! Nothing here sleeps to synchronise or uses a fixed port; whatever waits has a deadline (`support::within`).
 
 #[cfg(test)]
+mod agents;
+#[cfg(test)]
 mod cli;
+#[cfg(test)]
+mod commands;
 #[cfg(test)]
 mod control;
 #[cfg(test)]

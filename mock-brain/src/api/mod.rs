@@ -3,6 +3,10 @@
 //! Owns who may use it: a bearer token from `control.json`, no foreign Host and no Origin, so that no web
 //! page can (DNS rebinding). Must not be reachable on the agent port.
 
+pub(crate) mod agents;
+pub(crate) mod commands;
+
+use std::fmt::Display;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -12,7 +16,7 @@ use axum::extract::rejection::{JsonRejection, PathRejection, QueryRejection};
 use axum::extract::{Path, Query, Request, State};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{delete, get};
+use axum::routing::{delete, get, post};
 use axum::{Json, Router};
 use http::StatusCode;
 use http::header::{HOST, ORIGIN};
@@ -23,8 +27,9 @@ use tokio::net::TcpListener;
 use crate::fault::FaultSpec;
 use crate::fault::table::ActiveFault;
 use crate::hub::Hub;
-use crate::registry::Credentials;
+use crate::registry::{Credentials, RegistryError};
 use crate::sessions::SessionInfo;
+use crate::state::StateError;
 use crate::store::StoredEvent;
 use crate::strict::Violation;
 use crate::verdict;
@@ -78,6 +83,28 @@ impl IntoResponse for Refusal {
     }
 }
 
+impl From<RegistryError> for Refusal {
+    fn from(error: RegistryError) -> Self {
+        let (status, code) = match &error {
+            RegistryError::NoAgent { .. } | RegistryError::NoProject(_) => {
+                (StatusCode::NOT_FOUND, "not_found")
+            }
+            RegistryError::Taken(_) => (StatusCode::CONFLICT, "conflict"),
+            RegistryError::Token | RegistryError::State(StateError::Slug(_) | StateError::AgentName(_)) => {
+                (StatusCode::UNPROCESSABLE_ENTITY, "bad_value")
+            }
+            RegistryError::State(_) => (StatusCode::INTERNAL_SERVER_ERROR, "state"),
+        };
+        Self(status, code, error.to_string())
+    }
+}
+
+/// A body or query that cannot be read.
+#[expect(clippy::needless_pass_by_value, reason = "it is what map_err calls with an error")]
+fn unreadable(error: impl Display) -> Refusal {
+    Refusal(StatusCode::BAD_REQUEST, "bad_request", error.to_string())
+}
+
 /// The API of one brain.
 pub(crate) struct Api {
     pub(crate) hub: Arc<Hub>,
@@ -106,6 +133,12 @@ fn router(api: Arc<Api>) -> Router {
         .route("/mock/v1/env", get(env))
         .route("/mock/v1/events", get(events))
         .route("/mock/v1/sessions", get(sessions))
+        .route("/mock/v1/agents", get(agents::list).post(agents::add))
+        .route("/mock/v1/agents/{name}", delete(agents::revoke))
+        .route("/mock/v1/agents/{name}/token", post(agents::set_token))
+        .route("/mock/v1/projects", post(agents::add_project))
+        .route("/mock/v1/commands", get(commands::list).post(commands::send))
+        .route("/mock/v1/commands/{id}", get(commands::one))
         .route("/mock/v1/violations", get(violations))
         .route("/mock/v1/faults", get(faults).post(set_fault).delete(clear_faults))
         .route("/mock/v1/faults/{name}", delete(clear_fault))
@@ -148,14 +181,7 @@ async fn env(
 ) -> Result<Json<EnvAnswer>, Refusal> {
     let Query(query) =
         query.map_err(|error| Refusal(StatusCode::BAD_REQUEST, "bad_request", error.body_text()))?;
-    let registry = &api.hub.registry;
-    let agent = match &query.agent {
-        None => Arc::clone(&registry.primary),
-        Some(name) => registry.by_name(name).ok_or_else(|| {
-            let message = format!("no agent {name:?}; there are: {}", registry.names().join(", "));
-            Refusal(StatusCode::NOT_FOUND, "not_found", message)
-        })?,
-    };
+    let agent = api.hub.registry.named(query.agent.as_deref())?;
     Ok(Json(EnvAnswer {
         brain_url: api.brain_url.clone(),
         credentials: agent.credentials(),

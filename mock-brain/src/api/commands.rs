@@ -1,0 +1,67 @@
+//! `/mock/v1/commands`: issuing commands and asking what came of them.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Json;
+use axum::extract::rejection::{JsonRejection, PathRejection, QueryRejection};
+use axum::extract::{Path, Query, State};
+use http::StatusCode;
+use serde::Deserialize;
+
+use super::{Api, Items, Refusal, unreadable};
+use crate::commands::{CommandError, CommandInfo, NewCommand};
+
+/// Longest that a request is held, in seconds.
+pub(crate) const MAX_WAIT: u64 = 20;
+
+/// How long to wait for the command's end.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Wait {
+    #[serde(default)]
+    wait: u64,
+}
+
+impl From<CommandError> for Refusal {
+    fn from(error: CommandError) -> Self {
+        match error {
+            CommandError::Agent(error) => error.into(),
+            CommandError::Full(_) => {
+                Self(StatusCode::TOO_MANY_REQUESTS, "too_many_commands", error.to_string())
+            }
+            CommandError::Revoked(_) => Self(StatusCode::CONFLICT, "revoked", error.to_string()),
+            CommandError::Unusable(_) => {
+                Self(StatusCode::UNPROCESSABLE_ENTITY, "bad_command", error.to_string())
+            }
+        }
+    }
+}
+
+pub(super) async fn list(State(api): State<Arc<Api>>) -> Json<Items<CommandInfo>> {
+    Json(Items { items: api.hub.commands.list() })
+}
+
+pub(super) async fn send(
+    State(api): State<Arc<Api>>,
+    body: Result<Json<NewCommand>, JsonRejection>,
+) -> Result<Json<CommandInfo>, Refusal> {
+    let Json(command) = body.map_err(|error| unreadable(error.body_text()))?;
+    Ok(Json(api.hub.send_command(command)?))
+}
+
+/// One command; with `wait`, once it has come to its end or that time is over.
+pub(super) async fn one(
+    State(api): State<Arc<Api>>,
+    id: Result<Path<String>, PathRejection>,
+    wait: Result<Query<Wait>, QueryRejection>,
+) -> Result<Json<CommandInfo>, Refusal> {
+    let Path(id) = id.map_err(|error| unreadable(error.body_text()))?;
+    let Query(Wait { wait }) = wait.map_err(|error| unreadable(error.body_text()))?;
+    let hub = &api.hub;
+    let limit = Duration::from_secs(wait.min(MAX_WAIT));
+    hub.wait_until(limit, || hub.commands.is_final(&id) != Some(false)).await;
+    hub.commands.get(&id).map(Json).ok_or_else(|| {
+        Refusal(StatusCode::NOT_FOUND, "not_found", format!("no command {}", crate::quote::quote(&id)))
+    })
+}

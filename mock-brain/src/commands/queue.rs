@@ -1,0 +1,321 @@
+//! The commands of one brain: the queue of each agent, and the results.
+//!
+//! Owns the rules of reference behaviour: who is handed what and how often, what a result changes, and when
+//! time is over. Bounded; the oldest finished ones go first.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use uuid::Uuid;
+use z4j_protocol::{CanonicalText, Object, Timestamp, Value};
+
+use super::{CommandError, CommandInfo, CommandState, Delivery, NewCommand, Parts};
+use crate::lock::lock;
+use crate::registry::Agent;
+
+/// Most commands kept.
+const MAX_COMMANDS: usize = 10_000;
+/// Most characters kept of a result's error.
+const MAX_ERROR_CHARS: usize = 1_024;
+/// What long-poll hands out again while there is no result.
+const REDELIVERED: [&str; 8] = [
+    "cancel_task",
+    "reconcile_task",
+    "schedule.resync",
+    "schedule.enable",
+    "schedule.disable",
+    "schedule.fire",
+    "schedule.trigger_now",
+    "schedule.trigger_now.via_scheduler",
+];
+/// What long-poll hands out only to those who say that they can retry by reference.
+const CONTRACTED: [&str; 2] = ["retry_task", "bulk_retry"];
+
+struct Record {
+    info: CommandInfo,
+    agent: Uuid,
+    engine: Option<String>,
+    payload: CanonicalText,
+    claim: Option<String>,
+    issued_at: Timestamp,
+    /// When it was sent first.
+    dispatched: Option<Timestamp>,
+    /// When it was sent last.
+    sent_at: Option<Timestamp>,
+}
+
+/// The serial number of a command: the order in which they were issued.
+type Serial = u64;
+
+#[derive(Default)]
+struct Inner {
+    next: Serial,
+    records: BTreeMap<Serial, Record>,
+    by_id: HashMap<Uuid, Serial>,
+    /// The unfinished ones of each agent.
+    open: HashMap<Uuid, BTreeSet<Serial>>,
+    open_count: usize,
+}
+
+/// What a long-poll request may be handed.
+pub(crate) struct Wanted<'w> {
+    /// Most commands.
+    pub(crate) most: usize,
+    /// Whether those that wait are for it, and not for a websocket.
+    pub(crate) pending: bool,
+    /// Engines whose tasks it can retry by reference.
+    pub(crate) contracts: &'w [String],
+}
+
+/// The commands of one brain.
+pub(crate) struct Commands {
+    timeout: Duration,
+    redeliver_after: Duration,
+    inner: Mutex<Inner>,
+}
+
+impl Commands {
+    pub(crate) fn new(timeout: Duration, redeliver_after: Duration) -> Self {
+        Self { timeout, redeliver_after, inner: Mutex::default() }
+    }
+
+    /// Puts a command in its agent's queue.
+    pub(crate) fn issue(
+        &self,
+        agent: &Arc<Agent>,
+        command: NewCommand,
+        now: Timestamp,
+    ) -> Result<CommandInfo, CommandError> {
+        let claim = command.delivery_claim_token.clone();
+        let parts = Parts::of(command, &agent.project.slug)?;
+        let mut inner = lock(&self.inner);
+        inner.make_room()?;
+        let id = Uuid::new_v4();
+        let engine = parts.engine().map(str::to_owned);
+        let info = CommandInfo {
+            id: id.to_string(),
+            agent_name: agent.name.clone(),
+            agent_id: agent.id.to_string(),
+            action: parts.action,
+            target: parts.target,
+            parameters: parts.parameters,
+            status: CommandState::Pending,
+            result: None,
+            error: None,
+            deliveries: 0,
+            acks: 0,
+            ignored_results: 0,
+            issued_at: now.to_string(),
+            dispatched_at: None,
+            completed_at: None,
+        };
+        let record = Record {
+            info: info.clone(),
+            agent: agent.id,
+            engine,
+            payload: parts.payload,
+            claim,
+            issued_at: now,
+            dispatched: None,
+            sent_at: None,
+        };
+        let serial = inner.next;
+        inner.next += 1;
+        inner.records.insert(serial, record);
+        inner.by_id.insert(id, serial);
+        inner.open.entry(agent.id).or_default().insert(serial);
+        inner.open_count += 1;
+        Ok(info)
+    }
+
+    /// What waits for an agent, oldest first, now sent over a websocket.
+    pub(crate) fn push(&self, agent: Uuid, now: Timestamp) -> Vec<Delivery> {
+        self.hand_out(agent, now, usize::MAX, |record| record.info.status == CommandState::Pending)
+    }
+
+    /// What a long-poll request is handed: what waits, and some of what was sent again.
+    pub(crate) fn poll(&self, agent: Uuid, wanted: &Wanted<'_>, now: Timestamp) -> Vec<Delivery> {
+        self.hand_out(agent, now, wanted.most, |record| {
+            let action = record.info.action.as_str();
+            if CONTRACTED.contains(&action) {
+                let engine = record.engine.as_ref();
+                if !engine.is_some_and(|engine| wanted.contracts.contains(engine)) {
+                    return false;
+                }
+            }
+            match record.sent_at {
+                None => wanted.pending,
+                Some(sent) => REDELIVERED.contains(&action) && is_over(sent, self.redeliver_after, now),
+            }
+        })
+    }
+
+    fn hand_out(
+        &self,
+        agent: Uuid,
+        now: Timestamp,
+        most: usize,
+        wanted: impl Fn(&Record) -> bool,
+    ) -> Vec<Delivery> {
+        let mut inner = lock(&self.inner);
+        let Inner { records, open, .. } = &mut *inner;
+        let mut out = Vec::new();
+        for serial in open.get(&agent).into_iter().flatten() {
+            if out.len() == most {
+                break;
+            }
+            let Some(record) = records
+                .get_mut(serial)
+                .filter(|record| wanted(record) && !is_over(record.counted_from(), self.timeout, now))
+            else {
+                continue;
+            };
+            record.info.status = CommandState::Dispatched;
+            record.info.deliveries += 1;
+            record.info.dispatched_at.get_or_insert_with(|| now.to_string());
+            record.dispatched.get_or_insert(now);
+            record.sent_at = Some(now);
+            out.push(Delivery { id: record.info.id.clone(), payload: record.payload.clone() });
+        }
+        out
+    }
+
+    /// A `command_ack`. Tells whether it echoes what it should; one that is of no command does.
+    pub(crate) fn acked(&self, agent: Uuid, id: &str, payload: Option<&Object>) -> bool {
+        let mut inner = lock(&self.inner);
+        let Some(record) = inner.record(agent, id) else { return true };
+        record.info.acks += 1;
+        record.is_echoed(payload)
+    }
+
+    /// A `command_result`. Tells whether it echoes what it should; one that is of no command does.
+    pub(crate) fn finished(&self, agent: Uuid, id: &str, payload: Option<&Object>, now: Timestamp) -> bool {
+        self.sweep(now);
+        let mut inner = lock(&self.inner);
+        let Some(record) = inner.record(agent, id) else { return true };
+        let echoed = record.is_echoed(payload);
+        if record.info.status.is_final() {
+            record.info.ignored_results += 1;
+            return echoed;
+        }
+        let field = |key| payload.and_then(|payload| payload.get(key)).filter(|value| !value.is_null());
+        let error = match field("error") {
+            None => None,
+            Some(Value::String(text)) => Some(text.chars().take(MAX_ERROR_CHARS).collect()),
+            // The real brain drops such a result, and the command runs into its time-out.
+            Some(_) => return echoed,
+        };
+        let success = field("status").and_then(Value::as_str) == Some("success");
+        record.info.result = field("result").cloned();
+        record.info.error = match error {
+            None if !success => Some("the agent reported a failure without a text".to_owned()),
+            error => error,
+        };
+        let status = if success { CommandState::Completed } else { CommandState::Failed };
+        inner.close(id, status, now);
+        echoed
+    }
+
+    /// Ends the commands whose time is over. Tells whether there was one.
+    pub(crate) fn sweep(&self, now: Timestamp) -> bool {
+        let mut inner = lock(&self.inner);
+        let open = inner.open.values().flatten();
+        let over: Vec<_> = open
+            .filter_map(|serial| inner.records.get(serial))
+            .filter(|record| is_over(record.counted_from(), self.timeout, now))
+            .map(|record| record.info.id.clone())
+            .collect();
+        for id in &over {
+            inner.close(id, CommandState::Timeout, now);
+        }
+        !over.is_empty()
+    }
+
+    /// How long until a sweep may find something.
+    pub(crate) fn sweep_interval(&self) -> Duration {
+        (self.timeout / 12).clamp(Duration::from_millis(10), Duration::from_secs(5))
+    }
+
+    /// How long until something may be handed out again.
+    pub(crate) const fn redeliver_after(&self) -> Duration {
+        self.redeliver_after
+    }
+
+    pub(crate) fn get(&self, id: &str) -> Option<CommandInfo> {
+        let inner = lock(&self.inner);
+        let serial = inner.by_id.get(&Uuid::try_parse(id).ok()?)?;
+        Some(inner.records.get(serial)?.info.clone())
+    }
+
+    /// Whether a command has come to its end; `None` if there is no such command.
+    pub(crate) fn is_final(&self, id: &str) -> Option<bool> {
+        let inner = lock(&self.inner);
+        let serial = inner.by_id.get(&Uuid::try_parse(id).ok()?)?;
+        Some(inner.records.get(serial)?.info.status.is_final())
+    }
+
+    /// Every command that is kept, oldest first.
+    pub(crate) fn list(&self) -> Vec<CommandInfo> {
+        lock(&self.inner).records.values().map(|record| record.info.clone()).collect()
+    }
+}
+
+impl Record {
+    /// From when on its time runs: it is counted anew once it was sent.
+    fn counted_from(&self) -> Timestamp {
+        self.dispatched.unwrap_or(self.issued_at)
+    }
+
+    fn is_echoed(&self, payload: Option<&Object>) -> bool {
+        let told = payload.and_then(|payload| payload.get("delivery_claim_token")).and_then(Value::as_str);
+        self.claim.is_none() || told == self.claim.as_deref()
+    }
+}
+
+impl Inner {
+    fn record(&mut self, agent: Uuid, id: &str) -> Option<&mut Record> {
+        let serial = self.by_id.get(&Uuid::try_parse(id).ok()?)?;
+        // A result from another agent than the one that it was sent to is nobody's.
+        self.records.get_mut(serial).filter(|record| record.agent == agent)
+    }
+
+    fn close(&mut self, id: &str, status: CommandState, now: Timestamp) {
+        let serial = Uuid::try_parse(id).ok().and_then(|id| self.by_id.get(&id).copied());
+        let Some((serial, record)) = serial.and_then(|serial| Some((serial, self.records.get_mut(&serial)?)))
+        else {
+            return;
+        };
+        record.info.status = status;
+        record.info.completed_at = Some(now.to_string());
+        if status == CommandState::Timeout {
+            record.info.error = Some("no result came in time".to_owned());
+        }
+        let agent = record.agent;
+        if let Some(open) = self.open.get_mut(&agent) {
+            self.open_count -= usize::from(open.remove(&serial));
+            if open.is_empty() {
+                self.open.remove(&agent);
+            }
+        }
+    }
+
+    fn make_room(&mut self) -> Result<(), CommandError> {
+        if self.open_count >= MAX_COMMANDS {
+            return Err(CommandError::Full(self.open_count));
+        }
+        if self.records.len() >= MAX_COMMANDS {
+            let done = self.records.iter().find(|(_, record)| record.info.status.is_final());
+            let done = done.map(|(serial, record)| (*serial, record.info.id.clone()));
+            if let Some((serial, id)) = done {
+                self.records.remove(&serial);
+                Uuid::try_parse(&id).ok().and_then(|id| self.by_id.remove(&id));
+            }
+        }
+        Ok(())
+    }
+}
+
+fn is_over(since: Timestamp, limit: Duration, now: Timestamp) -> bool {
+    now.micros_since(since) >= i64::try_from(limit.as_micros()).unwrap_or(i64::MAX)
+}
