@@ -103,7 +103,10 @@ impl Sandbox {
                 self.journal.has_pid(name, pid);
                 Ok(pid)
             }
-            other => Err(unexpected(other)),
+            other => {
+                self.journal.forget(name);
+                Err(unexpected(other))
+            }
         }
     }
 

@@ -46,6 +46,11 @@ impl Journal {
         *record = Record { running: true, alive_at: Some(Instant::now()), lines, ..Record::default() };
     }
 
+    /// It was not started after all.
+    pub(super) fn forget(&self, name: &str) {
+        self.lock().remove(name);
+    }
+
     pub(super) fn has_pid(&self, name: &str, pid: i32) {
         self.change(name, |record| record.pid = Some(pid).filter(|_| record.running));
     }

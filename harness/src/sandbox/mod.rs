@@ -32,7 +32,7 @@ mod wire;
 
 pub(crate) use door::DOOR;
 pub(crate) use handle::{Sandbox, SandboxError, Sockets};
-pub(crate) use journal::{Journal, Record};
+pub(crate) use journal::Journal;
 pub(crate) use notify::NOTIFY_SOCKET;
 pub(crate) use init::INIT;
 pub(crate) use launch::{LAUNCH, Launch};

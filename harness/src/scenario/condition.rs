@@ -252,6 +252,8 @@ pub(crate) struct Condition {
     pub(crate) loss: Option<Count>,
     /// The exit status of an agent that has ended; 128 + N for death by signal N.
     pub(crate) ended: Option<i32>,
+    /// How the brain's commands stand, in the order in which they were given.
+    pub(crate) commands: Option<Vec<String>>,
     /// What the agent has said to the service manager, in this order.
     pub(crate) notify: Vec<Pattern>,
     /// Rules of the protocol that the agent broke.

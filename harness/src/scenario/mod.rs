@@ -20,15 +20,15 @@ use mock_brain::fault::FaultSpec;
 use serde::Deserialize;
 
 pub(crate) use parse::{Loaded, load};
-pub(crate) use condition::{Check, Checks, Condition, FileExpectation, Level, LogExpectation};
+pub(crate) use condition::{Checks, Condition, Count, FileExpectation, Level, LogExpectation};
 pub(crate) use directive::{Credential, MaybePath};
 pub(crate) use service::{ProtectHome, ProtectSystem, Service};
 pub(crate) use step::{
-    Access, BrainStep, Call, Doctor, Emit, Kill, Network, Power, Start, Step, Verb, Verdict, WriteFile,
+    Access, BrainStep, Doctor, Emit, Kill, Network, Power, Start, Step, Verb, Verdict, WriteFile,
 };
 pub(crate) use unit::words;
 pub(crate) use value::{
-    AbsolutePath, AgentName, Answer, BrainUrl, Duration, Id, Mode, Packages, Size, Snapshot, UserName,
+    AbsolutePath, AgentName, Answer, BrainUrl, Duration, Id, Mode, Packages, Signal, Size, Snapshot, UserName,
 };
 
 /// A scenario.

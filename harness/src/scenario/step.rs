@@ -95,7 +95,7 @@ pub(crate) enum Verb<'s> {
     Remove(&'s AbsolutePath),
     Chown(&'s Chown),
     Chmod(&'s Chmod),
-    Reboot(&'s Reboot),
+    Reboot,
     Network(Network),
     Wait(&'s Wait),
     Expect(&'s Expect),
@@ -124,7 +124,7 @@ impl Step {
             self.remove.as_ref().map(Verb::Remove),
             self.chown.as_ref().map(Verb::Chown),
             self.chmod.as_ref().map(Verb::Chmod),
-            self.reboot.as_ref().map(Verb::Reboot),
+            self.reboot.as_ref().map(|Reboot {}| Verb::Reboot),
             self.network.map(Verb::Network),
             self.wait.as_ref().map(Verb::Wait),
             self.expect.as_ref().map(Verb::Expect),
@@ -148,8 +148,8 @@ impl Step {
         }
         let has_snapshot = self.snapshot != Snapshot::No;
         let command = matches!(verb, Verb::Doctor(_) | Verb::Run(_) | Verb::Check(_) | Verb::Restart(_));
-        if !command && !matches!(verb, Verb::Status(_)) && (self.exit.is_some() || has_snapshot) {
-            return Some("`exit` and `snapshot` go with doctor, run, check, restart or status");
+        if !command && (self.exit.is_some() || has_snapshot) {
+            return Some("`exit` and `snapshot` go with doctor, run, check or restart");
         }
         if self.name.is_some() && !has_snapshot {
             return Some("`name` goes with a snapshot");
@@ -159,10 +159,10 @@ impl Step {
         }
         let waits = matches!(
             verb,
-            Verb::Start(_) | Verb::Stop(_) | Verb::Emit(_) | Verb::Wait(_) | Verb::Expect(_) | Verb::Reboot(_)
+            Verb::Start(_) | Verb::Stop(_) | Verb::Emit(_) | Verb::Reboot
         );
         if self.within.is_some() && !command && !waits {
-            return Some("`within` goes with a command, start, stop, emit, reboot, wait or expect");
+            return Some("`within` goes with a command, start, stop, emit or reboot, and into wait and expect");
         }
         let one_agent = matches!(verb, Verb::Emit(_) | Verb::Status(_) | Verb::Wait(_) | Verb::Expect(_))
             || matches!(verb, Verb::Restart(_));
@@ -377,6 +377,12 @@ pub(crate) struct BrainStep {
     pub(crate) set: Vec<FaultSpec>,
     /// Faults to switch off, by name.
     pub(crate) clear: Vec<FaultName>,
+    /// Refuse the agent's token from now on.
+    pub(crate) revoke: bool,
+    /// Take the agent's token again.
+    pub(crate) admit: bool,
+    /// A command for the agent: `{ action, target, parameters, timeout_seconds }`.
+    pub(crate) command: Option<serde_json::Value>,
 }
 
 /// Whether the brain runs.
@@ -392,8 +398,9 @@ pub(crate) enum Power {
 
 impl BrainStep {
     fn problem(&self) -> Option<&'static str> {
-        let empty = self.power.is_none() && self.set.is_empty() && self.clear.is_empty();
-        empty.then_some("nothing changes at the brain: give it down, up, restart, set or clear")
+        let faults = self.set.is_empty() && self.clear.is_empty();
+        let empty = faults && self.power.is_none() && !self.revoke && !self.admit && self.command.is_none();
+        empty.then_some("nothing changes at the brain: give it down, up, restart, set, clear, revoke or command")
     }
 }
 
@@ -403,24 +410,26 @@ impl<'de> Deserialize<'de> for BrainStep {
         impl<'de> serde::de::Visitor<'de> for Visitor {
             type Value = BrainStep;
             fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                f.write_str("\"down\", \"up\", \"restart\" or { set, clear }")
+                f.write_str("\"down\", \"up\", \"restart\" or { set, clear, revoke, admit, command }")
             }
             fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<BrainStep, E> {
                 let power = Power::deserialize(serde::de::value::StrDeserializer::new(text))?;
                 Ok(BrainStep { power: Some(power), ..BrainStep::default() })
             }
             fn visit_map<A: serde::de::MapAccess<'de>>(self, map: A) -> Result<BrainStep, A::Error> {
-                #[derive(Deserialize)]
-                #[serde(deny_unknown_fields)]
-                struct Table {
-                    #[serde(default)]
-                    set: Vec<FaultSpec>,
-                    #[serde(default)]
-                    clear: Vec<FaultName>,
-                }
-                let table = Table::deserialize(serde::de::value::MapAccessDeserializer::new(map))?;
-                Ok(BrainStep { power: None, set: table.set, clear: table.clear })
+                let Table { set, clear, revoke, admit, command } =
+                    Table::deserialize(serde::de::value::MapAccessDeserializer::new(map))?;
+                Ok(BrainStep { power: None, set, clear, revoke, admit, command })
             }
+        }
+        #[derive(Default, Deserialize)]
+        #[serde(deny_unknown_fields, default)]
+        struct Table {
+            set: Vec<FaultSpec>,
+            clear: Vec<FaultName>,
+            revoke: bool,
+            admit: bool,
+            command: Option<serde_json::Value>,
         }
         deserializer.deserialize_any(Visitor)
     }
