@@ -257,9 +257,9 @@ impl Stage {
 
     /// A text with the agent's settings for `${Z4J_TOKEN}`, `${Z4J_HMAC_SECRET}` and so on.
     pub(crate) fn filled_in(&self, scenario: &Scenario, text: &str) -> String {
-        self.settings(scenario).iter().fold(text.to_owned(), |text, (name, value)| {
-            text.replace(&format!("${{{name}}}"), value)
-        })
+        self.settings(scenario)
+            .iter()
+            .fold(text.to_owned(), |text, (name, value)| text.replace(&format!("${{{name}}}"), value))
     }
 
     /// Files of the machine that name secrets get them.

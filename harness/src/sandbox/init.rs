@@ -76,12 +76,13 @@ fn answer(plan: &Plan, view: &HostView, tasks: &Tasks, request: Request) -> Resp
             let started = started.map(|pid| Response::Started { pid });
             started.map_err(|error| format!("start {:?}: {error}", command.arguments))
         }
-        Request::Signal { name, signal } => {
-            tasks.signal(&name, signal).map(|()| Response::Done).map_err(|error| format!("signal {name}: {error}"))
-        }
-        Request::Operate(operation) => {
-            operate::carry_out(view, &operation).map(|()| Response::Done).map_err(|error| error.to_string())
-        }
+        Request::Signal { name, signal } => tasks
+            .signal(&name, signal)
+            .map(|()| Response::Done)
+            .map_err(|error| format!("signal {name}: {error}")),
+        Request::Operate(operation) => operate::carry_out(plan, view, tasks.reaper(), &operation)
+            .map(|()| Response::Done)
+            .map_err(|error| error.to_string()),
         Request::Manifest => Ok(Response::Manifest(manifest::take(plan))),
     };
     done.unwrap_or_else(Response::Failed)

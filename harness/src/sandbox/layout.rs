@@ -74,7 +74,9 @@ pub(crate) enum LayoutError {
     Foreign(String),
     #[error("`{0}` is made twice in [host] files")]
     Twice(String),
-    #[error("`%{0}` is not a specifier that is known here: %C, %d, %E, %h, %H, %L, %n, %N, %p, %S, %t, %T, %u, %U, %V and %% are")]
+    #[error(
+        "`%{0}` is not a specifier that is known here: %C, %d, %E, %h, %H, %L, %n, %N, %p, %S, %t, %T, %u, %U, %V and %% are"
+    )]
     Specifier(char),
     #[error("`{path}` belongs to {owner}, which only root can show: run the harness as root")]
     NeedsRoot { path: String, owner: String },

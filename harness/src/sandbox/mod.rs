@@ -19,6 +19,7 @@ mod manager;
 mod manifest;
 mod mounts;
 mod netlink;
+mod nft;
 mod notify;
 mod operate;
 mod outlet;
@@ -32,15 +33,15 @@ mod wire;
 
 pub(crate) use door::DOOR;
 pub(crate) use handle::{Sandbox, SandboxError, Sockets};
-pub(crate) use journal::Journal;
-pub(crate) use notify::NOTIFY_SOCKET;
 pub(crate) use init::INIT;
+pub(crate) use journal::Journal;
 pub(crate) use launch::{LAUNCH, Launch};
 pub(crate) use layout::{LayoutError, Machine, ROOTS_FILE};
 pub(crate) use manifest::Manifest;
+pub(crate) use notify::NOTIFY_SOCKET;
 pub(crate) use plan::{Ids, Plan};
-pub(crate) use service::expand;
 pub(crate) use scratch::{Scratch, sweep};
+pub(crate) use service::expand;
 pub(crate) use users::Users;
 pub(crate) use wire::{Command, Input, Link, Operation, Output};
 

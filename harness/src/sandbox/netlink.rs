@@ -7,12 +7,12 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr};
 use std::os::fd::{AsRawFd, OwnedFd};
 
-use super::wire::Link;
 use nix::net::if_::if_nametoindex;
 use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockProtocol, SockType, recv, send, socket};
 
 const RTM_NEWLINK: u16 = 16;
 const RTM_NEWADDR: u16 = 20;
+const RTM_DELADDR: u16 = 21;
 const RTM_NEWROUTE: u16 = 24;
 const NLM_F_REQUEST: u16 = 0x001;
 const NLM_F_ACK: u16 = 0x004;
@@ -67,45 +67,43 @@ pub(crate) fn set_up(addresses: &[IpAddr]) -> io::Result<()> {
     exchange(&socket, RTM_NEWROUTE, create, &default_route(ethernet))
 }
 
-/// Changes what becomes of packets to and from the machine's addresses.
+/// Takes the interface down, with the machine's addresses, or up again.
 ///
 /// # Errors
-/// The kernel refuses, or `nft` is not installed.
-pub(crate) fn set_link(link: Link) -> io::Result<()> {
-    match link {
-        Link::Drop => return nft(DROP),
-        // There may be nothing to take back.
-        Link::Up => _ = nft("delete table inet harness"),
-        Link::Down => {}
-    }
+/// The kernel refuses.
+pub(crate) fn set_link(addresses: &[IpAddr], up: bool) -> io::Result<()> {
     let socket =
         socket(AddressFamily::Netlink, SockType::Raw, SockFlag::SOCK_CLOEXEC, SockProtocol::NetlinkRoute)?;
     let ethernet = if_nametoindex(ETHERNET)?;
     // struct ifinfomsg: flags, and which of them are meant.
     let mut body = link_message(ethernet, IFF_UP);
-    if link == Link::Down {
+    if !up {
         body[8..12].copy_from_slice(&0_u32.to_ne_bytes());
     }
     exchange(&socket, RTM_NEWLINK, 0, &body)?;
-    if link == Link::Up {
-        // It went with the interface, if that was down.
-        match exchange(&socket, RTM_NEWROUTE, NLM_F_CREATE | NLM_F_EXCL, &default_route(ethernet)) {
-            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
-            _ => {}
-        }
+    // Addresses of an interface that is down are still the machine's own; IPv6 ones go by themselves.
+    let (kind, flags) =
+        if up { (RTM_NEWADDR, NLM_F_CREATE | NLM_F_EXCL) } else { (RTM_DELADDR, 0) };
+    for address in addresses {
+        let prefix = if address.is_ipv4() { 32 } else { 128 };
+        done(exchange(&socket, kind, flags, &new_address(ethernet, *address, prefix)))?;
+    }
+    if up {
+        done(exchange(&socket, RTM_NEWROUTE, NLM_F_CREATE | NLM_F_EXCL, &default_route(ethernet)))?;
     }
     Ok(())
 }
 
-/// Both ways, except for the resolver on loopback.
-const DROP: &str = "table inet harness { chain in { type filter hook input priority 0; \
-                    ip daddr != 127.0.0.0/8 drop; ip6 daddr != ::1 drop; }; }";
-
-fn nft(rules: &str) -> io::Result<()> {
-    let output = std::process::Command::new("/usr/sbin/nft").arg(rules).output();
-    let output = output.map_err(|error| io::Error::new(error.kind(), format!("nft: {error}")))?;
-    let said = String::from_utf8_lossy(&output.stderr);
-    if output.status.success() { Ok(()) } else { Err(io::Error::other(format!("nft: {}", said.trim()))) }
+/// What is so already need not be done.
+fn done(result: io::Result<()>) -> io::Result<()> {
+    match result {
+        Err(error)
+            if matches!(error.kind(), io::ErrorKind::AlreadyExists | io::ErrorKind::AddrNotAvailable) =>
+        {
+            Ok(())
+        }
+        result => result,
+    }
 }
 
 /// struct ifinfomsg for an interface.

@@ -32,7 +32,8 @@ pub(super) fn listen(root: &Path, running: Running, outlet: Outlet) -> io::Resul
     sockopt::set_socket_passcred(&socket, true)?;
     thread::spawn(move || {
         while let Ok((pid, text)) = receive(&socket) {
-            let name = self::running(&running).iter().find(|(_, main)| **main == pid).map(|(name, _)| name.clone());
+            let name =
+                self::running(&running).iter().find(|(_, main)| **main == pid).map(|(name, _)| name.clone());
             let Some(name) = name else { continue };
             for text in text.lines().filter(|line| !line.is_empty()) {
                 outlet.tell(Event::Notified { name: name.clone(), text: text.to_owned() });

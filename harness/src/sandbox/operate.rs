@@ -15,7 +15,10 @@ use rustix::mount::{OpenTreeFlags, open_tree};
 
 use super::mounts;
 use super::netlink;
-use super::wire::Operation;
+use super::nft;
+use super::plan::Plan;
+use super::reaper::Reaper;
+use super::wire::{Link, Operation};
 
 /// The file that fills a tmpfs.
 const FILLER: &str = ".harness-fill";
@@ -32,9 +35,8 @@ pub(super) struct HostView(OwnedFd);
 impl HostView {
     /// Keeps what is mounted at `root` now, whatever is mounted there later.
     pub(super) fn take(root: &Path) -> io::Result<Self> {
-        let flags = OpenTreeFlags::OPEN_TREE_CLONE
-            | OpenTreeFlags::OPEN_TREE_CLOEXEC
-            | OpenTreeFlags::AT_RECURSIVE;
+        let flags =
+            OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_RECURSIVE;
         Ok(Self(open_tree(rustix::fs::CWD, root, flags)?))
     }
 
@@ -49,7 +51,7 @@ impl HostView {
 }
 
 /// Carries an operation out.
-pub(super) fn carry_out(view: &HostView, operation: &Operation) -> io::Result<()> {
+pub(super) fn carry_out(plan: &Plan, view: &HostView, reaper: &Reaper, operation: &Operation) -> io::Result<()> {
     match operation {
         Operation::ClearTmp { only } => clear_tmp(view, only.as_deref()),
         Operation::Fill { path } => fill(path),
@@ -74,7 +76,14 @@ pub(super) fn carry_out(view: &HostView, operation: &Operation) -> io::Result<()
         Operation::Empty { paths } => {
             paths.iter().try_for_each(|path| clear(path, &|_| true).and(clear(&view.path(path), &|_| true)))
         }
-        Operation::Network(link) => netlink::set_link(*link),
+        Operation::Network(link) => match link {
+            Link::Down => netlink::set_link(&plan.addresses, false),
+            Link::Drop => nft::drop_packets(reaper),
+            Link::Up => {
+                nft::let_through(reaper);
+                netlink::set_link(&plan.addresses, true)
+            }
+        },
     }
 }
 
@@ -147,7 +156,8 @@ fn write_some(file: &mut File, bytes: &[u8]) -> io::Result<bool> {
 /// A mount of its own on the path, so that nothing else changes. What is open for writing already goes on.
 fn remount(path: &Path, read_only: bool) -> io::Result<()> {
     let mounts = fs::read_to_string("/proc/self/mountinfo")?;
-    let is_mount = mounts.lines().filter_map(|line| line.split(' ').nth(4)).any(|point| Path::new(point) == path);
+    let is_mount =
+        mounts.lines().filter_map(|line| line.split(' ').nth(4)).any(|point| Path::new(point) == path);
     if read_only || !is_mount {
         mounts::bind(path, path)?;
     }

@@ -112,7 +112,8 @@ pub(super) fn end_leftovers(before: &BTreeMap<i32, i32>, roots: &BTreeSet<i32>) 
     let (_never, pause) = mpsc::channel::<()>();
     for _ in 0..ROUNDS {
         let now = processes();
-        let left = now.keys().filter(|pid| **pid != 1 && !before.contains_key(pid) && !descends(**pid, roots, &now));
+        let left =
+            now.keys().filter(|pid| **pid != 1 && !before.contains_key(pid) && !descends(**pid, roots, &now));
         let left: Vec<_> = left.collect();
         if left.is_empty() {
             return;

@@ -51,6 +51,11 @@ impl Tasks {
         Self { reaper: Reaper::start(), running, outlet }
     }
 
+    /// Whoever starts a process in here does so by this.
+    pub(super) const fn reaper(&self) -> &Reaper {
+        &self.reaper
+    }
+
     /// Runs a command to its end, and ends what it leaves behind.
     pub(super) fn run(&self, command: &Command) -> io::Result<Output> {
         let before = processes();
@@ -87,7 +92,8 @@ impl Tasks {
         let (done, drained) = mpsc::channel();
         let left = Arc::new(Mutex::new(MAX_OUTPUT_BYTES));
         if let Some(pipe) = child.stdout.take() {
-            let (outlet, name, left, done) = (self.outlet.clone(), name.to_owned(), Arc::clone(&left), done.clone());
+            let (outlet, name, left, done) =
+                (self.outlet.clone(), name.to_owned(), Arc::clone(&left), done.clone());
             thread::spawn(move || tell_lines(pipe, &outlet, &name, &left, &done));
         }
         if let Some(pipe) = child.stderr.take() {

@@ -28,15 +28,9 @@ pub(crate) enum Request {
     /// Run a command to its end.
     Run(Command),
     /// Start a command that goes on until it is ended.
-    Start {
-        name: String,
-        command: Command,
-    },
+    Start { name: String, command: Command },
     /// Send a signal to what was started.
-    Signal {
-        name: String,
-        signal: i32,
-    },
+    Signal { name: String, signal: i32 },
     /// Do something to the machine, as its root.
     Operate(Operation),
     /// The state of everything that the sandbox owns.
@@ -47,7 +41,9 @@ pub(crate) enum Request {
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) enum Response {
     Ran(Output),
-    Started { pid: i32 },
+    Started {
+        pid: i32,
+    },
     Manifest(Manifest),
     Done,
     /// It could not be done: why.
@@ -76,19 +72,43 @@ pub(crate) enum Message {
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) enum Operation {
     /// Delete what lies in /tmp and /var/tmp; only what is called so, if a pattern is given.
-    ClearTmp { only: Option<String> },
+    ClearTmp {
+        only: Option<String>,
+    },
     /// Fill a tmpfs to its last byte.
-    Fill { path: PathBuf },
+    Fill {
+        path: PathBuf,
+    },
     /// Take away what filled it.
-    Free { path: PathBuf },
+    Free {
+        path: PathBuf,
+    },
     /// Make a path read-only or writable.
-    Remount { path: PathBuf, read_only: bool },
-    Write { path: PathBuf, content: String, owner: Option<Ids>, mode: Option<u32> },
-    Chown { path: PathBuf, owner: Ids },
-    Chmod { path: PathBuf, mode: u32 },
-    Remove { path: PathBuf },
+    Remount {
+        path: PathBuf,
+        read_only: bool,
+    },
+    Write {
+        path: PathBuf,
+        content: String,
+        owner: Option<Ids>,
+        mode: Option<u32>,
+    },
+    Chown {
+        path: PathBuf,
+        owner: Ids,
+    },
+    Chmod {
+        path: PathBuf,
+        mode: u32,
+    },
+    Remove {
+        path: PathBuf,
+    },
     /// Empty directories, which stay.
-    Empty { paths: Vec<PathBuf> },
+    Empty {
+        paths: Vec<PathBuf>,
+    },
     /// What becomes of packets to and from the machine's Ethernet addresses.
     Network(Link),
 }

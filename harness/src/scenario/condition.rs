@@ -74,7 +74,9 @@ pub(crate) struct Pattern(pub(crate) Regex);
 impl<'de> Deserialize<'de> for Pattern {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
-        Regex::new(&text).map(Self).map_err(|error| D::Error::custom(format!("not a regular expression: {error}")))
+        Regex::new(&text)
+            .map(Self)
+            .map_err(|error| D::Error::custom(format!("not a regular expression: {error}")))
     }
 }
 
@@ -276,7 +278,8 @@ impl Condition {
                 count.max = u64::MAX;
             }
         }
-        for line in self.log.iter_mut().filter(|line| line.count.min == line.count.max && line.count.min > 0) {
+        for line in self.log.iter_mut().filter(|line| line.count.min == line.count.max && line.count.min > 0)
+        {
             line.count.max = u64::MAX;
         }
         self

@@ -69,7 +69,9 @@ from_text!(TemporaryFileSystem, |text| {
             None if matches!(option, "rw" | "nosuid" | "nodev" | "strictatime") => {}
             Some(("size", size)) => parsed.bytes = Some(Size::parse(&size.to_ascii_uppercase())?.0),
             Some(("mode", mode)) => parsed.mode = Mode::parse(mode)?.0,
-            _ => return Err(format!("`{option}` is not an option that a sandbox can give: ro, mode=, size=")),
+            _ => {
+                return Err(format!("`{option}` is not an option that a sandbox can give: ro, mode=, size="));
+            }
         }
     }
     Ok(parsed)

@@ -19,9 +19,9 @@ use std::path::PathBuf;
 use mock_brain::fault::FaultSpec;
 use serde::Deserialize;
 
-pub(crate) use parse::{Loaded, load};
 pub(crate) use condition::{Checks, Condition, Count, FileExpectation, Level, LogExpectation};
 pub(crate) use directive::{Credential, MaybePath};
+pub(crate) use parse::{Loaded, load};
 pub(crate) use service::{ProtectHome, ProtectSystem, Service};
 pub(crate) use step::{
     Access, BrainStep, Doctor, Emit, Kill, Network, Power, Start, Step, Verb, Verdict, WriteFile,

@@ -154,15 +154,17 @@ impl Step {
         if self.name.is_some() && !has_snapshot {
             return Some("`name` goes with a snapshot");
         }
-        if matches!(verb, Verb::Doctor(_) | Verb::Run(_) | Verb::Check(_)) && self.exit.is_none() && !has_snapshot {
+        if matches!(verb, Verb::Doctor(_) | Verb::Run(_) | Verb::Check(_))
+            && self.exit.is_none()
+            && !has_snapshot
+        {
             return Some("nothing is expected of the command: give it exit or snapshot");
         }
-        let waits = matches!(
-            verb,
-            Verb::Start(_) | Verb::Stop(_) | Verb::Emit(_) | Verb::Reboot
-        );
+        let waits = matches!(verb, Verb::Start(_) | Verb::Stop(_) | Verb::Emit(_) | Verb::Reboot);
         if self.within.is_some() && !command && !waits {
-            return Some("`within` goes with a command, start, stop, emit or reboot, and into wait and expect");
+            return Some(
+                "`within` goes with a command, start, stop, emit or reboot, and into wait and expect",
+            );
         }
         let one_agent = matches!(verb, Verb::Emit(_) | Verb::Status(_) | Verb::Wait(_) | Verb::Expect(_))
             || matches!(verb, Verb::Restart(_));
@@ -400,7 +402,9 @@ impl BrainStep {
     fn problem(&self) -> Option<&'static str> {
         let faults = self.set.is_empty() && self.clear.is_empty();
         let empty = faults && self.power.is_none() && !self.revoke && !self.admit && self.command.is_none();
-        empty.then_some("nothing changes at the brain: give it down, up, restart, set, clear, revoke or command")
+        empty.then_some(
+            "nothing changes at the brain: give it down, up, restart, set, clear, revoke or command",
+        )
     }
 }
 

@@ -20,10 +20,17 @@ enum Shape {
 
 fn shape(name: &str) -> Shape {
     match name {
-        "Environment" | "UnsetEnvironment" | "ReadOnlyPaths" | "ReadWritePaths" | "InaccessiblePaths"
+        "Environment"
+        | "UnsetEnvironment"
+        | "ReadOnlyPaths"
+        | "ReadWritePaths"
+        | "InaccessiblePaths"
         | "TemporaryFileSystem" => Shape::Words,
         "LoadCredential" | "EnvironmentFile" => Shape::Lines,
-        "CapabilityBoundingSet" | "StateDirectory" | "RuntimeDirectory" | "CacheDirectory"
+        "CapabilityBoundingSet"
+        | "StateDirectory"
+        | "RuntimeDirectory"
+        | "CacheDirectory"
         | "LogsDirectory" => Shape::Joined,
         _ => Shape::Text,
     }
@@ -42,8 +49,9 @@ pub(super) fn parse(text: &str, expand: &dyn Fn(&str) -> Result<String, String>)
             name.clone_into(&mut section);
             continue;
         }
-        let (name, value) =
-            line.split_once('=').ok_or_else(|| at(format!("`{line}` is neither [Section] nor Name=value")))?;
+        let (name, value) = line
+            .split_once('=')
+            .ok_or_else(|| at(format!("`{line}` is neither [Section] nor Name=value")))?;
         let (name, value) = (name.trim(), value.trim());
         match section.as_str() {
             "Service" => {}

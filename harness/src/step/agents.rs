@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 
-use super::command::{indent, leaks_nothing, rendered};
 use super::StepError;
+use super::command::{indent, leaks_nothing, rendered};
 use crate::scenario::{AgentName, Kill, Loaded, Start, Step, words};
 use crate::stage::Stage;
 
@@ -39,7 +39,9 @@ pub(super) fn start(
     let ready = |notices: &[String]| notices.iter().any(|notice| notice == "READY=1");
     let began = Instant::now();
     stage.journal().wait_until(&name.0, limit, |record| ready(&record.notices) || !record.running);
-    let seen = stage.journal().look(&name.0, |record| (ready(&record.notices), record.status, record.notices.clone()));
+    let seen = stage
+        .journal()
+        .look(&name.0, |record| (ready(&record.notices), record.status, record.notices.clone()));
     match seen {
         Some((true, ..)) => Ok(()),
         Some((_, Some(status), _)) => {
@@ -121,7 +123,8 @@ pub(super) fn reload(stage: &mut Stage, loaded: &Loaded, name: &AgentName) -> Re
         return Ok(stage.signal(name, signal)?);
     }
     let pid = stage.journal().look(&name.0, |record| record.pid).flatten().unwrap_or_default().to_string();
-    let words: Vec<_> = words.iter().map(|word| word.replace("${MAINPID}", &pid).replace("$MAINPID", &pid)).collect();
+    let words: Vec<_> =
+        words.iter().map(|word| word.replace("${MAINPID}", &pid).replace("$MAINPID", &pid)).collect();
     let output = stage.run(&loaded.scenario, words, LIMIT)?;
     leaks_nothing(stage, line, &output)?;
     if output.status == 0 && !output.timed_out {
@@ -146,7 +149,8 @@ pub(super) fn reboot(
     within: Option<crate::scenario::Duration>,
 ) -> Result<(), StepError> {
     let running = |stage: &Stage, name: &AgentName| stage.journal().look(&name.0, |record| record.running);
-    let up: Vec<_> = stage.started.values().filter(|how| running(stage, &how.name) == Some(true)).cloned().collect();
+    let up: Vec<_> =
+        stage.started.values().filter(|how| running(stage, &how.name) == Some(true)).cloned().collect();
     for how in &up {
         end(stage, &how.name, Signal::SIGKILL, KILL_LIMIT)?;
     }

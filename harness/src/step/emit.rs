@@ -63,7 +63,9 @@ fn judge(
         Verdict::Any => None,
         Verdict::Accepted => (!all).then(|| format!("not all of {count} events were taken")),
         Verdict::Refused if output.timed_out => Some("nothing was refused in time".to_owned()),
-        Verdict::Refused => (accepted > 0 || output.status == 0).then(|| format!("{accepted} events were taken")),
+        Verdict::Refused => {
+            (accepted > 0 || output.status == 0).then(|| format!("{accepted} events were taken"))
+        }
     };
     if let Some(wrong) = wrong {
         return Err(StepError::Failed(format!("{wrong}; `{line}` said:\n{}", indent(&rendered(output)))));

@@ -48,7 +48,8 @@ pub(super) fn leaks_nothing(stage: &Stage) -> Result<(), StepError> {
     let secrets = stage.secrets();
     let leak = stage.journal().look_at_all(|all| {
         all.iter().find_map(|(name, record)| {
-            let at = record.lines.iter().position(|line| secrets.iter().any(|secret| line.contains(secret)))?;
+            let at =
+                record.lines.iter().position(|line| secrets.iter().any(|secret| line.contains(secret)))?;
             Some(format!("{name} logged a secret, in line {} of its log", at + 1))
         })
     });

@@ -183,7 +183,8 @@ fn agent_problems(stage: &Stage, name: &AgentName, condition: &Condition) -> Vec
         let mut notices = record.notices.iter();
         let missing = condition.notify.iter().find(|wanted| !notices.any(|notice| wanted.0.is_match(notice)));
         if let Some(wanted) = missing {
-            problems.push(format!("{name} did not say `{}` in its turn; it said {:?}", wanted.0, record.notices));
+            problems
+                .push(format!("{name} did not say `{}` in its turn; it said {:?}", wanted.0, record.notices));
         }
     });
     if looked.is_none() {

@@ -51,13 +51,16 @@ pub(crate) fn carry_out(
     rules: &Rules<'_>,
 ) -> Result<Note, StepError> {
     let Some(verb) = step.verbs().next() else { return Ok(Note::default()) };
-    let asks_for_end = matches!(verb, Verb::Wait(condition) | Verb::Expect(condition) if condition.ended.is_some());
+    let asks_for_end =
+        matches!(verb, Verb::Wait(condition) | Verb::Expect(condition) if condition.ended.is_some());
     if !asks_for_end {
         agents::all_live(stage, loaded)?;
     }
     match verb {
         Verb::Doctor(call) => return doctor(stage, loaded, index, step, call, rules),
-        Verb::Run(arguments) => return command::command(stage, loaded, index, step, arguments.to_vec(), rules),
+        Verb::Run(arguments) => {
+            return command::command(stage, loaded, index, step, arguments.to_vec(), rules);
+        }
         Verb::Check(call) => {
             let arguments = stage.agent().check(step.snapshot == Snapshot::Json, &call.args);
             return command::command(stage, loaded, index, step, arguments, rules);

@@ -10,11 +10,11 @@ const AGENT: &str = r#"#!/bin/sh
 home="${HOME:-/tmp}"
 case "$1" in
 run)
-    echo "2026-11-23T21:29:04Z  WARN stand_in: starting $*" >&2
-    echo $$ > "$home/pid"
-    [ -n "$FAIL" ] && exit 7
     trap 'echo "INFO reconnecting" >&2' HUP
     trap 'echo "INFO flushed" >&2; rm -f "$home/pid"; exit 0' TERM
+    echo $$ > "$home/pid"
+    echo "2026-11-23T21:29:04Z  WARN stand_in: starting $*" >&2
+    [ -n "$FAIL" ] && exit 7
     [ -p "$home/fifo" ] || mkfifo "$home/fifo"
     while :; do read -r line <> "$home/fifo"; done ;;
 emit)
@@ -72,6 +72,7 @@ fn an_agent_lives_over_steps_and_ends_when_it_is_told_to() {
         USER,
         &[
             "start = \"agent\"",
+            "wait = { log = { pattern = \"starting\" } }",
             "run = [\"true\"]\nexit = 0",
             "emit = 3",
             "status = { \"link.state\" = \"online\" }",
@@ -110,13 +111,14 @@ fn several_agents_run_at_once() {
 #[test]
 fn an_end_that_nobody_asked_for_fails() {
     let steps = ["start = \"agent\"", "wait = { log = { pattern = \"never\" } }"];
-    fails("", "User = \"app\"\nEnvironment = [\"FAIL=1\"]", &steps, "agent ended with 7, and nobody asked it to");
-    fails("", "User = \"app\"\nEnvironment = [\"FAIL=1\"]", &steps, "WARN stand_in: starting run");
-    passes(
+    fails(
         "",
         "User = \"app\"\nEnvironment = [\"FAIL=1\"]",
-        &["start = \"agent\"", "wait = { ended = 7 }"],
+        &steps,
+        "agent ended with 7, and nobody asked it to",
     );
+    fails("", "User = \"app\"\nEnvironment = [\"FAIL=1\"]", &steps, "WARN stand_in: starting run");
+    passes("", "User = \"app\"\nEnvironment = [\"FAIL=1\"]", &["start = \"agent\"", "wait = { ended = 7 }"]);
 }
 
 #[test]
@@ -138,7 +140,10 @@ fn what_is_not_seen_in_time_is_told_with_what_is() {
 #[test]
 fn a_secret_in_a_log_fails() {
     let world = world();
-    world.write("agent", "#!/bin/sh\necho \"token $Z4J_TOKEN\" >&2\ntrap 'exit 0' TERM\nmkfifo /tmp/f; read line <> /tmp/f\n");
+    world.write(
+        "agent",
+        "#!/bin/sh\necho \"token $Z4J_TOKEN\" >&2\ntrap 'exit 0' TERM\nmkfifo /tmp/f; read line <> /tmp/f\n",
+    );
     let run = run(&world, "", "", &["start = \"agent\"", "wait = { log = { pattern = \"token\" } }"]);
     assert_eq!(run.status, 1, "{}", run.all());
     assert!(run.stdout.contains("agent logged a secret, in line 1 of its log"), "{}", run.all());
@@ -215,6 +220,10 @@ fn the_network_goes_and_comes_back() {
             &connect(9),
             "network = \"restore\"",
             &connect(0),
+            "network = \"drop\"",
+            &connect(9),
+            "network = \"restore\"",
+            &connect(0),
             "brain = \"down\"",
             &connect(9),
             "brain = \"up\"",
@@ -274,7 +283,7 @@ fn a_unit_file_is_run_as_it_is() {
                 { path = \"/etc/z4j.env\", content = \"NOTE='from a file'\\n\" }]";
     let steps = [
         "start = \"agent\"",
-        "expect = { notify = [\"STATUS=warming\", \"READY=1\", \"STATUS=running\"] }",
+        "wait = { notify = [\"STATUS=warming\", \"READY=1\", \"STATUS=running\"] }",
         "expect = { log = { pattern = \"said run --config /etc/z4j.toml --more as 1000 umask 0077 limit [48] note from a file credential [1-9]\" } }",
         "expect = { log = { pattern = \"CapBnd:\\\\s+0+ runtime app\" } }",
         "expect = { files = [{ path = \"/run/credentials/z4j.service/token\", mode = \"0400\" }] }",
