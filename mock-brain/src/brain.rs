@@ -7,16 +7,20 @@ use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use nix::fcntl::Flock;
+use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::time::timeout;
 
 use crate::commands::{CommandError, CommandInfo, Commands, NewCommand};
+use crate::condition::Condition;
+use crate::fault::table::FaultTable;
 use crate::fault::{FaultError, FaultSpec};
 use crate::hosts::Hosts;
-use crate::hub::{Hub, Limits};
+use crate::hub::{Farewell, Hub, Limits};
 use crate::listener::{self, Listener};
 use crate::pki::{Pki, PkiError};
 use crate::registry::{AgentInfo, Credentials, RegistryError};
@@ -46,6 +50,8 @@ pub struct Options {
     pub state_dir: Option<PathBuf>,
     /// Faults that are set from the start.
     pub faults: Vec<FaultSpec>,
+    /// What the dice of faults with a probability start from.
+    pub seed: u64,
 }
 
 impl Default for Options {
@@ -58,6 +64,7 @@ impl Default for Options {
             strict: false,
             state_dir: None,
             faults: Vec::new(),
+            seed: 0,
         }
     }
 }
@@ -110,7 +117,7 @@ impl Brain {
     /// There is no tokio runtime.
     pub fn start_with(options: Options, listener: TcpListener, limits: Limits) -> Result<Self, StartError> {
         let listener = Listener::new(listener)?;
-        let Options { tls, names, project, agent, strict, state_dir, faults } = options;
+        let Options { tls, names, project, agent, strict, state_dir, faults, seed } = options;
         let wanted = Wanted { project: &project, agent: &agent, tls, names: &names };
         let State { registry, authority, lock } = State::open(state_dir.as_deref(), &wanted)?;
         let credentials = registry.named(None).map_err(|_| StateError::AgentName(agent))?.credentials();
@@ -126,13 +133,16 @@ impl Brain {
             sessions: Default::default(),
             longpoll: Default::default(),
             commands: Commands::new(limits.command, limits.redelivery),
-            faults: Default::default(),
+            faults: FaultTable::new(seed),
             violations: Violations::new(strict),
             listener,
             hosts,
             limits,
             activity: watch::Sender::new(0),
             orders: watch::Sender::new(0),
+            killed: watch::Sender::new(Farewell::None),
+            down: AtomicBool::new(false),
+            runtime: Handle::current(),
             stop: watch::Sender::new(false),
             busy: watch::Sender::new(0),
         });
@@ -193,6 +203,13 @@ impl Brain {
         self.hub.store.list()
     }
 
+    /// How many events were accepted so far: as many as [`Brain::events`] lists, unless there were more than
+    /// [`crate::MAX_EVENTS`].
+    #[must_use]
+    pub fn accepted_events(&self) -> u64 {
+        self.hub.store.accepted()
+    }
+
     /// How many events came again.
     #[must_use]
     pub fn duplicates(&self) -> u64 {
@@ -203,6 +220,18 @@ impl Brain {
     #[must_use]
     pub fn sessions(&self) -> Vec<SessionInfo> {
         self.hub.sessions.list()
+    }
+
+    /// How many sessions live.
+    #[must_use]
+    pub fn live_sessions(&self) -> usize {
+        self.hub.sessions.live()
+    }
+
+    /// How many violations there are.
+    #[must_use]
+    pub fn violation_count(&self) -> usize {
+        self.hub.violations.count()
     }
 
     /// What clients got wrong although the real brain lets it pass; empty unless the brain is strict.
@@ -235,6 +264,11 @@ impl Brain {
     /// something happened: it must be cheap, as counts are.
     pub async fn wait_until(&self, limit: Duration, holds: impl Fn(&Self) -> bool) -> bool {
         self.hub.wait_until(limit, || holds(self)).await
+    }
+
+    /// Waits until a condition holds, and tells whether it came to hold in time.
+    pub async fn wait_for(&self, condition: &Condition, limit: Duration) -> bool {
+        self.hub.wait_until(limit, || condition.holds(&self.hub)).await
     }
 
     /// Makes a project.
@@ -282,6 +316,17 @@ impl Brain {
     /// There is no such agent, another one has the token, it is none, or the state cannot be written.
     pub fn set_token(&self, agent: &str, token: &str) -> Result<Credentials, RegistryError> {
         Ok(self.hub.set_token(agent, token)?.credentials())
+    }
+
+    /// Takes the brain down: nothing listens on its port any more, and connections end. What it knows, it
+    /// keeps. Connects are refused when this returns.
+    pub fn down(&self, farewell: Farewell) {
+        self.hub.go_down(farewell);
+    }
+
+    /// Lets the brain listen on its port again.
+    pub fn up(&self) {
+        self.hub.come_up();
     }
 
     /// Closes every session with 1012, answers what is being asked, and ends. Takes at most a few seconds.

@@ -3,16 +3,19 @@
 //! Owns the parts and the count of tasks at work. Must not hold rules of its own.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use tokio::net::TcpStream;
+use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
-use z4j_protocol::{Frame, FrameType};
+use z4j_protocol::{DEFAULT_MAX_FRAME_BYTES, Frame, FrameType};
 
 use crate::clock;
 use crate::commands::{CommandError, CommandInfo, Commands, NewCommand};
-use crate::fault::table::FaultTable;
-use crate::fault::{FaultError, FaultSpec};
+use crate::fault::table::{self, FaultTable};
+use crate::fault::{FaultError, FaultSpec, Point};
 use crate::hosts::Hosts;
 use crate::listener::Listener;
 use crate::longpoll::sessions::LongPollSessions;
@@ -21,10 +24,11 @@ use crate::quote::quote;
 use crate::registry::{Agent, Registry, RegistryError};
 use crate::sessions::{ClosedBy, Serial, Sessions};
 use crate::store::Store;
+use crate::stream::silence::{self, Silence};
 use crate::strict::Violations;
 use crate::verdict::Closing;
 
-/// The brain's times. The defaults are the real brain's where it has them; head and body are bounded so that
+/// The brain's times and sizes. The defaults are the real brain's where it has them; head and body are bounded so that
 /// silent connections do not use up the places there are.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
@@ -42,6 +46,16 @@ pub struct Limits {
     pub command: Duration,
     /// After how long a long-poll agent is handed some commands again.
     pub redelivery: Duration,
+    /// Seconds between heartbeats that agents are told.
+    pub heartbeat_seconds: u64,
+    /// Largest frame over a websocket, in bytes; a larger message is closed with 4400.
+    pub frame_bytes: u64,
+    /// Largest request body, in bytes; a larger one gets 413.
+    pub body_bytes: u64,
+    /// Most connections at a time; more wait in the kernel's queue.
+    pub connections: usize,
+    /// Most worker slots of one agent; one more is closed with 4429.
+    pub workers: usize,
 }
 
 impl Default for Limits {
@@ -54,8 +68,22 @@ impl Default for Limits {
             body: Duration::from_secs(20),
             command: Duration::from_secs(60),
             redelivery: Duration::from_secs(10),
+            heartbeat_seconds: 10,
+            frame_bytes: DEFAULT_MAX_FRAME_BYTES,
+            body_bytes: 8_192,
+            connections: 4_096,
+            workers: 64,
         }
     }
+}
+
+/// How connections end when a brain goes down.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Farewell {
+    /// As of a process that was killed: they just end.
+    None,
+    /// As of one that restarts: websockets are closed with 1012.
+    Restart,
 }
 
 /// The shared parts of one brain.
@@ -76,6 +104,12 @@ pub(crate) struct Hub {
     pub(crate) activity: watch::Sender<u64>,
     /// What a long-poll request waits for: commands, and who is let in.
     pub(crate) orders: watch::Sender<u64>,
+    /// The brain went down: connections end.
+    pub(crate) killed: watch::Sender<Farewell>,
+    /// The brain is down until it is told to come up.
+    pub(crate) down: AtomicBool,
+    /// Where tasks are started from whatever thread.
+    pub(crate) runtime: Handle,
     pub(crate) stop: watch::Sender<bool>,
     pub(crate) busy: watch::Sender<usize>,
 }
@@ -189,19 +223,60 @@ impl Hub {
     }
 
     /// Sets a fault; it takes effect before this returns.
-    pub(crate) fn set_fault(&self, spec: FaultSpec) -> Result<(), FaultError> {
+    pub(crate) fn set_fault(self: &Arc<Self>, spec: FaultSpec) -> Result<(), FaultError> {
         if spec.needs_tls() && self.pki.is_none() {
             return Err(FaultError::of_spec(&spec, "needs TLS, and this brain runs without (--no-tls)"));
         }
+        let turns = if spec.at() == Point::Listen { table::turns(&spec) } else { Vec::new() };
         self.faults.set(spec);
-        self.listener.set_refused(self.faults.refuses_connections());
+        self.listen_or_not();
+        for turn in turns {
+            let hub = Arc::clone(self);
+            self.runtime.spawn(async move {
+                sleep(turn).await;
+                hub.listen_or_not();
+            });
+        }
         Ok(())
+    }
+
+    /// Listens, unless a fault or somebody says otherwise.
+    fn listen_or_not(&self) {
+        let down = self.down.load(Ordering::SeqCst);
+        self.listener.set_refused(down || self.faults.refuses_connections());
+    }
+
+    /// Stops listening, and ends every connection, with 1012 or without a word.
+    pub(crate) fn go_down(&self, farewell: Farewell) {
+        self.down.store(true, Ordering::SeqCst);
+        self.listen_or_not();
+        self.killed.send_replace(farewell);
+        self.happened();
+    }
+
+    /// Listens again.
+    pub(crate) fn come_up(&self) {
+        self.down.store(false, Ordering::SeqCst);
+        self.listen_or_not();
+    }
+
+    /// Keeps a connection open without a word until the peer ends it, or the brain goes.
+    pub(crate) fn hold(self: &Arc<Self>, socket: TcpStream, silence: Silence) {
+        let task = self.task();
+        let mut killed = self.killed.subscribe();
+        self.runtime.spawn(async move {
+            tokio::select! {
+                () = silence::hold(socket, silence) => {}
+                _ = killed.changed() => {}
+                () = task.0.stopping() => {}
+            }
+        });
     }
 
     /// Takes a fault away; `None` for all. Tells whether there was one.
     pub(crate) fn clear_faults(&self, name: Option<&str>) -> bool {
         let found = self.faults.clear(name);
-        self.listener.set_refused(self.faults.refuses_connections());
+        self.listen_or_not();
         found
     }
 }

@@ -15,14 +15,15 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::timeout;
 use tokio_rustls::LazyConfigAcceptor;
 
+use crate::fault::table::Site;
 use crate::fault::{Fault, Point, Tcp};
 use crate::hub::{Hub, TaskGuard};
 use crate::lock::lock;
+use crate::stream::silence::Silence;
+use crate::stream::wire::{Cut, Watch, Wire};
 use crate::stream::{self, Stream};
-use crate::web;
+use crate::web::{self, Peer};
 
-/// Most connections at a time; more wait in the kernel's queue.
-const MAX_CONNECTIONS: usize = 4_096;
 /// How long a TLS handshake may take.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long to wait after accept failed for want of resources.
@@ -147,7 +148,7 @@ pub(crate) struct Ticket {
 
 /// Accepts connections until the brain stops.
 pub(crate) async fn run(hub: Arc<Hub>) {
-    let permits = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    let permits = Arc::new(Semaphore::new(hub.limits.connections.min(Semaphore::MAX_PERMITS)));
     let mut acceptor = Acceptor::new(&hub.listener);
     loop {
         let Ok(permit) = Arc::clone(&permits).acquire_owned().await else { return };
@@ -161,31 +162,102 @@ pub(crate) async fn run(hub: Arc<Hub>) {
 }
 
 async fn connection(hub: Arc<Hub>, socket: TcpStream, peer: SocketAddr, ticket: Ticket) {
-    if hub.faults.take(Point::Accept, |fault| matches!(fault, Fault::Tcp(Tcp::Reset)).then_some(())).is_some()
-    {
-        tracing::info!(%peer, "fault tcp.reset: connection reset at accept");
-        stream::reset(&socket);
-        return;
+    let site = Site::new(Point::Accept, peer.ip());
+    if let Some(cut) = hub.faults.take(&site, cut) {
+        return carry_out(&hub, cut, socket, peer, "accept");
     }
     // Frames are small and answered one by one: Nagle's algorithm would only delay them.
     let _ = socket.set_nodelay(true);
-    let stream = match &hub.pki {
-        None => Stream::Plain(socket),
-        Some(_) => match timeout(HANDSHAKE_TIMEOUT, handshake(&hub, socket, peer)).await {
-            Ok(Ok(stream)) => stream,
-            Ok(Err(error)) => return tracing::debug!(%peer, %error, "TLS handshake failed"),
-            Err(_) => return tracing::debug!(%peer, "TLS handshake timed out"),
-        },
+    let wire = wire(&hub, socket, peer);
+    let killed = hub.killed.subscribe();
+    let mut down = killed.clone();
+    let served = async {
+        let stream = match &hub.pki {
+            None => Stream::Plain(wire),
+            Some(_) => match timeout(HANDSHAKE_TIMEOUT, handshake(&hub, wire, peer)).await {
+                Ok(Ok(stream)) => stream,
+                Ok(Err(error)) => return tracing::debug!(%peer, %error, "TLS handshake failed"),
+                Err(_) => return tracing::debug!(%peer, "TLS handshake timed out"),
+            },
+        };
+        let peer = Peer { address: peer, killed: killed.clone(), _ticket: Arc::new(ticket) };
+        web::serve(Arc::clone(&hub), stream, peer).await;
     };
-    web::serve(hub, stream, peer, Arc::new(ticket)).await;
+    tokio::select! {
+        () = served => {}
+        _ = down.changed() => tracing::debug!(%peer, "connection cut: the brain goes down"),
+    }
+}
+
+/// How a fault cuts a connection, if it does.
+pub(crate) const fn cut(fault: &Fault) -> Option<Cut> {
+    match fault {
+        Fault::Tcp(Tcp::Reset) => Some(Cut::Reset),
+        Fault::Tcp(Tcp::HalfOpen) => Some(Cut::Silence(Silence::HalfOpen)),
+        Fault::Tcp(Tcp::Stall) => Some(Cut::Silence(Silence::Stall)),
+        _ => None,
+    }
+}
+
+fn carry_out(hub: &Arc<Hub>, cut: Cut, socket: TcpStream, peer: SocketAddr, point: &str) {
+    tracing::info!(%peer, ?cut, point, "fault in the connection");
+    match cut {
+        Cut::Reset => stream::reset(&socket),
+        Cut::Silence(silence) => hub.hold(socket, silence),
+    }
+}
+
+/// The connection with what faults make of it.
+fn wire(hub: &Arc<Hub>, socket: TcpStream, peer: SocketAddr) -> Wire {
+    let mut wire = Wire::new(socket, Box::new(Watcher { hub: Arc::clone(hub), peer }));
+    let site = Site::new(Point::Accept, peer.ip());
+    let latency = |fault: &Fault| if let Fault::Tcp(Tcp::Latency(time)) = fault { Some(*time) } else { None };
+    let bandwidth =
+        |fault: &Fault| if let Fault::Tcp(Tcp::Bandwidth(rate)) = fault { Some(*rate) } else { None };
+    if let Some(time) = hub.faults.take(&site, latency) {
+        wire.delay(time);
+    }
+    if let Some(rate) = hub.faults.take(&site, bandwidth) {
+        wire.limit(rate);
+    }
+    wire
+}
+
+/// Counts a connection's bytes for faults.
+struct Watcher {
+    hub: Arc<Hub>,
+    peer: SocketAddr,
+}
+
+impl Watch for Watcher {
+    fn passed(&mut self, from: u64, to: u64) -> Option<Cut> {
+        if !self.hub.faults.any() {
+            return None;
+        }
+        let taken =
+            self.hub.faults.take(&Site { from, to, ..Site::new(Point::AfterBytes, self.peer.ip()) }, cut)?;
+        tracing::info!(peer = %self.peer, cut = ?taken, bytes = to, "fault in the connection");
+        Some(taken)
+    }
+
+    fn silence(&mut self, socket: TcpStream, silence: Silence) {
+        self.hub.hold(socket, silence);
+    }
 }
 
 /// A TLS handshake. The certificate is chosen once the client has spoken, so that a fault with `first N`
 /// counts handshakes and not bare TCP connects.
-async fn handshake(hub: &Hub, socket: TcpStream, peer: SocketAddr) -> io::Result<Stream> {
+async fn handshake(hub: &Arc<Hub>, wire: Wire, peer: SocketAddr) -> io::Result<Stream> {
     let pki = hub.pki.as_ref().ok_or_else(|| io::Error::other("no certificates"))?;
-    let start = LazyConfigAcceptor::new(rustls::server::Acceptor::default(), socket).await?;
-    let fault = hub.faults.take(Point::Handshake, |fault| match fault {
+    let start = LazyConfigAcceptor::new(rustls::server::Acceptor::default(), wire).await?;
+    let site = Site::new(Point::Handshake, peer.ip());
+    if let Some(cut) = hub.faults.take(&site, cut) {
+        if let Some(socket) = start.io.into_socket() {
+            carry_out(hub, cut, socket, peer, "handshake");
+        }
+        return Err(io::Error::other("a fault ended it"));
+    }
+    let fault = hub.faults.take(&site, |fault| match fault {
         Fault::Tls(fault) => Some(*fault),
         _ => None,
     });

@@ -24,8 +24,6 @@ const MAX_LISTED: usize = 10_000;
 const MAX_TEXT_CHARS: usize = 128;
 /// Most engine names of a session in the list.
 const MAX_ENGINES: usize = 16;
-/// Most worker slots of one agent (the real brain's cap).
-const MAX_SLOTS: usize = 64;
 
 /// How an agent is connected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -211,13 +209,15 @@ impl Sessions {
         });
     }
 
-    /// Takes a worker slot, and ends the session that held it. Tells whether the agent may have one more.
+    /// Takes a worker slot, and ends the session that held it. Tells whether it may have one: there are
+    /// `most` for an agent.
     pub(crate) fn take_slot(
         &self,
         serial: Serial,
         agent: Uuid,
         worker: Option<&str>,
         signals: &Arc<Signals>,
+        most: usize,
     ) -> bool {
         let mut inner = lock(&self.0);
         let slots = inner.slots.entry(agent).or_default();
@@ -228,7 +228,7 @@ impl Sessions {
                 old.signals.close(Closing::new(close::REPLACED, "another connection took the worker slot"));
                 inner.holders.remove(&old.serial);
             }
-            None if slots.len() >= MAX_SLOTS => return false,
+            None if slots.len() >= most => return false,
             None => slots.push(slot),
         }
         inner.holders.insert(serial, agent);
@@ -276,13 +276,19 @@ impl Sessions {
         Some(agent)
     }
 
-    /// How many sessions live.
+    /// How many sessions live, refused ones that are not closed yet included.
     pub(crate) fn live(&self) -> usize {
         lock(&self.0).live
     }
 
-    /// Whether there is a live session that a test looks for.
-    pub(crate) fn any(&self, wanted: impl Fn(&SessionInfo) -> bool) -> bool {
+    /// Whether an accepted session lives; of a worker, if one is named.
+    pub(crate) fn is_online(&self, worker: Option<&str>) -> bool {
+        let wanted = |info: &SessionInfo| {
+            info.accepted
+                && info.ended_at.is_none()
+                && worker.is_none_or(|id| info.worker_id.as_deref() == Some(id))
+        };
+        // The newest are the likely ones.
         lock(&self.0).listed.values().rev().any(wanted)
     }
 

@@ -10,8 +10,9 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 
 use crate::fault::FaultSpec;
+use crate::limits::LimitSettings;
 use crate::quote::quote;
-use crate::{Options, StartError, pki, state};
+use crate::{Limits, Options, StartError, pki, state};
 
 /// Largest configuration file.
 const MAX_CONFIG_BYTES: u64 = 1 << 20;
@@ -34,6 +35,8 @@ pub(crate) struct Settings {
     pub(crate) fault: Vec<String>,
     pub(crate) allow_remote: Option<bool>,
     pub(crate) strict: Option<bool>,
+    pub(crate) seed: Option<u64>,
+    pub(crate) limits: LimitSettings,
     /// Where values came from; not a key.
     #[serde(skip)]
     pub(crate) origin: Origin,
@@ -93,6 +96,7 @@ pub(crate) struct Resolved {
     pub(crate) control: SocketAddr,
     pub(crate) state_dir: PathBuf,
     pub(crate) options: Options,
+    pub(crate) limits: Limits,
     pub(crate) origin: Origin,
 }
 
@@ -141,6 +145,8 @@ impl Settings {
             fault: list(self.fault, other.fault),
             allow_remote: self.allow_remote.or(other.allow_remote),
             strict: self.strict.or(other.strict),
+            seed: self.seed.or(other.seed),
+            limits: self.limits.or(other.limits),
             origin: Origin { file: other.origin.file, keys },
         }
     }
@@ -178,8 +184,10 @@ impl Settings {
             strict: self.strict.unwrap_or(false),
             state_dir: Some(state_dir.clone()),
             faults,
+            seed: self.seed.unwrap_or_default(),
         };
-        Ok(Resolved { listen, control, state_dir, options, origin: self.origin })
+        let limits = self.limits.resolve();
+        Ok(Resolved { listen, control, state_dir, options, limits, origin: self.origin })
     }
 }
 

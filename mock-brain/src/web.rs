@@ -9,22 +9,24 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Body;
-use http::header::{ALLOW, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, SERVER, UPGRADE, WWW_AUTHENTICATE};
+use http::header::{
+    ALLOW, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER, SERVER, UPGRADE, WWW_AUTHENTICATE,
+};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Version};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use serde_json::{Value, json};
+use tokio::sync::watch;
 
-use crate::fault::{Fault, Http, Point, Ws};
-use crate::hub::Hub;
+use crate::fault::table::Site;
+use crate::fault::{Fault, Http, LongPoll, Point, Ws};
+use crate::hub::{Farewell, Hub};
 use crate::listener::Ticket;
 use crate::stream::Stream;
-use crate::{gateway, longpoll, random};
+use crate::{gateway, longpoll, random, verdict};
 
-/// Largest request body (the real brain's default).
-pub(crate) const MAX_BODY: u64 = 8_192;
 /// Largest request head.
 const MAX_HEAD: usize = 64 << 10;
 /// How long open requests may take once the brain stops.
@@ -38,6 +40,8 @@ const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 #[derive(Clone)]
 pub(crate) struct Peer {
     pub(crate) address: SocketAddr,
+    /// Changes once the brain goes down.
+    pub(crate) killed: watch::Receiver<Farewell>,
     /// Held by the connection and by the session that it is upgraded to.
     pub(crate) _ticket: Arc<Ticket>,
 }
@@ -46,8 +50,8 @@ pub(crate) struct Peer {
 pub(crate) type AgentRequest = Request<Incoming>;
 
 /// Serves HTTP/1.1 on a connection until it ends, is upgraded, or the brain stops.
-pub(crate) async fn serve(hub: Arc<Hub>, stream: Stream, address: SocketAddr, ticket: Arc<Ticket>) {
-    let peer = Peer { address, _ticket: ticket };
+pub(crate) async fn serve(hub: Arc<Hub>, stream: Stream, peer: Peer) {
+    let address = peer.address;
     let service = service_fn(|request| {
         let (hub, peer) = (Arc::clone(&hub), peer.clone());
         async move { Ok::<_, Infallible>(answer(&hub, peer, request).await) }
@@ -70,10 +74,10 @@ pub(crate) async fn serve(hub: Arc<Hub>, stream: Stream, address: SocketAddr, ti
 }
 
 async fn answer(hub: &Arc<Hub>, peer: Peer, request: AgentRequest) -> Response<Body> {
-    if let Some(status) = proxy_status(hub, &peer) {
-        return proxy_page(status);
+    if let Some(page) = proxy_page(hub, &peer, &request) {
+        return page;
     }
-    if wants_upgrade(&request) && !is_stripped(hub, &peer) {
+    if wants_upgrade(&request) && !is_stripped(hub, &peer, request.headers()) {
         // Neither the Host rule nor the headers of normal answers apply to upgrades.
         return if request.uri().path() == GATEWAY {
             gateway::accept(hub, peer, request)
@@ -108,18 +112,60 @@ const SECURITY_HEADERS: [(&str, &str); 6] = [
     ("cross-origin-resource-policy", "same-origin"),
 ];
 
-/// The status of a proxy's own answer, if that fault strikes here.
-fn proxy_status(hub: &Hub, peer: &Peer) -> Option<StatusCode> {
-    let status = hub.faults.take(Point::Request, |fault| match fault {
-        Fault::Http(Http::Status(status)) => Some(*status),
-        _ => None,
-    })?;
-    tracing::info!(peer = %peer.address, %status, "fault http.status: answered as a proxy");
-    Some(status)
+/// A fault at one of the points of a request.
+pub(crate) fn struck<T>(
+    hub: &Hub,
+    peer: &Peer,
+    point: Point,
+    headers: &HeaderMap,
+    pick: impl Fn(&Fault) -> Option<T>,
+) -> Option<T> {
+    if !hub.faults.any() {
+        return None;
+    }
+    let agent = verdict::bearer(headers).and_then(|token| hub.registry.by_token(token));
+    let picked = hub.faults.take(&Site::new(point, peer.address.ip()).of(agent.as_deref()), pick);
+    if picked.is_some() {
+        tracing::info!(peer = %peer.address, point = point.as_str(), "fault in the answer to a request");
+    }
+    picked
+}
+
+fn status(fault: &Fault) -> Option<Http> {
+    if let Fault::Http(status) = fault { Some(status.clone()) } else { None }
+}
+
+/// What a proxy answers by itself, if such a fault strikes here.
+fn proxy_page(hub: &Hub, peer: &Peer, request: &AgentRequest) -> Option<Response<Body>> {
+    let headers = request.headers();
+    if let Some(Http::Status { code, retry_after, .. }) = struck(hub, peer, Point::Request, headers, status) {
+        return Some(retry_later(nginx_page(code), retry_after));
+    }
+    let blocked = |fault: &Fault| (*fault == Fault::LongPoll(LongPoll::Only)).then_some(());
+    let is_blocked = wants_upgrade(request) && struck(hub, peer, Point::Request, headers, blocked).is_some();
+    is_blocked.then(|| nginx_page(StatusCode::FORBIDDEN))
+}
+
+/// The brain's own refusal of a long-poll request, if that fault strikes here.
+fn refused(hub: &Hub, peer: &Peer, point: Point, headers: &HeaderMap, id: &str) -> Option<Response<Body>> {
+    let Http::Status { code, retry_after, error } = struck(hub, peer, point, headers, status)?;
+    let message = code.canonical_reason().unwrap_or("refused");
+    let response = match error {
+        Some(error) => domain_error(code, &error, message, id, &json!({})),
+        None => detail(code, message),
+    };
+    Some(retry_later(response, retry_after))
+}
+
+fn retry_later(mut response: Response<Body>, seconds: Option<u32>) -> Response<Body> {
+    if let Some(seconds) = seconds {
+        response.headers_mut().insert(RETRY_AFTER, seconds.into());
+    }
+    response
 }
 
 /// What nginx shows of itself.
-fn proxy_page(status: StatusCode) -> Response<Body> {
+fn nginx_page(status: StatusCode) -> Response<Body> {
     let title = status.to_string();
     let page = format!(
         "<html>\r\n<head><title>{title}</title></head>\r\n<body>\r\n<center><h1>{title}</h1></center>\r\n\
@@ -131,13 +177,9 @@ fn proxy_page(status: StatusCode) -> Response<Body> {
 }
 
 /// Whether the fault of a proxy that drops the upgrade's header lines strikes here.
-fn is_stripped(hub: &Hub, peer: &Peer) -> bool {
+fn is_stripped(hub: &Hub, peer: &Peer, headers: &HeaderMap) -> bool {
     let stripped = |fault: &Fault| (*fault == Fault::Ws(Ws::UpgradeStripped)).then_some(());
-    let strikes = hub.faults.take(Point::Request, stripped).is_some();
-    if strikes {
-        tracing::info!(peer = %peer.address, "fault ws.upgrade-stripped: answered as a plain GET");
-    }
-    strikes
+    struck(hub, peer, Point::Request, headers, stripped).is_some()
 }
 
 /// RFC 6455, 4.1: GET, HTTP/1.1, `Connection: upgrade`, `Upgrade: websocket`.
@@ -153,8 +195,9 @@ fn wants_upgrade(request: &AgentRequest) -> bool {
 }
 
 async fn route(hub: &Arc<Hub>, peer: Peer, request: AgentRequest, id: &str) -> Response<Body> {
-    if content_length(request.headers()).is_some_and(|length| length > MAX_BODY) {
-        return too_large();
+    let most = hub.limits.body_bytes;
+    if content_length(request.headers()).is_some_and(|length| length > most) {
+        return too_large(most);
     }
     let path = request.uri().path().to_owned();
     let health = matches!(path.as_str(), "/api/v1/health" | "/api/v1/health/ready");
@@ -167,9 +210,15 @@ async fn route(hub: &Arc<Hub>, peer: Peer, request: AgentRequest, id: &str) -> R
     match path.as_str() {
         "/api/v1/health" if is_get => json_response(StatusCode::OK, &json!({ "status": "ok" })),
         "/api/v1/health/ready" if is_get => json_response(StatusCode::OK, &json!({ "status": "ready" })),
-        "/api/v1/agent/commands" if is_get => longpoll::commands(hub, &peer, &request).await,
+        "/api/v1/agent/commands" if is_get => match refused(hub, &peer, Point::Poll, request.headers(), id) {
+            Some(refusal) => refusal,
+            None => longpoll::commands(hub, &peer, &request).await,
+        },
         "/api/v1/agent/events" if request.method() == Method::POST => {
-            longpoll::events(hub, &peer, request, id).await
+            match refused(hub, &peer, Point::Post, request.headers(), id) {
+                Some(refusal) => refusal,
+                None => longpoll::events(hub, &peer, request, id).await,
+            }
         }
         path if is_get && is_under_ws(path) => not_found(),
         "/api/v1/agent/events" if is_get => not_found(),
@@ -264,10 +313,10 @@ fn not_allowed(allow: &'static str) -> Response<Body> {
     response
 }
 
-fn too_large() -> Response<Body> {
+fn too_large(most: u64) -> Response<Body> {
     let body = json!({
         "error": "payload_too_large",
-        "message": format!("request body exceeds {MAX_BODY} bytes"),
+        "message": format!("request body exceeds {most} bytes"),
         "request_id": null,
         "details": { "reason": "content_length_exceeded" },
     });

@@ -100,7 +100,6 @@ impl From<RegistryError> for Refusal {
 }
 
 /// A body or query that cannot be read.
-#[expect(clippy::needless_pass_by_value, reason = "it is what map_err calls with an error")]
 fn unreadable(error: impl Display) -> Refusal {
     Refusal(StatusCode::BAD_REQUEST, "bad_request", error.to_string())
 }

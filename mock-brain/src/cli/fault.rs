@@ -25,7 +25,7 @@ pub(super) enum Command {
         #[arg(long)]
         json: bool,
     },
-    /// Set a fault: NAME[(key=value, …)] [at POINT] [first N]
+    /// Set a fault: NAME[(key=value, …)] [at POINT] [first N | every K | after T] [for N|T] [p=X] [who=…]
     #[command(after_help = "Examples:\n  mock-brain fault set tls.expired\n  \
         mock-brain fault set 'ws.close(code=4401, reason=\"x\") at hello first 2'")]
     Set {
@@ -91,7 +91,9 @@ fn list(state_dir: &StateDir, json: bool, environment: &Environment) -> Result<(
         let items: Vec<_> = ENTRIES.iter().map(|entry| entry_json(entry, &set(entry))).collect();
         return print_json(&json!({ "running": active.is_some(), "items": items }));
     }
-    let mut text = "Grammar: NAME[(key=value, …)] [at POINT] [first N]\n".to_owned();
+    let mut text =
+        "Grammar: NAME[(key=value, …)] [at POINT] [first N | every K | after T] [for N|T] [p=X] [who=…]\n"
+            .to_owned();
     for entry in ENTRIES {
         describe(&mut text, entry, &set(entry));
     }
@@ -129,6 +131,6 @@ fn describe(text: &mut String, entry: &Entry, active: &[&ActiveFault]) {
     }
     let _ = writeln!(text, "  example: {}", entry.example);
     for fault in active {
-        let _ = writeln!(text, "  ACTIVE: {} (struck {} connections)", fault.spec, fault.struck);
+        let _ = writeln!(text, "  ACTIVE: {} (struck {} times)", fault.spec, fault.struck);
     }
 }

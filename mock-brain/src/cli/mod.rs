@@ -38,7 +38,7 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Run a brain until SIGTERM or Ctrl-C
-    Serve(serve::Args),
+    Serve(Box<serve::Args>),
     /// Print what an agent of the running brain is configured with
     Env(env::Args),
     /// List the events that the running brain accepted
@@ -142,7 +142,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>, environment: &Environm
 
 fn dispatch(command: Command, environment: &Environment) -> Result<(), Failure> {
     match command {
-        Command::Serve(args) => serve::run(args, environment),
+        Command::Serve(args) => serve::run(*args, environment),
         Command::Env(args) => env::run(&args, environment),
         Command::Events(args) => events::run(&args, environment),
         Command::Agent(command) => agent::run(command, environment),

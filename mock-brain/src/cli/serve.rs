@@ -13,6 +13,7 @@ use super::Failure;
 use super::output::{print, print_json, shell_word};
 use crate::api::{self, Api};
 use crate::control::Control;
+use crate::limits::LimitSettings;
 use crate::quote::quote;
 use crate::settings::{Resolved, Settings};
 use crate::state::CA_FILE;
@@ -53,6 +54,9 @@ pub(super) struct Args {
     /// A fault to start with, as `fault list` explains; may be repeated
     #[arg(long, value_name = "SPEC")]
     fault: Vec<String>,
+    /// What the dice of faults with a probability start from [default: 0]
+    #[arg(long, value_name = "N")]
+    seed: Option<u64>,
     /// A TOML file with the same keys as these flags, which win
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
@@ -65,6 +69,8 @@ pub(super) struct Args {
     /// As the real brain, and record what a client gets wrong although it would pass
     #[arg(long)]
     strict: bool,
+    #[command(flatten)]
+    limits: LimitSettings,
     /// Say that it listens in one line of JSON
     #[arg(long)]
     json: bool,
@@ -93,6 +99,8 @@ impl Args {
             fault: self.fault,
             allow_remote: self.allow_remote.then_some(true),
             strict: (self.strict || self.like_real.is_some()).then_some(self.strict),
+            seed: self.seed,
+            limits: self.limits,
             origin: Default::default(),
         };
         Ok(flags.or(file.unwrap_or_default()))
@@ -148,7 +156,7 @@ async fn serve(
         return Err(Failure::no("signals cannot be received"));
     };
     let dir = settings.state_dir;
-    let brain = Brain::start(settings.options, listener).await;
+    let brain = Brain::start_with(settings.options, listener, settings.limits);
     let brain = brain.map_err(|error| Failure::usage(settings.origin.start_complaint(&error)))?;
     control.set_nonblocking(true).map_err(|error| unusable("--control", error))?;
     let control = tokio::net::TcpListener::from_std(control).map_err(|error| unusable("--control", error))?;

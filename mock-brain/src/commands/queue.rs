@@ -129,9 +129,9 @@ impl Commands {
         Ok(info)
     }
 
-    /// What waits for an agent, oldest first, now sent over a websocket.
-    pub(crate) fn push(&self, agent: Uuid, now: Timestamp) -> Vec<Delivery> {
-        self.hand_out(agent, now, usize::MAX, |record| record.info.status == CommandState::Pending)
+    /// The oldest command that waits for an agent, now sent over a websocket.
+    pub(crate) fn push(&self, agent: Uuid, now: Timestamp) -> Option<Delivery> {
+        self.hand_out(agent, now, 1, |record| record.info.status == CommandState::Pending).pop()
     }
 
     /// What a long-poll request is handed: what waits, and some of what was sent again.

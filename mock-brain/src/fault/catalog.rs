@@ -3,7 +3,9 @@
 //!
 //! Owns the words. A fault that is not here does not exist.
 
-use super::{Fault, Point, Tcp, Tls, Ws};
+use super::parse::Values;
+use super::shape::Shape;
+use super::{Ack, Fault, Hello, Http, LongPoll, Point, Tcp, Tls, Ws};
 
 /// A parameter of a fault.
 #[derive(Clone, Copy, Debug)]
@@ -14,6 +16,15 @@ pub struct Parameter {
     pub about: &'static str,
     /// Whether it must be there.
     pub required: bool,
+    pub(super) shape: Shape,
+}
+
+const fn required(name: &'static str, about: &'static str, shape: Shape) -> Parameter {
+    Parameter { name, about, required: true, shape }
+}
+
+const fn optional(name: &'static str, about: &'static str, shape: Shape) -> Parameter {
+    Parameter { name, about, required: false, shape }
 }
 
 /// One fault.
@@ -27,7 +38,7 @@ pub struct Entry {
     pub points: &'static [Point],
     /// Its parameters.
     pub parameters: &'static [Parameter],
-    /// Whether `first N` makes sense for it.
+    /// Whether there are arrivals to count: selectors but `after T` and `for T` make sense for it.
     pub counted: bool,
     /// A text that sets it.
     pub example: &'static str,
@@ -39,54 +50,111 @@ pub struct Entry {
 pub(super) enum Kind {
     /// It has no parameters.
     Plain(Fault),
-    /// `http.status`.
-    Status,
-    /// `ws.close`.
-    Close,
+    /// It is made of its parameters, which have been checked.
+    Made(fn(&Values) -> Option<Fault>),
 }
 
-const STATUS_PARAMETERS: &[Parameter] =
-    &[Parameter { name: "code", about: "HTTP status, 200..=599", required: true }];
+/// Longest reason of a close frame (RFC 6455, 5.5: a control frame has up to 125 bytes, two are the code).
+const MAX_REASON: usize = 123;
+/// Longest code of a refusal, in bytes.
+const MAX_CODE: usize = 64;
 
-const CLOSE_PARAMETERS: &[Parameter] = &[
-    Parameter { name: "code", about: "close code, 1000..=4999", required: true },
-    Parameter { name: "reason", about: "reason text, up to 123 bytes", required: false },
+/// Where a connection can be cut.
+const CUT: &[Point] = &[
+    Point::Accept,
+    Point::AfterBytes,
+    Point::Handshake,
+    Point::Upgrade,
+    Point::Hello,
+    Point::HelloAck,
+    Point::Frame,
+    Point::Event,
+    Point::Ack,
+    Point::Command,
 ];
 
-const fn tls(fault: Tls, about: &'static str, example: &'static str) -> Entry {
+/// Where a session can be closed.
+const CLOSE: &[Point] =
+    &[Point::Hello, Point::Upgrade, Point::HelloAck, Point::Frame, Point::Event, Point::Ack, Point::Command];
+
+/// Where a session's agent can be told something.
+const SAID: &[Point] = &[Point::HelloAck, Point::Frame, Point::Event, Point::Ack];
+
+const fn plain(fault: Fault, points: &'static [Point], about: &'static str, example: &'static str) -> Entry {
     Entry {
         name: fault.name(),
         about,
-        points: &[Point::Handshake],
+        points,
         parameters: &[],
         counted: true,
         example,
-        kind: Kind::Plain(Fault::Tls(fault)),
+        kind: Kind::Plain(fault),
     }
+}
+
+const fn tls(fault: Tls, about: &'static str, example: &'static str) -> Entry {
+    plain(Fault::Tls(fault), &[Point::Handshake], about, example)
+}
+
+const fn made(
+    name: &'static str,
+    points: &'static [Point],
+    parameters: &'static [Parameter],
+    about: &'static str,
+    example: &'static str,
+    make: fn(&Values) -> Option<Fault>,
+) -> Entry {
+    Entry { name, about, points, parameters, counted: true, example, kind: Kind::Made(make) }
 }
 
 /// Every fault, in the order in which a connection meets them.
 pub const ENTRIES: &[Entry] = &[
     Entry {
         name: "tcp.refused",
-        about: "The brain is down: nothing listens, so that connects get ECONNREFUSED until it is cleared. \
-                Sessions that are open go on.",
+        about: "The brain is down: nothing listens, so that connects get ECONNREFUSED until it is cleared or \
+                its time is over. Sessions that are open go on.",
         points: &[Point::Listen],
         parameters: &[],
         counted: false,
-        example: "tcp.refused",
+        example: "tcp.refused for 10s",
         kind: Kind::Plain(Fault::Tcp(Tcp::Refused)),
     },
-    Entry {
-        name: "tcp.reset",
-        about: "The connection is reset (a real RST): as soon as it is accepted, right after the 101, or \
-                after the hello was read.",
-        points: &[Point::Accept, Point::Upgrade, Point::Hello],
-        parameters: &[],
-        counted: true,
-        example: "tcp.reset at upgrade first 2",
-        kind: Kind::Plain(Fault::Tcp(Tcp::Reset)),
-    },
+    plain(
+        Fault::Tcp(Tcp::Reset),
+        CUT,
+        "The connection is reset (a real RST): as soon as it is accepted, after so many bytes, after the \
+         TLS client hello, right after the 101, after hello, hello_ack or the so-manieth frame was read, \
+         when a batch is stored (event), before its ack or a command is sent.",
+        "tcp.reset at ack every 10",
+    ),
+    plain(
+        Fault::Tcp(Tcp::HalfOpen),
+        CUT,
+        "The connection stays open and nothing comes any more; what the client sends is taken and lost.",
+        "tcp.half-open at frame 3 first 1",
+    ),
+    plain(
+        Fault::Tcp(Tcp::Stall),
+        CUT,
+        "The connection stays open, nothing comes any more, and nothing is read: the client's window fills.",
+        "tcp.stall at after-bytes 2000",
+    ),
+    made(
+        "tcp.latency",
+        &[Point::Accept],
+        &[required("ms", "milliseconds, 1..=60000", Shape::Millis)],
+        "What the client sends arrives so much later: every round trip takes that longer.",
+        "tcp.latency(ms=200)",
+        |values| Some(Fault::Tcp(Tcp::Latency(values.time("ms")?))),
+    ),
+    made(
+        "tcp.bandwidth",
+        &[Point::Accept],
+        &[required("bytes_per_s", "bytes a second in each direction", Shape::Number(u32::MAX as u64))],
+        "Only so many bytes a second pass, in each direction of each connection.",
+        "tcp.bandwidth(bytes_per_s=10000)",
+        |values| Some(Fault::Tcp(Tcp::Bandwidth(values.u32("bytes_per_s")?))),
+    ),
     tls(Tls::Expired, "The certificate's validity ended a day ago.", "tls.expired"),
     tls(Tls::NotYetValid, "The certificate's validity begins in a day.", "tls.not-yet-valid"),
     tls(
@@ -101,45 +169,116 @@ pub const ENTRIES: &[Entry] = &[
         "The server shows its own certificate without the intermediate that signed it.",
         "tls.missing-intermediate",
     ),
-    Entry {
-        name: "http.status",
-        about: "Every request, upgrades too, is answered with that status, as by a proxy whose brain is \
-                away.",
-        points: &[Point::Request],
-        parameters: STATUS_PARAMETERS,
-        counted: true,
-        example: "http.status(code=502)",
-        kind: Kind::Status,
-    },
-    Entry {
-        name: "ws.upgrade-stripped",
-        about: "The upgrade request is answered as the plain GET that a proxy without the upgrade lines \
-                makes of it: 404.",
-        points: &[Point::Request],
-        parameters: &[],
-        counted: true,
-        example: "ws.upgrade-stripped",
-        kind: Kind::Plain(Fault::Ws(Ws::UpgradeStripped)),
-    },
-    Entry {
-        name: "ws.protocol-refused",
-        about: "The protocol version is refused: close 4426 after the hello.",
-        points: &[Point::Hello],
-        parameters: &[],
-        counted: true,
-        example: "ws.protocol-refused first 1",
-        kind: Kind::Plain(Fault::Ws(Ws::ProtocolRefused)),
-    },
-    Entry {
-        name: "ws.close",
-        about: "The session is closed with a code and reason: before the token is looked at (upgrade), \
-                after the hello, or after the hello_ack.",
-        points: &[Point::Hello, Point::Upgrade, Point::HelloAck],
-        parameters: CLOSE_PARAMETERS,
-        counted: true,
-        example: "ws.close(code=4401, reason=\"x\") at upgrade",
-        kind: Kind::Close,
-    },
+    made(
+        "http.status",
+        &[Point::Request, Point::Poll, Point::Post],
+        &[
+            required("code", "HTTP status, 200..=599", Shape::Status),
+            optional("retry_after", "seconds of a Retry-After header", Shape::Number(86_400)),
+            optional("error", "the brain's code, such as project_inactive", Shape::Text(MAX_CODE)),
+        ],
+        "Every request, upgrades too, is answered with that status, as by a proxy whose brain is away; at \
+         poll and post the brain itself says so to long-poll agents.",
+        "http.status(code=429, retry_after=5) at post first 2",
+        |values| {
+            Some(Fault::Http(Http::Status {
+                code: http::StatusCode::from_u16(values.u16("code")?).ok()?,
+                retry_after: values.u32("retry_after"),
+                error: values.text("error"),
+            }))
+        },
+    ),
+    plain(
+        Fault::Ws(Ws::UpgradeStripped),
+        &[Point::Request],
+        "The upgrade request is answered as the plain GET that a proxy without the upgrade lines makes of \
+         it: 404.",
+        "ws.upgrade-stripped",
+    ),
+    plain(
+        Fault::LongPoll(LongPoll::Only),
+        &[Point::Request],
+        "Upgrades are refused on the way with 403, by a proxy that lets no WebSocket through; everything \
+         else goes on.",
+        "longpoll.only for 30s",
+    ),
+    made(
+        "longpoll.partial",
+        &[Point::Post],
+        &[required("accepted", "how many frames are taken, 1..=500", Shape::Number(500))],
+        "Of the frames of a request only the first ones are taken; the others are counted as rejected, and \
+         are to be sent again.",
+        "longpoll.partial(accepted=1) first 3",
+        |values| Some(Fault::LongPoll(LongPoll::Partial(values.u32("accepted")?))),
+    ),
+    plain(
+        Fault::Ws(Ws::ProtocolRefused),
+        &[Point::Hello],
+        "The protocol version is refused: close 4426 after the hello.",
+        "ws.protocol-refused first 1",
+    ),
+    plain(
+        Fault::Hello(Hello::NoAck),
+        &[Point::Hello],
+        "The hello is read and never answered; the session stays open, and pings are answered.",
+        "hello.no-ack first 1",
+    ),
+    made(
+        "ws.close",
+        CLOSE,
+        &[
+            required("code", "close code, 1000..=4999", Shape::CloseCode),
+            optional("reason", "reason text, up to 123 bytes", Shape::Text(MAX_REASON)),
+        ],
+        "The session is closed with a code and reason: before the token is looked at (upgrade), after the \
+         hello, after the hello_ack, after the so-manieth frame was read, when a batch is stored (event), \
+         before its ack or a command is sent.",
+        "ws.close(code=4401, reason=\"x\") at frame 5",
+        |values| {
+            let reason = values.text("reason").unwrap_or_default();
+            Some(Fault::Ws(Ws::Close { code: values.u16("code")?, reason }))
+        },
+    ),
+    made(
+        "ws.error-frame",
+        SAID,
+        &[
+            required("code", "the error's code", Shape::Text(MAX_CODE)),
+            optional("fatal", "true: the session cannot go on", Shape::Flag),
+        ],
+        "A signed error frame is sent, at ack in place of the acknowledgement.",
+        "ws.error-frame(code=overloaded, fatal=true) at ack first 1",
+        |values| {
+            let fatal = values.text("fatal").is_some_and(|text| text == "true");
+            Some(Fault::Ws(Ws::ErrorFrame { code: values.text("code")?, fatal }))
+        },
+    ),
+    plain(
+        Fault::Ws(Ws::BadSignature),
+        &[Point::Ack, Point::Command],
+        "The acknowledgement or the command bears a signature that is not its own.",
+        "ws.bad-signature at ack 3",
+    ),
+    plain(
+        Fault::Ack(Ack::Drop),
+        &[Point::Ack],
+        "The batch is stored, and its acknowledgement is never sent.",
+        "ack.drop p=0.1",
+    ),
+    made(
+        "ack.late",
+        &[Point::Ack],
+        &[required("delay", "a time, such as 500ms or 10s", Shape::Time)],
+        "The batch is stored, and its acknowledgement and those behind it come later.",
+        "ack.late(delay=2s) every 5",
+        |values| Some(Fault::Ack(Ack::Late(values.time("delay")?))),
+    ),
+    plain(
+        Fault::Ack(Ack::WrongId),
+        &[Point::Ack],
+        "The batch is stored, and the acknowledgement is for one that nobody sent.",
+        "ack.wrong-id first 1",
+    ),
 ];
 
 /// The entry of a name.

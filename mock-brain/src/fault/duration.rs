@@ -23,13 +23,10 @@ pub(crate) fn parse(text: &str) -> Option<Duration> {
 /// The shortest text of a time in whole milliseconds.
 pub(crate) fn text(time: Duration) -> String {
     let millis = time.as_millis();
-    match millis {
-        0 => "0s".to_owned(),
-        _ if millis % 3_600_000 == 0 => format!("{}h", millis / 3_600_000),
-        _ if millis % 60_000 == 0 => format!("{}m", millis / 60_000),
-        _ if millis % 1_000 == 0 => format!("{}s", millis / 1_000),
-        _ => format!("{millis}ms"),
-    }
+    let units = [("h", 3_600_000), ("m", 60_000), ("s", 1_000)];
+    let whole = units.into_iter().find(|(_, size)| millis > 0 && millis.is_multiple_of(*size));
+    let (unit, size) = whole.unwrap_or(("ms", 1));
+    format!("{}{unit}", millis / size)
 }
 
 #[cfg(test)]

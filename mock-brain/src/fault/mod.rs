@@ -1,26 +1,32 @@
 //! Faults as data: what can be broken, where, and how often.
 //!
 //! Owns the tree of faults and their text form. One grammar serves scenario files, `--fault`, the control
-//! API and the library: `NAME[(key=value, …)] [at POINT] [first N]`. Must not carry a fault out: each is
-//! carried out in the layer that can truly produce it (tcp in the listener and the stream, tls in the choice
-//! of certificate, http in the routes, ws in the gateway).
+//! API and the library: `NAME[(key=value, …)] [at POINT] [first N | every K | after T] [for N|T] [p=X]
+//! [who=…]`. Must not carry a fault out: each is carried out in the layer that can truly produce it (tcp in
+//! the listener and the stream, tls in the choice of certificate, http and longpoll in the routes, the rest
+//! in the gateway).
 //!
 //! Composition: at each point the faults are looked at in the order in which they were set, and the first
-//! one of the layer that still counts wins. Points come in the order of [`Point`].
+//! one of the layer that strikes wins. Points come in the order of [`Point`].
 
 pub mod catalog;
 pub(crate) mod duration;
 mod error;
+mod near;
 mod parse;
+mod selector;
+mod shape;
 pub(crate) mod table;
+mod text;
 
-use std::fmt;
-use std::num::NonZeroU32;
+use std::num::{NonZeroU32, NonZeroU64};
 use std::str::FromStr;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 pub use error::FaultError;
+pub use selector::{Chance, Lasts, When, Who};
 
 /// What is broken.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,6 +39,12 @@ pub enum Fault {
     Http(Http),
     /// In the WebSocket gateway.
     Ws(Ws),
+    /// In the answer to hello.
+    Hello(Hello),
+    /// In the answers to batches.
+    Ack(Ack),
+    /// In the long-poll transport.
+    LongPoll(LongPoll),
 }
 
 /// Faults of the TCP layer.
@@ -42,6 +54,14 @@ pub enum Tcp {
     Reset,
     /// Nothing listens.
     Refused,
+    /// What the client sends is taken, and nothing is answered.
+    HalfOpen,
+    /// Nothing is read any more, and nothing answered.
+    Stall,
+    /// What the client sends arrives later.
+    Latency(Duration),
+    /// So many bytes a second pass, in each direction.
+    Bandwidth(u32),
 }
 
 /// Faults in the certificate that the server shows.
@@ -62,10 +82,17 @@ pub enum Tls {
 }
 
 /// Faults of the HTTP layer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Http {
-    /// A proxy answers every request, upgrades too, with this status.
-    Status(http::StatusCode),
+    /// The answer is this status: a proxy's at `request`, the brain's own at `poll` and `post`.
+    Status {
+        /// The status.
+        code: http::StatusCode,
+        /// Seconds of a Retry-After header.
+        retry_after: Option<u32>,
+        /// The brain's code for the refusal, such as `project_inactive`.
+        error: Option<String>,
+    },
 }
 
 /// Faults of the WebSocket gateway.
@@ -82,6 +109,42 @@ pub enum Ws {
         /// The reason's text.
         reason: String,
     },
+    /// A signed `error` frame is sent.
+    ErrorFrame {
+        /// Its code.
+        code: String,
+        /// Whether it says that the session cannot go on.
+        fatal: bool,
+    },
+    /// The brain's frame bears a wrong signature.
+    BadSignature,
+}
+
+/// Faults in the answer to hello.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Hello {
+    /// There is none, and the session stays open.
+    NoAck,
+}
+
+/// Faults in the answers to batches, which are stored all the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ack {
+    /// There is none.
+    Drop,
+    /// It comes later, and so do those behind it.
+    Late(Duration),
+    /// It is for a batch that nobody sent.
+    WrongId,
+}
+
+/// Faults of the long-poll transport.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LongPoll {
+    /// Of a request's frames only the first ones are taken.
+    Partial(u32),
+    /// Upgrades are refused on the way, and long-poll goes through.
+    Only,
 }
 
 /// Where in a connection's life a fault strikes, in the order in which a connection gets there.
@@ -91,27 +154,48 @@ pub enum Point {
     Listen,
     /// The connection was accepted.
     Accept,
+    /// So many bytes were read from the client.
+    AfterBytes,
     /// The TLS client hello was read.
     Handshake,
-    /// A request was read.
+    /// The head of a request was read.
     Request,
+    /// The request is a long-poll agent's for commands.
+    Poll,
+    /// The request is a long-poll agent's with frames.
+    Post,
     /// The 101 was written.
     Upgrade,
     /// The hello was read.
     Hello,
     /// The hello_ack was written.
     HelloAck,
+    /// A signed frame was read and verified; nothing has come of it yet.
+    Frame,
+    /// An event was looked at; its batch is stored and not acknowledged yet.
+    Event,
+    /// A batch is stored, and its acknowledgement is about to be sent.
+    Ack,
+    /// A command is about to be sent.
+    Command,
 }
 
 impl Point {
-    const ALL: [Self; 7] = [
+    const ALL: [Self; 14] = [
         Self::Listen,
         Self::Accept,
+        Self::AfterBytes,
         Self::Handshake,
         Self::Request,
+        Self::Poll,
+        Self::Post,
         Self::Upgrade,
         Self::Hello,
         Self::HelloAck,
+        Self::Frame,
+        Self::Event,
+        Self::Ack,
+        Self::Command,
     ];
 
     /// The word for it after `at`.
@@ -120,55 +204,25 @@ impl Point {
         match self {
             Self::Listen => "listen",
             Self::Accept => "accept",
+            Self::AfterBytes => "after-bytes",
             Self::Handshake => "handshake",
             Self::Request => "request",
+            Self::Poll => "poll",
+            Self::Post => "post",
             Self::Upgrade => "upgrade",
             Self::Hello => "hello",
             Self::HelloAck => "hello-ack",
+            Self::Frame => "frame",
+            Self::Event => "event",
+            Self::Ack => "ack",
+            Self::Command => "command",
         }
     }
-}
 
-impl Tls {
-    /// The fault's name.
+    /// Whether a number may follow the word: the how-manieth of a session, or of a connection's bytes.
     #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Expired => "tls.expired",
-            Self::NotYetValid => "tls.not-yet-valid",
-            Self::HostnameMismatch => "tls.hostname-mismatch",
-            Self::SelfSigned => "tls.self-signed",
-            Self::UntrustedCa => "tls.untrusted-ca",
-            Self::MissingIntermediate => "tls.missing-intermediate",
-        }
-    }
-}
-
-impl Fault {
-    /// The fault's name: the doctor's code for it, where there is one.
-    #[must_use]
-    pub const fn name(&self) -> &'static str {
-        match self {
-            Self::Tcp(Tcp::Reset) => "tcp.reset",
-            Self::Tcp(Tcp::Refused) => "tcp.refused",
-            Self::Tls(fault) => fault.name(),
-            Self::Http(Http::Status(_)) => "http.status",
-            Self::Ws(Ws::UpgradeStripped) => "ws.upgrade-stripped",
-            Self::Ws(Ws::ProtocolRefused) => "ws.protocol-refused",
-            Self::Ws(Ws::Close { .. }) => "ws.close",
-        }
-    }
-
-    fn write_parameters(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Http(Http::Status(status)) => write!(f, "(code={})", status.as_u16()),
-            Self::Ws(Ws::Close { code, reason }) if reason.is_empty() => write!(f, "(code={code})"),
-            Self::Ws(Ws::Close { code, reason }) => {
-                let reason = reason.replace('\\', "\\\\").replace('"', "\\\"");
-                write!(f, "(code={code}, reason=\"{reason}\")")
-            }
-            _ => Ok(()),
-        }
+    pub const fn is_numbered(self) -> bool {
+        matches!(self, Self::AfterBytes | Self::Frame | Self::Event | Self::Ack | Self::Command)
     }
 }
 
@@ -178,10 +232,20 @@ impl Fault {
 pub struct FaultSpec {
     fault: Fault,
     at: Point,
-    first: Option<NonZeroU32>,
+    number: Option<NonZeroU64>,
+    when: When,
+    lasts: Option<Lasts>,
+    chance: Option<Chance>,
+    who: Option<Who>,
 }
 
 impl FaultSpec {
+    /// A fault that strikes whenever a connection gets to the point.
+    #[must_use]
+    pub const fn new(fault: Fault, at: Point) -> Self {
+        Self { fault, at, number: None, when: When::Always, lasts: None, chance: None, who: None }
+    }
+
     /// What is broken.
     #[must_use]
     pub const fn fault(&self) -> &Fault {
@@ -200,30 +264,40 @@ impl FaultSpec {
         self.at
     }
 
-    /// How many connections that get to the point it strikes; all of them if none.
+    /// Which one of a session's frames, events or acks, or after how many bytes.
+    #[must_use]
+    pub const fn number(&self) -> Option<NonZeroU64> {
+        self.number
+    }
+
+    /// Which arrivals at the point it strikes.
+    #[must_use]
+    pub const fn when(&self) -> When {
+        self.when
+    }
+
+    /// When it ends.
+    #[must_use]
+    pub const fn lasts(&self) -> Option<Lasts> {
+        self.lasts
+    }
+
+    /// Whom it strikes.
+    #[must_use]
+    pub const fn who(&self) -> Option<&Who> {
+        self.who.as_ref()
+    }
+
+    /// How many arrivals at the point it is looked at; all of them if none.
     #[must_use]
     pub const fn first(&self) -> Option<NonZeroU32> {
-        self.first
+        if let When::First(count) = self.when { Some(count) } else { None }
     }
 
     /// Whether only a brain with TLS can have it.
     #[must_use]
     pub const fn needs_tls(&self) -> bool {
-        matches!(self.fault, Fault::Tls(_))
-    }
-}
-
-impl fmt::Display for FaultSpec {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())?;
-        self.fault.write_parameters(f)?;
-        if Some(self.at) != catalog::find(self.name()).map(|entry| entry.points[0]) {
-            write!(f, " at {}", self.at.as_str())?;
-        }
-        match self.first {
-            Some(count) => write!(f, " first {count}"),
-            None => Ok(()),
-        }
+        matches!(self.fault, Fault::Tls(_)) || matches!(self.at, Point::Handshake)
     }
 }
 

@@ -1,18 +1,22 @@
-//! The grammar of faults: `NAME[(key=value, …)] [at POINT] [first N]`.
+//! The grammar of faults: `NAME[(key=value, …)] [at POINT] [first N | every K | after T] [for N|T] [p=X]
+//! [who=…]`.
 //!
-//! Owns the one parser. A value is a bare word or a quoted text with `\"` and `\\`.
+//! Owns the one parser. A value is a bare word or a quoted text with `\"` and `\\`; a time is a number with
+//! `ms`, `s`, `m` or `h`. Selectors may come in any order.
 
-use std::num::NonZeroU32;
+use std::num::{NonZeroU32, NonZeroU64};
+use std::time::Duration;
 
 use super::catalog::{self, Entry, Kind, join};
-use super::{Fault, FaultError, FaultSpec, Http, Point, Ws};
+use super::near::closest;
+use super::shape::unfit;
+use super::{Chance, Fault, FaultError, FaultSpec, Lasts, Point, When, Who, duration};
 
 /// Longest fault text.
 const MAX_TEXT: usize = 1_024;
-/// Longest reason of a close frame (RFC 6455, 5.5: a control frame has up to 125 bytes, two are the code).
-const MAX_REASON: usize = 123;
-/// Selectors of the full grammar that this brain does not have.
-const LATER: [&str; 5] = ["every", "after", "for", "p", "who"];
+/// What can stand after the name.
+const EXPECTED: &str =
+    "`at POINT`, `first N`, `every K`, `after T`, `for N` or a time, `p=X` or `who=…` is expected";
 
 /// A word with its offset.
 #[derive(Clone, Copy)]
@@ -26,6 +30,29 @@ struct Argument<'t> {
     key: Word<'t>,
     value: String,
     value_at: usize,
+}
+
+/// A fault's parameters, checked.
+pub(super) struct Values(Vec<(&'static str, String)>);
+
+impl Values {
+    pub(super) fn text(&self, name: &str) -> Option<String> {
+        self.0.iter().find(|(key, _)| *key == name).map(|(_, value)| value.clone())
+    }
+
+    pub(super) fn u32(&self, name: &str) -> Option<u32> {
+        self.text(name)?.parse().ok()
+    }
+
+    pub(super) fn u16(&self, name: &str) -> Option<u16> {
+        self.text(name)?.parse().ok()
+    }
+
+    /// A time; a bare number is milliseconds.
+    pub(super) fn time(&self, name: &str) -> Option<Duration> {
+        let text = self.text(name)?;
+        duration::parse(&text).or_else(|| Some(Duration::from_millis(text.parse().ok()?)))
+    }
 }
 
 struct Parser<'t> {
@@ -42,7 +69,7 @@ pub(super) fn parse(text: &str) -> Result<FaultSpec, FaultError> {
     let entry = catalog::find(name.text).ok_or_else(|| parser.unknown_name(name))?;
     let arguments = parser.arguments()?;
     let fault = parser.fault(entry, name, &arguments)?;
-    parser.selectors(FaultSpec { fault, at: entry.points[0], first: None }, entry)
+    parser.selectors(FaultSpec::new(fault, entry.points[0]), entry)
 }
 
 impl<'t> Parser<'t> {
@@ -169,119 +196,153 @@ impl<'t> Parser<'t> {
             let message = format!("needs `{}` ({}), as in `{}`", missing.name, missing.about, entry.example);
             return Err(self.error(name, message));
         }
-        match &entry.kind {
-            Kind::Plain(fault) => Ok(fault.clone()),
-            Kind::Status => self.status(value("code")),
-            Kind::Close => self.close(value("code"), value("reason")),
-        }
-    }
-
-    fn status(&self, code: Option<&Argument<'_>>) -> Result<Fault, FaultError> {
-        let value = code.map_or("", |argument| &argument.value);
-        let status = value.parse::<u16>().ok().filter(|code| (200..600).contains(code));
-        let status = status.and_then(|code| http::StatusCode::from_u16(code).ok());
-        let at = code.map_or(0, |argument| argument.value_at);
-        let status = status.ok_or_else(|| self.error(Word { text: value, at }, "a status is 200..=599"))?;
-        Ok(Fault::Http(Http::Status(status)))
-    }
-
-    fn close(&self, code: Option<&Argument<'_>>, reason: Option<&Argument<'_>>) -> Result<Fault, FaultError> {
-        let complain = |argument: &Argument<'_>, message: &str| {
-            self.error(Word { text: &argument.value, at: argument.value_at }, message)
-        };
-        let number = code.and_then(|argument| argument.value.parse::<u16>().ok()).filter(|c| is_sendable(*c));
-        let code = match (number, code) {
-            (Some(number), _) => number,
-            (None, Some(argument)) => {
-                return Err(complain(
-                    argument,
-                    "a close code is 1000..=4999, without 1004, 1005, 1006, 1015",
-                ));
-            }
-            (None, None) => 0,
-        };
-        match reason {
-            Some(argument) if argument.value.len() > MAX_REASON => {
-                Err(complain(argument, "a reason has up to 123 bytes (RFC 6455, 5.5)"))
-            }
-            reason => {
-                let reason = reason.map(|argument| argument.value.clone()).unwrap_or_default();
-                Ok(Fault::Ws(Ws::Close { code, reason }))
+        for argument in arguments {
+            let parameter = entry.parameters.iter().find(|p| p.name == argument.key.text);
+            if let Some(complaint) = parameter.and_then(|parameter| unfit(parameter, &argument.value)) {
+                return Err(self.error(Word { text: &argument.value, at: argument.value_at }, complaint));
             }
         }
+        let fault = match &entry.kind {
+            Kind::Plain(fault) => Some(fault.clone()),
+            Kind::Made(make) => {
+                let named = entry.parameters.iter().filter_map(|p| Some((p.name, value(p.name)?)));
+                make(&Values(named.map(|(name, argument)| (name, argument.value.clone())).collect()))
+            }
+        };
+        fault.ok_or_else(|| self.error(name, "cannot be made of these parameters"))
     }
 
     fn selectors(&mut self, mut spec: FaultSpec, entry: &Entry) -> Result<FaultSpec, FaultError> {
-        let (mut at_given, mut first_given) = (false, false);
+        let mut given: Vec<&str> = Vec::new();
         loop {
             self.skip_space();
             if self.rest().is_empty() {
-                return Ok(spec);
+                return self.complete(spec);
             }
             let selector = self.here();
-            match selector.text {
-                "at" if !at_given => {
-                    spec.at = self.point(entry)?;
-                    at_given = true;
-                }
-                "first" if !first_given => {
-                    spec.first = Some(self.count(selector, entry)?);
-                    first_given = true;
-                }
-                "at" | "first" => return Err(self.error(selector, "given twice")),
-                later if LATER.contains(&later) => {
-                    let message = format!("the selector `{later}` is not available; `at` and `first` are");
-                    return Err(self.error(selector, message));
-                }
-                _ => return Err(self.error(selector, "`at POINT` or `first N` is expected")),
+            let key = match selector.text {
+                key @ ("at" | "for" | "p" | "who") => key,
+                "first" | "every" | "after" => "first",
+                _ => return Err(self.error(selector, EXPECTED)),
+            };
+            if given.contains(&key) {
+                let message =
+                    if key == "first" { "one of first, every and after may be given" } else { "given twice" };
+                return Err(self.error(selector, message));
+            }
+            given.push(key);
+            let timed = matches!(selector.text, "at" | "after" | "for");
+            if !entry.counted && !timed {
+                return Err(self.error(selector, uncounted(entry)));
+            }
+            self.selector(selector, &mut spec, entry)?;
+        }
+    }
+
+    fn selector(
+        &mut self,
+        selector: Word<'_>,
+        spec: &mut FaultSpec,
+        entry: &Entry,
+    ) -> Result<(), FaultError> {
+        match selector.text {
+            "at" => (spec.at, spec.number) = self.point(entry)?,
+            "first" => spec.when = When::First(self.count("a number of arrivals")?),
+            "every" => spec.when = When::Every(self.count("a number of arrivals")?),
+            "after" => spec.when = When::After(self.time()?),
+            "for" => spec.lasts = Some(self.lasts(entry)?),
+            "p" => {
+                let (text, word) = self.assigned("p")?;
+                let chance = Chance::parse(&text);
+                let message = "a probability is above 0 and up to 1, as in p=0.25";
+                spec.chance = Some(chance.ok_or_else(|| self.error(word, message))?);
+            }
+            _ => {
+                let (text, word) = self.assigned("who")?;
+                let message = "agent:NAME, worker:ID, project:SLUG or address:IP is expected";
+                spec.who = Some(Who::parse(&text).ok_or_else(|| self.error(word, message))?);
             }
         }
+        Ok(())
     }
 
-    fn point(&mut self, entry: &Entry) -> Result<Point, FaultError> {
+    /// Checks what only the whole can tell.
+    fn complete(&self, spec: FaultSpec) -> Result<FaultSpec, FaultError> {
+        let whole = Word { text: spec.name(), at: self.text.len() - self.text.trim_start().len() };
+        if spec.at == Point::AfterBytes && spec.number.is_none() {
+            return Err(self.error(whole, "after how many bytes? as in `at after-bytes 1000`"));
+        }
+        match &spec.who {
+            Some(who) if spec.at < who.known_from() => {
+                let known = who.known_from().as_str();
+                let message =
+                    format!("at {} it is not known {who} yet: only from {known} on", spec.at.as_str());
+                Err(self.error(whole, message))
+            }
+            _ => Ok(spec),
+        }
+    }
+
+    fn point(&mut self, entry: &Entry) -> Result<(Point, Option<NonZeroU64>), FaultError> {
         let word = self.here();
-        let point = Point::ALL.into_iter().find(|point| point.as_str() == word.text);
-        point.filter(|point| entry.points.contains(point)).ok_or_else(|| {
+        let name = if word.text == "client-hello" { "handshake" } else { word.text };
+        let point = Point::ALL.into_iter().find(|point| point.as_str() == name);
+        let point = point.filter(|point| entry.points.contains(point)).ok_or_else(|| {
             let points = join(entry.points.iter().map(|point| point.as_str()));
             self.error(word, format!("{} strikes at: {points}", entry.name))
-        })
+        })?;
+        let before = self.at;
+        let number = self.word();
+        if number.text.is_empty() || !number.text.bytes().all(|byte| byte.is_ascii_digit()) {
+            self.at = before;
+            return Ok((point, None));
+        }
+        if !point.is_numbered() {
+            return Err(self.error(number, format!("there is no number at {}", point.as_str())));
+        }
+        let parsed = number.text.parse().map_err(|_| self.error(number, "a number from 1 on is expected"))?;
+        Ok((point, Some(parsed)))
     }
 
-    fn count(&mut self, selector: Word<'_>, entry: &Entry) -> Result<NonZeroU32, FaultError> {
-        if !entry.counted {
-            let message = format!("{} has no connections to count: it lasts until it is cleared", entry.name);
-            return Err(self.error(selector, message));
-        }
+    fn count(&mut self, what: &str) -> Result<NonZeroU32, FaultError> {
         let word = self.here();
-        word.text.parse().map_err(|_| self.error(word, "a number of connections, 1 or more, is expected"))
+        word.text.parse().map_err(|_| self.error(word, format!("{what}, 1 or more, is expected")))
     }
-}
 
-/// Close codes that may stand in a close frame (RFC 6455, 7.4).
-const fn is_sendable(code: u16) -> bool {
-    matches!(code, 1000..=4999) && !matches!(code, 1004 | 1005 | 1006 | 1015)
-}
+    fn time(&mut self) -> Result<Duration, FaultError> {
+        let word = self.here();
+        duration::parse(word.text)
+            .ok_or_else(|| self.error(word, "a time is expected, such as 500ms, 10s or 2m"))
+    }
 
-/// The known name that is nearest, if it is near.
-fn closest(name: &str) -> Option<&'static str> {
-    let names = catalog::ENTRIES.iter().map(|entry| (distance(name, entry.name), entry.name));
-    names.min().filter(|(distance, _)| *distance <= 3).map(|(_, name)| name)
-}
-
-/// Levenshtein's edit distance.
-fn distance(a: &str, b: &str) -> usize {
-    let b: Vec<char> = b.chars().collect();
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, x) in a.chars().enumerate() {
-        let mut diagonal = i;
-        row[0] = i + 1;
-        for (j, y) in b.iter().enumerate() {
-            let substituted = diagonal + usize::from(x != *y);
-            diagonal = row[j + 1];
-            row[j + 1] = substituted.min(diagonal + 1).min(row[j] + 1);
+    fn lasts(&mut self, entry: &Entry) -> Result<Lasts, FaultError> {
+        let before = self.at;
+        let word = self.here();
+        if let Ok(count) = word.text.parse() {
+            let times = Lasts::Times(count);
+            return if entry.counted { Ok(times) } else { Err(self.error(word, uncounted(entry))) };
         }
+        self.at = before;
+        let message = "a number of strikes or a time is expected, such as 3 or 10s";
+        let time = duration::parse(self.here().text).ok_or_else(|| self.error(word, message))?;
+        Ok(Lasts::Time(time))
     }
-    row[b.len()]
+
+    /// The value after `key=`, and the place of it.
+    fn assigned(&mut self, key: &str) -> Result<(String, Word<'t>), FaultError> {
+        if !self.eat('=') {
+            let here = self.here();
+            return Err(self.error(here, format!("`=` is expected after `{key}`")));
+        }
+        self.skip_space();
+        let at = self.at;
+        let value = self.value()?;
+        Ok((value, Word { text: self.text.get(at..self.at).unwrap_or_default(), at }))
+    }
+}
+
+fn uncounted(entry: &Entry) -> String {
+    format!("{} has no arrivals to count: it lasts until it is cleared, or `for` a time", entry.name)
 }
 
 #[cfg(test)]
@@ -300,6 +361,14 @@ mod tests {
             ("tcp.reset first 2 at hello", "tcp.reset at hello first 2"),
             ("tls.expired() first 1", "tls.expired first 1"),
             ("ws.close(code=4401)", "ws.close(code=4401)"),
+            ("tcp.reset at client-hello", "tcp.reset at handshake"),
+            ("tcp.reset p=0.50 for 3 every 2 at frame 7", "tcp.reset at frame 7 every 2 for 3 p=0.5"),
+            ("tcp.refused after 1000ms for 60s", "tcp.refused after 1s for 1m"),
+            ("tcp.latency(ms=200) who=address:::1", "tcp.latency(ms=200) who=\"address:::1\""),
+            (r#"ack.drop who="agent:a b""#, r#"ack.drop who="agent:a b""#),
+            ("ack.late(delay=1500ms) at ack", "ack.late(delay=1500ms)"),
+            ("http.status(retry_after=5, code=429) at post", "http.status(code=429, retry_after=5) at post"),
+            ("ws.error-frame(code=x, fatal=false)", "ws.error-frame(code=\"x\")"),
             (
                 "ws.close( reason=x ,code = 4401 )at hello-ack",
                 "ws.close(code=4401, reason=\"x\") at hello-ack",
@@ -342,14 +411,29 @@ mod tests {
             ("ws.close(code=4401, why=x)", 21, "known: code, reason"),
             ("ws.close(code=4401, reason=\"x", 28, "no end"),
             ("tls.expired at hello", 16, "strikes at: handshake"),
-            ("tcp.reset at", 13, "strikes at: accept, upgrade, hello"),
+            ("tcp.reset at", 13, "strikes at: accept, after-bytes, handshake, upgrade, hello"),
             ("tcp.reset first 0", 17, "1 or more"),
             ("tcp.reset first", 16, "1 or more"),
             ("tcp.refused first 1", 13, "until it is cleared"),
-            ("tcp.reset every 3", 11, "`every` is not available"),
-            ("tcp.reset p=0.5", 11, "`p` is not available"),
+            ("tcp.refused for 3", 17, "`for` a time"),
+            ("tcp.refused p=0.5", 13, "until it is cleared"),
+            ("tcp.reset every 3 first 2", 19, "one of first, every and after"),
+            ("tcp.reset after 5", 17, "500ms"),
+            ("tcp.reset for x", 15, "a number of strikes or a time"),
+            ("tcp.reset p=2", 13, "above 0 and up to 1"),
+            ("tcp.reset p 1", 13, "`=` is expected"),
+            ("tcp.reset who=me", 15, "agent:NAME"),
+            ("tcp.reset who=address:x", 15, "address:IP"),
+            ("tcp.reset who=agent:a", 1, "only from request on"),
+            ("ws.close(code=4401) at upgrade who=worker:w", 1, "only from hello on"),
+            ("tcp.reset at after-bytes", 1, "after how many bytes?"),
+            ("tcp.reset at frame 0", 20, "from 1 on"),
+            ("tcp.reset at hello 3", 20, "no number at hello"),
+            ("tcp.latency(ms=0)", 16, "1..=60000"),
+            ("ack.late(delay=5)", 16, "500ms or 10s"),
+            ("ws.error-frame(code=x, fatal=1)", 30, "true or false"),
             ("tcp.reset at hello at hello", 20, "twice"),
-            ("tcp.reset, tls.expired", 10, "`at POINT` or `first N`"),
+            ("tcp.reset, tls.expired", 10, "`at POINT`, `first N`"),
         ];
         for (text, column, part) in cases {
             let error = text.parse::<FaultSpec>().unwrap_err();
@@ -361,7 +445,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_text_panics_and_what_parses_round_trips(text in "(ws\\.close|tcp\\.reset|tls\\.expired)?[ -~é]{0,40}") {
+        fn no_text_panics_and_what_parses_round_trips(text in "(ws\\.close|tcp\\.reset|tls\\.expired)?( at frame 3)?( for 2)?[ -~é]{0,40}") {
             if let Ok(spec) = text.parse::<FaultSpec>() {
                 prop_assert_eq!(spec.to_string().parse(), Ok(spec));
             }
@@ -369,7 +453,7 @@ mod tests {
 
         #[test]
         fn any_reason_round_trips(reason in ".{0,30}", code in 3000_u16..5000) {
-            let spec = FaultSpec { fault: Fault::Ws(Ws::Close { code, reason }), at: Point::Hello, first: None };
+            let spec = FaultSpec::new(Fault::Ws(crate::fault::Ws::Close { code, reason }), Point::Hello);
             prop_assert_eq!(spec.to_string().parse(), Ok(spec));
         }
     }

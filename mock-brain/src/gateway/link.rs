@@ -7,11 +7,12 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::{SinkExt, StreamExt};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig};
 use tokio_tungstenite::tungstenite::{Error, Message};
-use z4j_protocol::{DEFAULT_MAX_FRAME_BYTES, close};
+use z4j_protocol::close;
 
 use crate::hub::Limits;
 use crate::stream::Stream;
@@ -92,7 +93,7 @@ impl Link {
         Some(match message {
             Some(Ok(message @ (Message::Text(_) | Message::Binary(_)))) => {
                 let bytes = message.into_data();
-                if bytes.len() as u64 > DEFAULT_MAX_FRAME_BYTES {
+                if bytes.len() as u64 > self.limits.frame_bytes {
                     return Some(Arrival::OverLimit);
                 }
                 Arrival::Message(bytes)
@@ -153,6 +154,11 @@ impl Link {
     /// Ends the connection with a RST.
     pub(super) fn reset(self) {
         self.socket.into_inner().reset();
+    }
+
+    /// The TCP connection beneath, to be kept open without a word.
+    pub(super) fn into_socket(self) -> Option<TcpStream> {
+        self.socket.into_inner().into_socket()
     }
 }
 

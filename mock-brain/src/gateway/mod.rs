@@ -3,6 +3,7 @@
 //! Owns the handshake of RFC 6455. Every upgrade that is well-formed is accepted, whoever asks: refusals are
 //! close frames afterwards (protocol.md, Transports). Must not judge frames (`session`).
 
+mod frames;
 mod link;
 mod reply;
 mod session;
@@ -85,5 +86,5 @@ async fn upgraded(hub: Arc<Hub>, peer: Peer, upgrade: OnUpgrade, headers: Header
         return tracing::error!("the upgraded connection is not the one that was served");
     };
     let link = Link::new(parts.io.into_inner(), parts.read_buf.into(), hub.limits).await;
-    session::run(&hub, &peer, link, &headers).await;
+    session::run(&hub, peer, link, &headers).await;
 }

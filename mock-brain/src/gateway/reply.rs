@@ -2,22 +2,14 @@
 //!
 //! Owns the signer of the direction brain to agent. Must not touch the socket.
 
-use std::sync::Arc;
-
 use z4j_protocol::payload::{ErrorPayload, EventBatchAck, HelloAck};
-use z4j_protocol::{
-    DEFAULT_MAX_FRAME_BYTES, Frame, FrameType, PROTOCOL_VERSION_TEXT, Signer, Timestamp, Value,
-    unsigned_frame,
-};
+use z4j_protocol::{FrameType, PROTOCOL_VERSION_TEXT, Signer, Timestamp, Value, unsigned_frame};
 
-use crate::batch::{self, BatchOutcome};
+use crate::batch;
 use crate::commands::Delivery;
+use crate::hub::Limits;
 use crate::registry::Agent;
-use crate::store::Store;
 use crate::{BRAIN_VERSION, random};
-
-/// Seconds between heartbeats (a constant of the real brain).
-const HEARTBEAT_SECONDS: u64 = 10;
 
 /// Why a reply cannot be written.
 #[derive(Debug, thiserror::Error)]
@@ -35,15 +27,15 @@ pub(super) struct Replies {
 }
 
 impl Replies {
-    pub(super) fn new(agent: &Agent, session_id: &str) -> Self {
+    pub(super) fn new(agent: &Agent, session_id: &str, limits: &Limits) -> Self {
         let ack = HelloAck {
             protocol_version: PROTOCOL_VERSION_TEXT.to_owned(),
             brain_version: BRAIN_VERSION.to_owned(),
             agent_id: agent.id.to_string(),
             project_id: agent.project.id.to_string(),
             session_id: session_id.to_owned(),
-            heartbeat_interval_seconds: HEARTBEAT_SECONDS,
-            max_frame_size_bytes: DEFAULT_MAX_FRAME_BYTES,
+            heartbeat_interval_seconds: limits.heartbeat_seconds,
+            max_frame_size_bytes: limits.frame_bytes,
         };
         Self { ack, signer: Signer::new(&agent.project.secret, agent.binding(session_id)) }
     }
@@ -66,41 +58,29 @@ impl Replies {
         command.sign(&mut self.signer, now)
     }
 
-    /// The answer to a verified frame, if it gets one: only batches do.
-    pub(super) fn to(
-        &mut self,
-        store: &Store,
-        agent: &Arc<Agent>,
-        frame: &Frame,
-        now: Timestamp,
-    ) -> Result<Option<String>, ReplyError> {
-        if frame.frame_type() != FrameType::EventBatch {
-            return Ok(None);
-        }
-        match batch::apply(store, agent, frame, now) {
-            BatchOutcome::Settled(ack) => self.event_batch_ack(frame, &ack, now).map(Some),
-            BatchOutcome::SchedulerUpgrade => self.scheduler_upgrade(frame, now).map(Some),
-        }
-    }
-
-    fn event_batch_ack(
-        &mut self,
-        frame: &Frame,
-        ack: &EventBatchAck,
-        now: Timestamp,
-    ) -> Result<String, ReplyError> {
-        let id = format!("eba_{}", frame.id().unwrap_or_default());
+    /// The acknowledgement of a batch.
+    pub(super) fn ack(&mut self, ack: &EventBatchAck, now: Timestamp) -> Result<String, ReplyError> {
+        let id = format!("eba_{}", ack.acked_id);
         self.signed(FrameType::EventBatchAck, &id, Value::from_serialize(ack)?, now)
     }
 
-    fn scheduler_upgrade(&mut self, frame: &Frame, now: Timestamp) -> Result<String, ReplyError> {
-        let payload = ErrorPayload {
-            code: batch::SCHEDULER_UPGRADE.to_owned(),
-            message: "schedule events of this form are not taken: upgrade the scheduler".to_owned(),
-            fatal: true,
-        };
-        let id = format!("err_{}", frame.id().unwrap_or_default());
-        self.signed(FrameType::Error, &id, Value::from_serialize(&payload)?, now)
+    /// The answer to a batch with schedule events of the old form.
+    pub(super) fn scheduler_upgrade(&mut self, batch: &str, now: Timestamp) -> Result<String, ReplyError> {
+        let message = "schedule events of this form are not taken: upgrade the scheduler";
+        self.error(batch, batch::SCHEDULER_UPGRADE, message, true, now)
+    }
+
+    /// An `error` frame about a frame of the agent's.
+    pub(super) fn error(
+        &mut self,
+        about: &str,
+        code: &str,
+        message: &str,
+        fatal: bool,
+        now: Timestamp,
+    ) -> Result<String, ReplyError> {
+        let payload = ErrorPayload { code: code.to_owned(), message: message.to_owned(), fatal };
+        self.signed(FrameType::Error, &format!("err_{about}"), Value::from_serialize(&payload)?, now)
     }
 
     fn signed(
@@ -111,5 +91,14 @@ impl Replies {
         now: Timestamp,
     ) -> Result<String, ReplyError> {
         Ok(self.signer.sign(frame_type, &batch::cut(id), payload, now, random::bytes())?)
+    }
+}
+
+/// A signed frame with another signature. It stands first in a frame, whose keys are sorted.
+pub(super) fn with_bad_signature(text: &str) -> String {
+    const KEY: &str = "{\"hmac\":\"";
+    match text.strip_prefix(KEY).and_then(|rest| rest.split_at_checked(1)) {
+        Some((digit, rest)) => format!("{KEY}{}{rest}", if digit == "0" { "1" } else { "0" }),
+        None => text.to_owned(),
     }
 }

@@ -1,34 +1,40 @@
 //! One session: token, hello, then frames until it ends.
 //!
 //! Owns the order of the checks (protocol.md, Session) and the points at which faults strike. Must not
-//! decide what a failed check leads to (`verdict`) or what a frame means (`reply`).
+//! decide what a failed check leads to (`verdict`) or what a frame means (`frames`).
 
 use std::sync::Arc;
 
 use bytes::Bytes;
 use http::HeaderMap;
-use tokio::time::{Instant, timeout_at};
 use uuid::Uuid;
+use z4j_protocol::close;
 use z4j_protocol::payload::{Hello, HelloFrame};
-use z4j_protocol::{Frame, Reason, Value, Verifier, close};
 
+use super::frames::Established;
 use super::link::{Arrival, Link};
 use super::reply::Replies;
 use crate::clock;
-use crate::fault::{Fault, Point, Tcp, Ws};
-use crate::hub::Hub;
+use crate::fault::table::Site;
+use crate::fault::{self, Fault, Point, Ws};
+use crate::hub::{Farewell, Hub};
+use crate::listener;
 use crate::quote::quote;
 use crate::registry::Agent;
 use crate::sessions::{ClosedBy, Serial, Signals, Transport};
+use crate::stream::silence::Silence;
+use crate::stream::wire::Cut;
 use crate::verdict::{self, Closing};
 use crate::web::Peer;
 
 /// How a session ends.
-enum Ending {
+pub(super) enum Ending {
     /// This brain closes.
     Close(Closing),
     /// A fault resets the connection.
     Reset,
+    /// A fault leaves the connection open, without a word.
+    Silence(Silence),
     /// The peer closed.
     Closed(Option<Closing>),
     /// The connection is gone.
@@ -42,17 +48,27 @@ impl From<Closing> for Ending {
 }
 
 impl Ending {
-    fn close(code: u16, detail: &str) -> Self {
+    pub(super) fn close(code: u16, detail: &str) -> Self {
         Self::Close(Closing::new(code, detail))
     }
 }
 
 /// Takes an upgraded connection to its end.
-pub(super) async fn run(hub: &Arc<Hub>, peer: &Peer, link: Link, headers: &HeaderMap) {
+pub(super) async fn run(hub: &Arc<Hub>, peer: Peer, link: Link, headers: &HeaderMap) {
     let id = Uuid::new_v4();
     let serial = hub.sessions.open(&id.to_string(), Transport::Websocket, peer.address);
     let signals = Arc::new(Signals::default());
-    let mut session = Session { hub, peer, link, id: id.to_string(), serial, signals: Arc::clone(&signals) };
+    let mut killed = peer.killed.clone();
+    let mut session = Session {
+        hub,
+        peer,
+        link,
+        id: id.to_string(),
+        serial,
+        signals: Arc::clone(&signals),
+        agent: None,
+        worker: None,
+    };
     let ending = tokio::select! {
         ended = session.converse(headers) => match ended {
             Ok(never) => match never {},
@@ -60,71 +76,92 @@ pub(super) async fn run(hub: &Arc<Hub>, peer: &Peer, link: Link, headers: &Heade
         },
         closing = signals.closed() => Ending::Close(closing),
         () = hub.stopping() => Ending::close(close::RESTART, ""),
+        _ = killed.changed() => match *killed.borrow() {
+            Farewell::None => Ending::Gone("the brain went down".to_owned()),
+            Farewell::Restart => Ending::close(close::RESTART, "the brain went down"),
+        },
     };
     session.end(ending).await;
 }
 
 /// A session never ends well: every end is an [`Ending`].
-enum Never {}
+pub(super) enum Never {}
 
-struct Session<'h> {
-    hub: &'h Arc<Hub>,
-    peer: &'h Peer,
-    link: Link,
-    id: String,
-    serial: Serial,
+pub(super) struct Session<'h> {
+    pub(super) hub: &'h Arc<Hub>,
+    peer: Peer,
+    pub(super) link: Link,
+    pub(super) id: String,
+    pub(super) serial: Serial,
     /// What others tell this session.
-    signals: Arc<Signals>,
+    pub(super) signals: Arc<Signals>,
+    /// Who it is, once that is known.
+    agent: Option<Arc<Agent>>,
+    worker: Option<String>,
 }
 
 impl Session<'_> {
     async fn converse(&mut self, headers: &HeaderMap) -> Result<Never, Ending> {
-        self.strike(Point::Upgrade)?;
+        if self.hub.faults.any() {
+            // A fault may be meant for this agent only; whether it may come in is asked after it.
+            self.agent = verdict::bearer(headers).and_then(|token| self.hub.registry.by_token(token));
+        }
+        self.strike(Point::Upgrade, 0, 0)?;
         let agent = self.authenticate(headers)?;
         let hello = self.hello(&agent).await?;
-        let mut replies = Replies::new(&agent, &self.id);
+        let replies = Replies::new(&agent, &self.id, &self.hub.limits);
         let checked_slug = hello.project_id.is_some().then_some(agent.project.slug.as_str());
         let ack = replies.hello_ack(checked_slug, clock::now()).map_err(|error| unsendable(&error))?;
         // The acknowledgement is written before the slot is judged, as the real brain does.
         self.hub.sessions.accepted(self.serial);
         self.send(ack).await?;
         let worker = hello.worker_id.as_deref();
-        if !self.hub.sessions.take_slot(self.serial, agent.id, worker, &self.signals) {
+        if !self.hub.sessions.take_slot(self.serial, agent.id, worker, &self.signals, self.hub.limits.workers)
+        {
             return Err(Ending::close(close::RATE, "too many workers of one agent"));
         }
         if !self.hub.registry.is_live(&agent) {
             return Err(Ending::close(close::REVOKED, "the agent was revoked"));
         }
-        self.hub.happened();
         tracing::info!(
             session = %self.id, peer = %self.peer.address, agent = %agent.name, worker = %quote(worker.unwrap_or("")),
             version = %quote(&hello.agent_version), "session started"
         );
-        self.strike(Point::HelloAck)?;
-        self.push_commands(&agent, &mut replies).await?;
-        self.frames(&agent, &mut replies).await
+        self.hub.happened();
+        Established::new(self, agent, replies).run().await
     }
 
-    /// Whether a fault strikes at this point.
-    fn strike(&self, point: Point) -> Result<(), Ending> {
-        let struck = self.hub.faults.take(point, |fault| match fault {
-            Fault::Tcp(Tcp::Reset) => Some(Ending::Reset),
-            Fault::Ws(Ws::Close { code, reason }) => {
-                Some(Closing::with_reason(*code, reason, "fault ws.close").into())
+    /// Whether a fault strikes at this point: an end, or something for the caller to carry out.
+    pub(super) fn strike(&self, point: Point, from: u64, to: u64) -> Result<Option<Fault>, Ending> {
+        if !self.hub.faults.any() {
+            return Ok(None);
+        }
+        let site =
+            Site { from, to, worker: self.worker.as_deref(), ..Site::new(point, self.peer.address.ip()) };
+        let Some(fault) = self.hub.faults.take(&site.of(self.agent.as_deref()), |fault| Some(fault.clone()))
+        else {
+            return Ok(None);
+        };
+        tracing::info!(session = %self.id, fault = fault.name(), point = point.as_str(), "fault strikes");
+        match (&fault, listener::cut(&fault)) {
+            (_, Some(Cut::Reset)) => Err(Ending::Reset),
+            (_, Some(Cut::Silence(silence))) => Err(Ending::Silence(silence)),
+            (Fault::Ws(Ws::Close { code, reason }), _) => {
+                Err(Closing::with_reason(*code, reason, "fault ws.close").into())
             }
-            Fault::Ws(Ws::ProtocolRefused) => {
-                Some(Ending::close(close::PROTOCOL, "fault ws.protocol-refused"))
+            (Fault::Ws(Ws::ProtocolRefused), _) => {
+                Err(Ending::close(close::PROTOCOL, "fault ws.protocol-refused"))
             }
-            _ => None,
-        });
-        struck.map_or(Ok(()), Err)
+            _ => Ok(Some(fault)),
+        }
     }
 
-    fn authenticate(&self, headers: &HeaderMap) -> Result<Arc<Agent>, Ending> {
+    fn authenticate(&mut self, headers: &HeaderMap) -> Result<Arc<Agent>, Ending> {
         let token = verdict::bearer(headers).ok_or_else(|| Ending::close(close::TOKEN, "no bearer token"))?;
         let agent = self.hub.registry.by_token(token);
         let agent = agent.ok_or_else(|| Ending::close(close::TOKEN, "unknown bearer token"))?;
         self.hub.sessions.identified(self.serial, &agent);
+        self.agent = Some(Arc::clone(&agent));
         Ok(agent)
     }
 
@@ -135,66 +172,17 @@ impl Session<'_> {
             .map_err(|refusal| Ending::close(close::BAD_FIRST_FRAME, &refusal.to_string()))?
             .hello;
         self.hub.sessions.greeted(self.serial, &hello);
-        self.strike(Point::Hello)?;
+        self.worker.clone_from(&hello.worker_id);
+        if let Some(Fault::Hello(fault::Hello::NoAck)) = self.strike(Point::Hello, 0, 0)? {
+            loop {
+                message(self.link.next().await)?;
+            }
+        }
         verdict::hello(&hello, &agent.project)?;
         Ok(hello)
     }
 
-    async fn frames(&mut self, agent: &Arc<Agent>, replies: &mut Replies) -> Result<Never, Ending> {
-        let mut verifier = Verifier::new(&agent.project.secret, agent.binding(&self.id));
-        let mut deadline = Instant::now() + self.hub.limits.idle;
-        loop {
-            let arrival = tokio::select! {
-                arrival = timeout_at(deadline, self.link.next()) => arrival,
-                () = self.signals.commands() => {
-                    self.push_commands(agent, replies).await?;
-                    continue;
-                }
-            };
-            let arrival = arrival.map_err(|_| Ending::close(close::IDLE, "no frame"))?;
-            deadline = Instant::now() + self.hub.limits.idle;
-            let bytes = message(arrival)?;
-            self.frame(&bytes, agent, &mut verifier, replies).await?;
-        }
-    }
-
-    /// Sends what waits for this agent, oldest first.
-    async fn push_commands(&mut self, agent: &Agent, replies: &mut Replies) -> Result<(), Ending> {
-        for command in self.hub.commands.push(agent.id, clock::now()) {
-            let text = replies.command(&command, clock::now());
-            self.send(text).await?;
-            self.hub.happened();
-        }
-        Ok(())
-    }
-
-    async fn frame(
-        &mut self,
-        bytes: &Bytes,
-        agent: &Arc<Agent>,
-        verifier: &mut Verifier,
-        replies: &mut Replies,
-    ) -> Result<(), Ending> {
-        let now = clock::now();
-        let value = Value::parse(bytes).map_err(|_| verdict::refused_frame(Reason::NotJson.into()))?;
-        verdict::handshake_again(&value, bytes)?;
-        let frame = Frame::from_value(value).map_err(verdict::refused_frame)?;
-        verifier.verify_frame(&frame, now).map_err(verdict::refused_frame)?;
-        if !frame.frame_type().is_signed() {
-            return Ok(());
-        }
-        self.hub.sessions.counted(self.serial, frame.frame_type());
-        self.hub.violations.judge(&self.id, &frame);
-        self.hub.answered(&self.id, agent, &frame);
-        let reply = replies.to(&self.hub.store, agent, &frame, now);
-        self.hub.happened();
-        match reply.map_err(|error| unsendable(&error))? {
-            Some(reply) => self.send(reply).await,
-            None => Ok(()),
-        }
-    }
-
-    async fn send(&mut self, text: String) -> Result<(), Ending> {
+    pub(super) async fn send(&mut self, text: String) -> Result<(), Ending> {
         self.link.send(text).await.map_err(|arrival| match arrival {
             Arrival::Gone(why) => Ending::Gone(why),
             _ => Ending::Gone("the connection cannot be written to".to_owned()),
@@ -205,13 +193,14 @@ impl Session<'_> {
     async fn end(self, ending: Ending) {
         let (by, closing) = match &ending {
             Ending::Close(closing) => (ClosedBy::Brain, Some(closing.clone())),
-            Ending::Reset => (ClosedBy::Brain, None),
+            Ending::Reset | Ending::Silence(_) => (ClosedBy::Brain, None),
             Ending::Closed(closing) => (ClosedBy::Agent, closing.clone()),
             Ending::Gone(_) => (ClosedBy::Network, None),
         };
         self.hub.session_ended(self.serial, by, closing.as_ref());
         let detail = match &ending {
             Ending::Reset => "fault tcp.reset",
+            Ending::Silence(_) => "a fault leaves the connection open without a word",
             Ending::Gone(why) => why,
             _ => closing.as_ref().map_or("", |closing| &closing.detail),
         };
@@ -223,6 +212,11 @@ impl Session<'_> {
         match ending {
             Ending::Close(closing) => self.link.close(&closing).await,
             Ending::Reset => self.link.reset(),
+            Ending::Silence(silence) => {
+                if let Some(socket) = self.link.into_socket() {
+                    self.hub.hold(socket, silence);
+                }
+            }
             Ending::Closed(_) => self.link.finish().await,
             Ending::Gone(_) => {}
         }
@@ -233,7 +227,7 @@ impl Session<'_> {
 const NOT_UTF8: u16 = 1007;
 
 /// The message of an arrival.
-fn message(arrival: Arrival) -> Result<Bytes, Ending> {
+pub(super) fn message(arrival: Arrival) -> Result<Bytes, Ending> {
     match arrival {
         Arrival::Message(bytes) => Ok(bytes),
         Arrival::NotUtf8 => Err(Ending::close(NOT_UTF8, "a text message is not UTF-8")),
@@ -245,7 +239,7 @@ fn message(arrival: Arrival) -> Result<Bytes, Ending> {
 }
 
 /// A frame of our own that cannot be written: this brain's fault.
-fn unsendable(error: &dyn std::error::Error) -> Ending {
+pub(super) fn unsendable(error: &dyn std::error::Error) -> Ending {
     tracing::error!(%error, "a frame cannot be written");
     Ending::close(close::INTERNAL, "a frame cannot be written")
 }

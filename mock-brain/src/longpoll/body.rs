@@ -2,8 +2,6 @@
 //!
 //! Owns its shape and bounds.
 
-use std::time::Duration;
-
 use axum::body::{Body, to_bytes};
 use http::header::CONTENT_TYPE;
 use http::{HeaderMap, Response, StatusCode};
@@ -11,7 +9,8 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::time::timeout;
 
-use crate::web::{AgentRequest, MAX_BODY, closing, detail};
+use crate::hub::Limits;
+use crate::web::{AgentRequest, closing, detail};
 
 /// Most frames of one request.
 const MAX_FRAMES: usize = 500;
@@ -24,10 +23,10 @@ struct Frames {
 /// Reads the frames.
 ///
 /// A body that does not come is not waited for beyond the limit: the connection holds a place.
-pub(super) async fn read(request: AgentRequest, limit: Duration) -> Result<Vec<String>, Box<Response<Body>>> {
+pub(super) async fn read(request: AgentRequest, limits: &Limits) -> Result<Vec<String>, Box<Response<Body>>> {
     let is_json = is_json(request.headers());
-    let most = usize::try_from(MAX_BODY).unwrap_or(usize::MAX);
-    let bytes = timeout(limit, to_bytes(Body::new(request.into_body()), most))
+    let most = usize::try_from(limits.body_bytes).unwrap_or(usize::MAX);
+    let bytes = timeout(limits.body, to_bytes(Body::new(request.into_body()), most))
         .await
         .map_err(|_| timed_out())?
         .map_err(|_| Box::new(detail(StatusCode::BAD_REQUEST, "There was an error parsing the body")))?;

@@ -44,17 +44,19 @@ impl Tally {
     }
 }
 
-/// Takes the frames of a request in their order.
+/// Takes the first frames of a request in their order; the others are to be sent again.
 pub(super) fn apply(
     hub: &Hub,
     agent: &Arc<Agent>,
     nonce: &str,
     peer: SocketAddr,
     frames: &[String],
+    taken: usize,
 ) -> Result<Tally, Invalidated> {
     hub.longpoll.enter(hub, agent, nonce, Use::Post)?;
     let mut tally = Tally::default();
-    for text in frames {
+    let (taken, left) = frames.split_at(taken.min(frames.len()));
+    for text in taken {
         match Frame::parse(text.as_bytes()) {
             Ok(frame) if frame.frame_type().is_signed() => {
                 signed(hub, agent, nonce, peer, &frame, &mut tally)?;
@@ -65,6 +67,9 @@ pub(super) fn apply(
             // Garbage and handshake frames are settled by being dropped.
             Ok(_) | Err(_) => tally.accepted += 1,
         }
+    }
+    for _ in left {
+        tally.reject("not taken: send it again".to_owned());
     }
     Ok(tally)
 }

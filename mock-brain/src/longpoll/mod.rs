@@ -17,10 +17,11 @@ use tokio::time::{Instant, sleep_until};
 
 use crate::clock;
 use crate::commands::Wanted;
+use crate::fault::{Fault, LongPoll, Point};
 use crate::hub::Hub;
 use crate::registry::Agent;
 use crate::verdict;
-use crate::web::{AgentRequest, Peer, detail, domain_error, json_response};
+use crate::web::{self, AgentRequest, Peer, detail, domain_error, json_response};
 use sessions::{Invalidated, Use};
 
 /// A poll's parameters.
@@ -118,7 +119,7 @@ pub(crate) async fn events(
     request_id: &str,
 ) -> Response<Body> {
     let headers = request.headers().clone();
-    let frames = match body::read(request, hub.limits.body).await {
+    let frames = match body::read(request, &hub.limits).await {
         Ok(frames) => frames,
         Err(refusal) => return *refusal,
     };
@@ -126,7 +127,12 @@ pub(crate) async fn events(
         Ok(agent) => agent,
         Err(refusal) => return *refusal,
     };
-    match frames::apply(hub, &agent, &nonce(&headers), peer.address, &frames) {
+    let partial = web::struck(hub, peer, Point::Post, &headers, |fault| match fault {
+        Fault::LongPoll(LongPoll::Partial(count)) => Some(*count),
+        _ => None,
+    });
+    let taken = partial.map_or(frames.len(), |count| frames.len().min(count as usize));
+    match frames::apply(hub, &agent, &nonce(&headers), peer.address, &frames, taken) {
         Ok(tally) => identified(json_response(StatusCode::OK, &tally.to_json()), &agent, &headers),
         Err(invalidated) => conflict(invalidated),
     }

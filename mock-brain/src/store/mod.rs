@@ -114,6 +114,12 @@ impl Store {
         lock(&self.0).records.iter().map(Record::shown).collect()
     }
 
+    /// How many events were accepted so far, those that are no longer kept included.
+    pub(crate) fn accepted(&self) -> u64 {
+        let inner = lock(&self.0);
+        inner.first + inner.records.len() as u64
+    }
+
     /// How many events came again.
     pub(crate) fn duplicates(&self) -> u64 {
         lock(&self.0).duplicates

@@ -145,6 +145,8 @@ fn errors_are_one_line_with_exit_code_2() {
         (&["--like-real=9.9"], &["9.9", "1.13.0"]),
         (&["--strict", "--like-real"], &["--strict"]),
         (&["--nonsense"], &["--nonsense"]),
+        (&["--max-body", "0"], &["--max-body"]),
+        (&["--idle-timeout", "5"], &["--idle-timeout", "10s"]),
     ];
     for (arguments, parts) in cases {
         let mut all = vec!["serve"];
@@ -180,6 +182,7 @@ fn a_bad_value_of_a_config_file_names_the_file() {
             "listen = '127.0.0.1:0'\nfault = ['tls.expired']\ntls = false",
             "config.toml\": fault \"tls.expired\"",
         ),
+        ("[limits]\nidle-timeout = '5'", "config.toml\", line 2, \"idle-timeout\": a time is expected"),
         ("fault = ['tls.expird']", "config.toml\": fault \"tls.expird\", column 1"),
     ] {
         std::fs::write(&config, value).unwrap();
@@ -261,7 +264,7 @@ fn faults_from_the_command_line() {
     assert_eq!(told(dir.path(), &["fault", "clear", "tcp.reset"]).0, 1, "it is not set any more");
     assert_eq!(told(dir.path(), &["fault", "clear", "nonsense"]).0, 2);
     assert_eq!(told(dir.path(), &["fault", "clear"]).0, 0);
-    let (code, _, error) = told(dir.path(), &["fault", "set", "tcp.reset every 2"]);
+    let (code, _, error) = told(dir.path(), &["fault", "set", "tcp.reset evry 2"]);
     assert_eq!((code, error.contains("column 11")), (2, true), "{error}");
 }
 

@@ -5,6 +5,8 @@
 #[cfg(test)]
 mod agents;
 #[cfg(test)]
+mod breaking;
+#[cfg(test)]
 mod cli;
 #[cfg(test)]
 mod commands;
@@ -20,6 +22,8 @@ mod frames;
 mod http;
 #[cfg(test)]
 mod longpoll;
+#[cfg(test)]
+mod outage;
 #[cfg(test)]
 mod sessions;
 #[cfg(test)]

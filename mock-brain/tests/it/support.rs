@@ -188,6 +188,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Agent<S> {
         self.signer.as_mut().unwrap().sign_document(document, now(), rand()).unwrap()
     }
 
+    /// Stops verifying what is heard, and returns what did.
+    pub(crate) fn take_verifier(&mut self) -> Verifier {
+        self.verifier.take().unwrap()
+    }
+
     /// The next message that is not a ping; a signed one is verified.
     pub(crate) async fn hear(&mut self) -> Heard {
         loop {

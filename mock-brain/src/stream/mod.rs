@@ -1,6 +1,10 @@
 //! One connection's byte stream, plain or TLS.
 //!
-//! Owns the two ways to end it: an orderly close, and a real reset. Must not know what is spoken over it.
+//! Owns the ways to end it: an orderly close, a real reset, and silence. Must not know what is spoken over it.
+
+mod shape;
+pub(crate) mod silence;
+pub(crate) mod wire;
 
 use std::io;
 use std::pin::Pin;
@@ -10,25 +14,30 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::server::TlsStream;
 
+use wire::Wire;
+
 /// A connection of an agent.
 pub(crate) enum Stream {
     /// Plain TCP.
-    Plain(TcpStream),
+    Plain(Wire),
     /// TLS over TCP.
-    Tls(Box<TlsStream<TcpStream>>),
+    Tls(Box<TlsStream<Wire>>),
 }
 
 impl Stream {
-    fn socket(&self) -> &TcpStream {
+    /// The TCP connection beneath; none once a fault took it.
+    pub(crate) fn into_socket(self) -> Option<TcpStream> {
         match self {
-            Self::Plain(socket) => socket,
-            Self::Tls(stream) => stream.get_ref().0,
+            Self::Plain(wire) => wire.into_socket(),
+            Self::Tls(stream) => stream.into_inner().0.into_socket(),
         }
     }
 
     /// Ends the connection with a RST instead of a FIN.
     pub(crate) fn reset(self) {
-        reset(self.socket());
+        if let Some(socket) = self.into_socket() {
+            reset(&socket);
+        }
     }
 }
 

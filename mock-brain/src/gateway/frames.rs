@@ -1,0 +1,184 @@
+//! An established session: frames in, acknowledgements and commands out.
+//!
+//! Owns the counts that faults are aimed by, and the acknowledgements that are late. Must not judge a
+//! handshake (`session`) or write frames (`reply`).
+
+use std::collections::VecDeque;
+use std::future::pending;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::time::{Instant, sleep_until, timeout_at};
+use z4j_protocol::payload::EventBatchAck;
+use z4j_protocol::{Frame, FrameType, Reason, Value, Verifier, close};
+
+use super::reply::{Replies, with_bad_signature};
+use super::session::{Ending, Never, Session, message, unsendable};
+use crate::batch::{self, BatchOutcome};
+use crate::clock;
+use crate::fault::{Ack, Fault, Point, Ws};
+use crate::registry::Agent;
+use crate::verdict;
+
+/// The id in an acknowledgement that is for nothing.
+const WRONG_ID: &str = "nobody-sent-this";
+/// Most acknowledgements that are late at a time; more are lost.
+const MAX_LATE: usize = 10_000;
+
+/// A session after its hello_ack.
+pub(super) struct Established<'s, 'h> {
+    session: &'s mut Session<'h>,
+    agent: Arc<Agent>,
+    verifier: Verifier,
+    replies: Replies,
+    frames: u64,
+    events: u64,
+    acks: u64,
+    commands: u64,
+    /// Acknowledgements in their order, each with the time from which on it may be sent.
+    late: VecDeque<(Instant, EventBatchAck)>,
+}
+
+impl<'s, 'h> Established<'s, 'h> {
+    pub(super) fn new(session: &'s mut Session<'h>, agent: Arc<Agent>, replies: Replies) -> Self {
+        let verifier = Verifier::new(&agent.project.secret, agent.binding(&session.id));
+        Self {
+            session,
+            agent,
+            verifier,
+            replies,
+            frames: 0,
+            events: 0,
+            acks: 0,
+            commands: 0,
+            late: VecDeque::new(),
+        }
+    }
+
+    pub(super) async fn run(mut self) -> Result<Never, Ending> {
+        self.strike(Point::HelloAck, 0, 0).await?;
+        self.push_commands().await?;
+        let idle = self.session.hub.limits.idle;
+        let mut deadline = Instant::now() + idle;
+        loop {
+            let due = self.late.front().map(|(due, _)| *due);
+            tokio::select! {
+                arrival = timeout_at(deadline, self.session.link.next()) => {
+                    let arrival = arrival.map_err(|_| Ending::close(close::IDLE, "no frame"))?;
+                    deadline = Instant::now() + idle;
+                    self.frame(&message(arrival)?).await?;
+                }
+                () = self.session.signals.commands() => self.push_commands().await?,
+                () = until(due) => self.send_late().await?,
+            }
+        }
+    }
+
+    /// Carries out a fault at this point: an end, or an error frame. Returns one that is the caller's.
+    async fn strike(&mut self, point: Point, from: u64, to: u64) -> Result<Option<Fault>, Ending> {
+        let fault = self.session.strike(point, from, to)?;
+        if let Some(Fault::Ws(Ws::ErrorFrame { code, fatal })) = &fault {
+            let message = "fault ws.error-frame";
+            let text = self.replies.error(&self.session.id, code, message, *fatal, clock::now());
+            self.session.send(text.map_err(|error| unsendable(&error))?).await?;
+        }
+        Ok(fault)
+    }
+
+    /// Sends what waits for this agent, oldest first.
+    async fn push_commands(&mut self) -> Result<(), Ending> {
+        while let Some(command) = self.session.hub.commands.push(self.agent.id, clock::now()) {
+            self.commands += 1;
+            let fault = self.strike(Point::Command, self.commands - 1, self.commands).await?;
+            let text = self.replies.command(&command, clock::now());
+            self.session.send(spoiled(text, fault.as_ref())).await?;
+            self.session.hub.happened();
+        }
+        Ok(())
+    }
+
+    async fn frame(&mut self, bytes: &Bytes) -> Result<(), Ending> {
+        let now = clock::now();
+        let value = Value::parse(bytes).map_err(|_| verdict::refused_frame(Reason::NotJson.into()))?;
+        verdict::handshake_again(&value, bytes)?;
+        let frame = Frame::from_value(value).map_err(verdict::refused_frame)?;
+        self.verifier.verify_frame(&frame, now).map_err(verdict::refused_frame)?;
+        if !frame.frame_type().is_signed() {
+            return Ok(());
+        }
+        self.frames += 1;
+        let hub = self.session.hub;
+        hub.sessions.counted(self.session.serial, frame.frame_type());
+        hub.violations.judge(&self.session.id, &frame);
+        self.strike(Point::Frame, self.frames - 1, self.frames).await?;
+        hub.answered(&self.session.id, &self.agent, &frame);
+        if frame.frame_type() == FrameType::EventBatch {
+            self.batch(&frame).await?;
+        }
+        hub.happened();
+        Ok(())
+    }
+
+    async fn batch(&mut self, frame: &Frame) -> Result<(), Ending> {
+        let now = clock::now();
+        let hub = self.session.hub;
+        match batch::apply(&hub.store, &self.agent, frame, now) {
+            BatchOutcome::Settled(ack) => {
+                hub.happened();
+                let from = self.events;
+                self.events += ack.received;
+                self.strike(Point::Event, from, self.events).await?;
+                self.acknowledge(ack).await
+            }
+            BatchOutcome::SchedulerUpgrade => {
+                let text = self.replies.scheduler_upgrade(frame.id().unwrap_or_default(), now);
+                self.session.send(text.map_err(|error| unsendable(&error))?).await
+            }
+        }
+    }
+
+    async fn acknowledge(&mut self, mut ack: EventBatchAck) -> Result<(), Ending> {
+        self.acks += 1;
+        let fault = self.strike(Point::Ack, self.acks - 1, self.acks).await?;
+        let mut wait = Duration::ZERO;
+        match &fault {
+            Some(Fault::Ack(Ack::Drop) | Fault::Ws(Ws::ErrorFrame { .. })) => return Ok(()),
+            Some(Fault::Ack(Ack::WrongId)) => WRONG_ID.clone_into(&mut ack.acked_id),
+            Some(Fault::Ack(Ack::Late(delay))) => wait = *delay,
+            _ => {}
+        }
+        if wait.is_zero() && self.late.is_empty() {
+            let text = self.replies.ack(&ack, clock::now()).map_err(|error| unsendable(&error))?;
+            return self.session.send(spoiled(text, fault.as_ref())).await;
+        }
+        if self.late.len() < MAX_LATE {
+            self.late.push_back((Instant::now() + wait, ack));
+        }
+        Ok(())
+    }
+
+    /// Sends the acknowledgements whose time has come, in their order.
+    async fn send_late(&mut self) -> Result<(), Ending> {
+        while let Some((due, _)) = self.late.front()
+            && *due <= Instant::now()
+            && let Some((_, ack)) = self.late.pop_front()
+        {
+            let text = self.replies.ack(&ack, clock::now()).map_err(|error| unsendable(&error))?;
+            self.session.send(text).await?;
+        }
+        Ok(())
+    }
+}
+
+/// A frame as the fault leaves it.
+fn spoiled(text: String, fault: Option<&Fault>) -> String {
+    if let Some(Fault::Ws(Ws::BadSignature)) = fault { with_bad_signature(&text) } else { text }
+}
+
+async fn until(due: Option<Instant>) {
+    match due {
+        Some(due) => sleep_until(due).await,
+        None => pending().await,
+    }
+}
