@@ -2,13 +2,9 @@
 //!
 //! Owns the translation of a step into calls of the library. Must not judge.
 
-use mock_brain::fault::FaultSpec;
-use mock_brain::{Brain, NewCommand};
+use mock_brain::{Brain, Farewell, NewCommand};
 
 use crate::scenario::{BrainStep, Power};
-
-/// The fault of a brain that nothing listens for.
-const REFUSED: &str = "tcp.refused";
 
 /// Changes what the brain does. `token` is the agent's own.
 ///
@@ -16,11 +12,12 @@ const REFUSED: &str = "tcp.refused";
 /// The brain refuses: why.
 pub(crate) fn change(brain: &Brain, change: &BrainStep, agent: &str, token: &str) -> Result<(), String> {
     match change.power {
-        Some(Power::Down) => down(brain)?,
-        Some(Power::Up) => up(brain),
+        Some(Power::Down) => brain.down(Farewell::Restart),
+        Some(Power::Crash) => brain.down(Farewell::None),
+        Some(Power::Up) => brain.up(),
         Some(Power::Restart) => {
-            down(brain)?;
-            up(brain);
+            brain.down(Farewell::Restart);
+            brain.up();
         }
         None => {}
     }
@@ -44,13 +41,4 @@ pub(crate) fn change(brain: &Brain, change: &BrainStep, agent: &str, token: &str
         brain.send_command(command).map_err(|error| error.to_string())?;
     }
     Ok(())
-}
-
-fn down(brain: &Brain) -> Result<(), String> {
-    let refused: FaultSpec = REFUSED.parse().map_err(|error| format!("{error}"))?;
-    brain.set_fault(refused).map_err(|error| error.to_string())
-}
-
-fn up(brain: &Brain) {
-    brain.clear_fault(REFUSED);
 }

@@ -82,8 +82,7 @@ pub(crate) fn set_link(addresses: &[IpAddr], up: bool) -> io::Result<()> {
     }
     exchange(&socket, RTM_NEWLINK, 0, &body)?;
     // Addresses of an interface that is down are still the machine's own; IPv6 ones go by themselves.
-    let (kind, flags) =
-        if up { (RTM_NEWADDR, NLM_F_CREATE | NLM_F_EXCL) } else { (RTM_DELADDR, 0) };
+    let (kind, flags) = if up { (RTM_NEWADDR, NLM_F_CREATE | NLM_F_EXCL) } else { (RTM_DELADDR, 0) };
     for address in addresses {
         let prefix = if address.is_ipv4() { 32 } else { 128 };
         done(exchange(&socket, kind, flags, &new_address(ethernet, *address, prefix)))?;

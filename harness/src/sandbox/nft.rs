@@ -29,7 +29,8 @@ fn run(reaper: &Reaper, rules: &str) -> io::Result<()> {
     let mut command = Command::new(PROGRAM);
     command.arg(rules).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
     let started = reaper.spawn(&mut command);
-    let (mut child, _, ended) = started.map_err(|error| io::Error::new(error.kind(), format!("nft: {error}")))?;
+    let (mut child, _, ended) =
+        started.map_err(|error| io::Error::new(error.kind(), format!("nft: {error}")))?;
     let mut said = String::new();
     if let Some(mut stderr) = child.stderr.take() {
         stderr.read_to_string(&mut said)?;

@@ -51,7 +51,12 @@ impl HostView {
 }
 
 /// Carries an operation out.
-pub(super) fn carry_out(plan: &Plan, view: &HostView, reaper: &Reaper, operation: &Operation) -> io::Result<()> {
+pub(super) fn carry_out(
+    plan: &Plan,
+    view: &HostView,
+    reaper: &Reaper,
+    operation: &Operation,
+) -> io::Result<()> {
     match operation {
         Operation::ClearTmp { only } => clear_tmp(view, only.as_deref()),
         Operation::Fill { path } => fill(path),

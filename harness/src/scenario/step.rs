@@ -393,6 +393,8 @@ pub(crate) struct BrainStep {
 pub(crate) enum Power {
     /// Its sessions are closed, and nothing listens.
     Down,
+    /// Its connections end without a word, and nothing listens.
+    Crash,
     Up,
     /// Down, and up again at once.
     Restart,
@@ -414,7 +416,9 @@ impl<'de> Deserialize<'de> for BrainStep {
         impl<'de> serde::de::Visitor<'de> for Visitor {
             type Value = BrainStep;
             fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                f.write_str("\"down\", \"up\", \"restart\" or { set, clear, revoke, admit, command }")
+                f.write_str(
+                    "\"down\", \"crash\", \"up\", \"restart\" or { set, clear, revoke, admit, command }",
+                )
             }
             fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<BrainStep, E> {
                 let power = Power::deserialize(serde::de::value::StrDeserializer::new(text))?;

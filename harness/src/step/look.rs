@@ -113,9 +113,7 @@ fn number(what: &str, seen: u64, wanted: Option<Count>) -> Option<String> {
 
 fn brain_problems(brain: &Brain, condition: &Condition) -> Vec<String> {
     let mut problems = Vec::new();
-    if condition.events.is_some() {
-        problems.extend(number("events were accepted", brain.events().len() as u64, condition.events));
-    }
+    problems.extend(number("events were accepted", brain.accepted_events(), condition.events));
     problems.extend(number("events came again", brain.duplicates(), condition.duplicates));
     if condition.sessions.is_some() || condition.online.is_some() || condition.close_codes.is_some() {
         let sessions = brain.sessions();
@@ -129,7 +127,7 @@ fn brain_problems(brain: &Brain, condition: &Condition) -> Vec<String> {
         }
     }
     if condition.violations.is_some() {
-        let seen = brain.violations().len() as u64;
+        let seen = brain.violation_count() as u64;
         problems.extend(number("rules of the protocol were broken", seen, condition.violations));
     }
     if let Some(wanted) = &condition.commands {
