@@ -182,9 +182,8 @@ fn feed(input: &Input, mut pipe: ChildStdin) {
     };
     let (_never, pause) = mpsc::channel::<()>();
     let began = Instant::now();
-    let mut written = 0_u64;
-    for line in input.text.split_inclusive('\n') {
-        while began.elapsed().as_micros() * u128::from(rate) < u128::from(written) * 1_000_000 {
+    for (written, line) in (0_u128..).zip(input.text.split_inclusive('\n')) {
+        while began.elapsed().as_micros() * u128::from(rate) < written * 1_000_000 {
             if pause.recv_timeout(PACE) == Err(RecvTimeoutError::Disconnected) {
                 return;
             }
@@ -192,6 +191,5 @@ fn feed(input: &Input, mut pipe: ChildStdin) {
         if pipe.write_all(line.as_bytes()).is_err() {
             return;
         }
-        written += 1;
     }
 }

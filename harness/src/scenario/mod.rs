@@ -6,11 +6,13 @@
 
 mod condition;
 mod directive;
+mod emit;
 mod parse;
 mod service;
 mod step;
 mod unit;
 mod value;
+mod verb;
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -21,15 +23,15 @@ use serde::Deserialize;
 
 pub(crate) use condition::{Checks, Condition, Count, FileExpectation, Level, LogExpectation};
 pub(crate) use directive::{Credential, MaybePath};
+pub(crate) use emit::{Emit, Verdict};
 pub(crate) use parse::{Loaded, load};
 pub(crate) use service::{ProtectHome, ProtectSystem, Service};
-pub(crate) use step::{
-    Access, BrainStep, Doctor, Emit, Kill, Network, Power, Start, Step, Verb, Verdict, WriteFile,
-};
+pub(crate) use step::{Step, Verb};
 pub(crate) use unit::words;
 pub(crate) use value::{
     AbsolutePath, AgentName, Answer, BrainUrl, Duration, Id, Mode, Packages, Signal, Size, Snapshot, UserName,
 };
+pub(crate) use verb::{Access, BrainStep, Doctor, Kill, Network, Power, Start, WriteFile};
 
 /// A scenario.
 #[derive(Debug, Deserialize)]
