@@ -234,6 +234,20 @@ mod tests {
             ("title = \"t\"\nwhy = \"w\"\n[[step]]\ndoctor = {}\nrun = [\"id\"]\n", "more than one verb"),
             ("title = \"t\"\nwhy = \"w\"\n[[step]]\nexpect = {}\nexit = 0\n", "go with doctor"),
             ("title = \"t\"\n", "missing field `why`"),
+            ("title = \"t\"\nwhy = \"w\"\n[[step]]\nemit = 0\n", "1 to 200000 events"),
+            ("title = \"t\"\nwhy = \"w\"\n[[step]]\nemit = \"x\"\n", "expected a number of events"),
+            ("title = \"t\"\nwhy = \"w\"\n[[step]]\nbrain = {}\n", "nothing changes at the brain"),
+            ("title = \"t\"\nwhy = \"w\"\n[[step]]\nbrain = \"gone\"\n", "unknown variant `gone`"),
+            ("title = \"t\"\nwhy = \"w\"\n[[step]]\nstop = \"a\"\nagent = \"a\"\n", "`agent` goes with"),
+            (
+                "title = \"t\"\nwhy = \"w\"\n[[step]]\nwait = { log = { level = \"LOUD\" } }\n",
+                "`LOUD` is none of",
+            ),
+            ("title = \"t\"\nwhy = \"w\"\n[[step]]\nkill = { signal = \"HUPP\" }\n", "a signal such as TERM"),
+            (
+                "title = \"t\"\nwhy = \"w\"\n[[step]]\nexpect = { events = { min = 2, max = 1 } }\n",
+                "{ min, max }",
+            ),
         ] {
             let error = refusal(text);
             assert!(error.contains(says), "{error}");
