@@ -56,7 +56,63 @@ impl AgentProgram {
 
     /// The words that start it inside a sandbox, where its folder is on the search path.
     pub(crate) fn words(&self) -> Vec<String> {
-        let name = self.file.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        std::iter::once(name).chain(self.arguments.iter().cloned()).collect()
+        std::iter::once(self.name()).chain(self.arguments.iter().cloned()).collect()
+    }
+
+    fn name(&self) -> String {
+        self.file.file_name().unwrap_or_default().to_string_lossy().into_owned()
+    }
+
+    fn verb<'w>(&self, words: impl IntoIterator<Item = &'w str>, more: &[String]) -> Vec<String> {
+        let mut line = self.words();
+        line.extend(words.into_iter().map(str::to_owned));
+        line.extend(more.iter().cloned());
+        line
+    }
+
+    /// Says why an agent does not come online.
+    pub(crate) fn doctor(&self, framework: Option<&str>, json: bool, more: &[String]) -> Vec<String> {
+        let framework = framework.into_iter().flat_map(|name| ["--framework", name]);
+        self.verb(["doctor"].into_iter().chain(framework).chain(json.then_some("--json")), more)
+    }
+
+    /// Says whether an agent could come online.
+    pub(crate) fn check(&self, json: bool, more: &[String]) -> Vec<String> {
+        self.verb(["check"].into_iter().chain(json.then_some("--json")), more)
+    }
+
+    /// Runs an agent in the foreground: SIGTERM ends it, SIGHUP has it reconnect. Where a unit file says how,
+    /// its own words are taken, with this program for the one that they name.
+    pub(crate) fn run(&self, by_unit: Option<&[String]>, more: &[String]) -> Vec<String> {
+        let Some((program, rest)) = by_unit.and_then(<[_]>::split_first) else {
+            return self.verb(["run"], more);
+        };
+        let program = program.trim_start_matches(['-', '@', ':', '+', '!']);
+        let same = Path::new(program).file_name() == self.file.file_name();
+        let mut line = if same { self.words() } else { vec![program.to_owned()] };
+        line.extend(rest.iter().chain(more).cloned());
+        line
+    }
+
+    /// Hands events to a running agent: JSON, one a line, on standard input; exits 0 once all are durable and
+    /// says `N accepted, M refused`.
+    pub(crate) fn emit(&self, pid: Option<i32>) -> Vec<String> {
+        self.of_one(["emit"].as_slice(), pid, &[])
+    }
+
+    /// Tells how running agents are: `{"agents": [{"pid": …}]}`.
+    pub(crate) fn status(&self) -> Vec<String> {
+        self.verb(["status", "--json"], &[])
+    }
+
+    /// Has a running agent reconnect.
+    pub(crate) fn restart(&self, pid: Option<i32>, more: &[String]) -> Vec<String> {
+        self.of_one(["restart"].as_slice(), pid, more)
+    }
+
+    fn of_one(&self, words: &[&str], pid: Option<i32>, more: &[String]) -> Vec<String> {
+        let pid = pid.map(|pid| pid.to_string());
+        let chosen = pid.as_deref().into_iter().flat_map(|pid| ["--pid", pid]);
+        self.verb(words.iter().copied().chain(chosen), more)
     }
 }

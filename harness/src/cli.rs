@@ -254,6 +254,17 @@ fn validate(root: &Path, arguments: &SelectArguments) -> anyhow::Result<u8> {
             Ok(0)
         }
         Ok(loaded) => {
+            for one in &loaded {
+                let service = &one.scenario.service;
+                for (names, why) in [
+                    (service.only_hardens(), "only harden, and are not carried out"),
+                    (service.without_effect(), "mean nothing while a scenario runs"),
+                ] {
+                    if !names.is_empty() {
+                        print_line(&format!("{}: {} {why}", one.id.name, names.join(", ")))?;
+                    }
+                }
+            }
             print_line(&format!("{} scenarios are valid", loaded.len()))?;
             Ok(0)
         }

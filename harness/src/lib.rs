@@ -4,8 +4,10 @@
 //! It uses mock-brain as a library and runs agents as child processes only, whatever their command line is.
 
 mod agent;
+mod brain;
 pub mod cli;
 mod dns;
+mod emitted;
 mod normalise;
 mod report;
 mod runner;

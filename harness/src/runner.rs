@@ -134,11 +134,14 @@ fn run_one(
         match step::carry_out(&mut stage, loaded, index + 1, step, &rules) {
             Ok(note) => updated += usize::from(note.updated),
             Err(StepError::Stage(StageError::Unavailable(reason))) => return Outcome::Skipped { reason },
-            Err(error) => return Outcome::Failed { reason: format!("step {}: {error}", index + 1) },
+            Err(error) => {
+                let reason = format!("step {}: {error}{}", index + 1, step::last_words(&stage));
+                return Outcome::Failed { reason };
+            }
         }
     }
-    if let Err(error) = step::no_violations(&stage) {
-        return Outcome::Failed { reason: error.to_string() };
+    if let Err(error) = step::finish(&stage, loaded) {
+        return Outcome::Failed { reason: format!("{error}{}", step::last_words(&stage)) };
     }
     Outcome::Passed { updated }
 }

@@ -2,18 +2,22 @@
 //!
 //! Owns their order and the service's environment. Must not know what the steps are about.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use mock_brain::{Brain, Credentials, Options};
+use nix::sys::signal::Signal;
 use tokio::runtime::Runtime;
 
 use crate::agent::AgentProgram;
 use crate::dns;
-use crate::sandbox::{Command, LayoutError, Machine, Manifest, Output, Sandbox, SandboxError};
-use crate::sandbox::{Scratch, Sockets};
-use crate::scenario::{Loaded, Scenario};
+use crate::emitted::Emitted;
+use crate::sandbox::{
+    Command, Ids, Input, Journal, Launch, LayoutError, Machine, Manifest, NOTIFY_SOCKET, Operation, Output,
+    Sandbox, SandboxError, Scratch, Sockets,
+};
+use crate::scenario::{AgentName, BrainStep, Count, Loaded, Scenario, Start};
 use crate::stand_in::StandIns;
 
 /// Prints which of its arguments can be written to.
@@ -29,6 +33,14 @@ pub(crate) struct Stage {
     machine: Machine,
     credentials: Credentials,
     agent: AgentProgram,
+    /// What the unit file says of how to start it.
+    exec_start: Option<Vec<String>>,
+    /// Which agents were started, and how.
+    pub(crate) started: BTreeMap<AgentName, Start>,
+    /// Events that agents took.
+    pub(crate) emitted: Emitted,
+    /// How many rules of the protocol may be broken.
+    pub(crate) violations: Count,
     /// The state of the sandbox's files before the first step.
     pub(crate) start: Manifest,
 }
@@ -96,8 +108,13 @@ impl Stage {
             machine,
             credentials,
             agent: agent.clone(),
+            exec_start: exec_start(scenario)?,
+            started: BTreeMap::new(),
+            emitted: Emitted::default(),
+            violations: Count { min: 0, max: 0 },
             start: Manifest::new(),
         };
+        stage.fill_in_secrets(scenario)?;
         stage.prove_closed_paths(scenario)?;
         stage.start = stage.sandbox.manifest()?;
         Ok(stage)
@@ -113,22 +130,154 @@ impl Stage {
         arguments: Vec<String>,
         limit: Duration,
     ) -> Result<Output, StageError> {
-        let service = &self.machine.service;
-        let command = Command {
-            arguments,
-            environment: self.environment(scenario),
-            working_directory: service.working_directory.clone(),
-            ids: service.ids,
-            umask: service.umask,
-            no_new_privileges: service.no_new_privileges,
-            limit_millis: u64::try_from(limit.as_millis()).unwrap_or(u64::MAX),
-        };
+        Ok(self.sandbox.run(self.command(scenario, arguments, limit))?)
+    }
+
+    /// Runs a command as the service and gives it something to read.
+    ///
+    /// # Errors
+    /// The sandbox is gone.
+    pub(crate) fn run_with(
+        &mut self,
+        scenario: &Scenario,
+        arguments: Vec<String>,
+        input: Input,
+        limit: Duration,
+    ) -> Result<Output, StageError> {
+        let command = Command { input: Some(input), ..self.command(scenario, arguments, limit) };
         Ok(self.sandbox.run(command)?)
     }
 
-    /// The words that start the agent under test.
-    pub(crate) fn agent_words(&self) -> Vec<String> {
-        self.agent.words()
+    /// Starts an agent as the service manager would, and returns its pid.
+    ///
+    /// # Errors
+    /// It cannot be started.
+    pub(crate) fn start_agent(&mut self, scenario: &Scenario, how: &Start) -> Result<(), StageError> {
+        if !self.journal().look_at_all(|all| all.values().any(|record| record.running)) {
+            self.tidy()?;
+        }
+        let arguments = self.agent.run(self.exec_start.as_deref(), &how.args);
+        let mut command = self.command(scenario, arguments, Duration::MAX);
+        command.environment.extend(how.environment.clone());
+        if self.machine.service.notify {
+            command.environment.insert("NOTIFY_SOCKET".to_owned(), NOTIFY_SOCKET.to_owned());
+        }
+        if let Some(span) = scenario.service.watchdog.and_then(|span| span.0) {
+            command.environment.insert("WATCHDOG_USEC".to_owned(), span.as_micros().to_string());
+            command.launch.watched = true;
+        }
+        command.arguments = expand_variables(&command.arguments, &command.environment);
+        self.sandbox.start_task(&how.name.0, command)?;
+        self.started.insert(how.name.clone(), how.clone());
+        Ok(())
+    }
+
+    fn command(&self, scenario: &Scenario, arguments: Vec<String>, limit: Duration) -> Command {
+        let service = &self.machine.service;
+        Command {
+            arguments,
+            environment: self.environment(scenario),
+            environment_files: service.environment_files.clone(),
+            unset: service.unset.clone(),
+            credentials: service.credentials.clone(),
+            input: None,
+            launch: Launch {
+                ids: service.ids,
+                map: !self.machine.plan.privileged,
+                umask: service.umask,
+                working_directory: service.working_directory.clone(),
+                no_new_privileges: service.no_new_privileges,
+                capabilities: service.capabilities,
+                file_bytes: service.file_bytes,
+                open_files: service.open_files,
+                watched: false,
+            },
+            limit_millis: u64::try_from(limit.as_millis()).unwrap_or(u64::MAX),
+        }
+    }
+
+    /// Empties what systemd removes when the service has ended.
+    ///
+    /// # Errors
+    /// The sandbox is gone.
+    pub(crate) fn tidy(&mut self) -> Result<(), StageError> {
+        let paths = self.machine.service.volatile.clone();
+        self.operate(Operation::Empty { paths })
+    }
+
+    /// Empties all that a loss of power empties.
+    ///
+    /// # Errors
+    /// The sandbox is gone.
+    pub(crate) fn lose_power(&mut self) -> Result<(), StageError> {
+        let mounts = self.machine.plan.host_mounts.iter().map(|mount| mount.target().to_owned());
+        let mut paths: Vec<_> = mounts.chain(self.machine.service.volatile.iter().cloned()).collect();
+        paths.push("/dev/shm".into());
+        self.operate(Operation::Empty { paths })
+    }
+
+    /// Does something to the machine, as its root.
+    ///
+    /// # Errors
+    /// It does not work.
+    pub(crate) fn operate(&mut self, operation: Operation) -> Result<(), StageError> {
+        Ok(self.sandbox.operate(operation)?)
+    }
+
+    /// Sends a signal to an agent.
+    ///
+    /// # Errors
+    /// The sandbox is gone.
+    pub(crate) fn signal(&mut self, name: &AgentName, signal: Signal) -> Result<(), StageError> {
+        Ok(self.sandbox.signal(&name.0, signal as i32)?)
+    }
+
+    /// What became of agents.
+    pub(crate) fn journal(&self) -> &Journal {
+        self.sandbox.journal()
+    }
+
+    /// Whether an agent says when it is ready.
+    pub(crate) const fn notifies(&self) -> bool {
+        self.machine.service.notify
+    }
+
+    /// The ids of a user.
+    ///
+    /// # Errors
+    /// There is none, or this machine cannot show what is theirs.
+    pub(crate) fn ids_of(&self, user: &str) -> Result<Ids, StageError> {
+        let account = self.machine.users.find(user).ok_or_else(|| LayoutError::NoUser(user.to_owned()))?;
+        if !self.shows_owners() && account.ids != self.machine.service.ids {
+            let reason = format!("what belongs to {user} can only be shown as root");
+            return Err(StageError::Unavailable(reason));
+        }
+        Ok(account.ids)
+    }
+
+    /// A text with the agent's settings for `${Z4J_TOKEN}`, `${Z4J_HMAC_SECRET}` and so on.
+    pub(crate) fn filled_in(&self, scenario: &Scenario, text: &str) -> String {
+        self.settings(scenario)
+            .iter()
+            .fold(text.to_owned(), |text, (name, value)| text.replace(&format!("${{{name}}}"), value))
+    }
+
+    /// Files of the machine that name secrets get them.
+    fn fill_in_secrets(&mut self, scenario: &Scenario) -> Result<(), StageError> {
+        for file in &scenario.host.files {
+            let Some(content) = &file.content else { continue };
+            let filled = self.filled_in(scenario, content);
+            if filled != *content {
+                let path = file.path.0.clone();
+                self.operate(Operation::Write { path, content: filled, owner: None, mode: None })?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The agent under test.
+    pub(crate) const fn agent(&self) -> &AgentProgram {
+        &self.agent
     }
 
     /// The state of the sandbox's files now.
@@ -139,9 +288,18 @@ impl Stage {
         Ok(self.sandbox.manifest()?)
     }
 
-    /// The brain.
+    /// The brain, where there is one.
     pub(crate) const fn brain(&self) -> Option<&Brain> {
         self.brain.as_ref()
+    }
+
+    /// Changes what the brain does.
+    ///
+    /// # Errors
+    /// It refuses: why.
+    pub(crate) fn change_brain(&self, change: &BrainStep) -> Result<(), String> {
+        let brain = self.brain.as_ref().ok_or("there is no brain")?;
+        crate::brain::change(brain, change, &self.credentials.agent_name, &self.credentials.token)
     }
 
     /// The name of a uid of the sandbox.
@@ -169,21 +327,28 @@ impl Stage {
         self.scratch.keep()
     }
 
-    /// The manager's environment, then the brain's, then the service's own.
-    fn environment(&self, scenario: &Scenario) -> std::collections::BTreeMap<String, String> {
+    /// What an agent has to know to reach the brain.
+    fn settings<'s>(&'s self, scenario: &'s Scenario) -> [(&'static str, &'s str); 5] {
         let credentials = &self.credentials;
-        let brain = [
+        [
             ("Z4J_BRAIN_URL", &scenario.brain.url.text),
             ("Z4J_TOKEN", &credentials.token),
             ("Z4J_HMAC_SECRET", &credentials.hmac_secret),
             ("Z4J_PROJECT_ID", &credentials.project_id),
             ("Z4J_AGENT_NAME", &credentials.agent_name),
-        ];
-        let mut environment: std::collections::BTreeMap<_, _> =
-            brain.into_iter().map(|(name, value)| (name.to_owned(), value.clone())).collect();
+        ]
+    }
+
+    /// The manager's environment, then the brain's, then the service's own.
+    fn environment(&self, scenario: &Scenario) -> BTreeMap<String, String> {
+        let brain = self.settings(scenario).map(|(name, value)| (name.to_owned(), value.to_owned()));
+        let mut environment = BTreeMap::from(brain);
         environment.extend(self.machine.service.environment.clone());
-        for name in &self.machine.service.unset {
-            environment.remove(name);
+        for value in environment.values_mut() {
+            // Said by the scenario: which of several agents' secrets, say.
+            if value.contains("${Z4J_") {
+                *value = self.filled_in(scenario, value);
+            }
         }
         environment
     }
@@ -203,6 +368,29 @@ impl Stage {
             None => Ok(()),
         }
     }
+}
+
+/// The words of `ExecStart=`.
+fn exec_start(scenario: &Scenario) -> Result<Option<Vec<String>>, StageError> {
+    let Some(line) = &scenario.service.exec_start else { return Ok(None) };
+    let words = crate::scenario::words(line);
+    words.map(Some).map_err(|problem| StageError::Void(format!("ExecStart=: {problem}")))
+}
+
+/// `${NAME}` in a word, and `$NAME` as a word of its own, which may become several (systemd.service(5)).
+fn expand_variables(words: &[String], environment: &BTreeMap<String, String>) -> Vec<String> {
+    let mut out = Vec::new();
+    for word in words {
+        if let Some(value) = word.strip_prefix('$').and_then(|name| environment.get(name)) {
+            out.extend(value.split_whitespace().map(str::to_owned));
+            continue;
+        }
+        let word = environment
+            .iter()
+            .fold(word.clone(), |word, (name, value)| word.replace(&format!("${{{name}}}"), value));
+        out.push(word.replace("$$", "$"));
+    }
+    out
 }
 
 fn start_servers(runtime: &Runtime, scenario: &Scenario, sockets: Sockets) -> Result<Brain, StageError> {

@@ -6,12 +6,16 @@ use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Stdio};
+use std::sync::Arc;
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
+use std::thread;
 use std::time::Duration;
 
 use super::DOOR;
+use super::journal::Journal;
 use super::manifest::Manifest;
 use super::plan::Plan;
-use super::wire::{self, Arrival, Command, Output, Request, Response};
+use super::wire::{self, Arrival, Command, Message, Operation, Output, Request, Response};
 
 /// How long the sandbox itself may take for anything, beyond what a command may.
 const GRACE: Duration = Duration::from_secs(20);
@@ -20,7 +24,8 @@ const GRACE: Duration = Duration::from_secs(20);
 #[derive(Debug)]
 pub(crate) struct Sandbox {
     socket: Option<UnixStream>,
-    reader: BufReader<UnixStream>,
+    answers: Receiver<Response>,
+    journal: Arc<Journal>,
     door: Child,
 }
 
@@ -59,12 +64,15 @@ impl Sandbox {
             .process_group(0)
             .spawn()?;
         let reader = BufReader::new(ours.try_clone()?);
-        let sandbox = Self { socket: Some(ours), reader, door };
+        let (sender, answers) = mpsc::channel();
+        let journal = Arc::new(Journal::default());
+        let sandbox = Self { socket: Some(ours), answers, journal: Arc::clone(&journal), door };
         // A door that could not open has said so already; what it said counts, not the broken pipe.
         let sent = wire::send(sandbox.socket()?, plan);
         match wire::receive_arrival(sandbox.socket()?)? {
             Arrival::Ready([brain, resolver]) => {
                 sent?;
+                thread::spawn(move || listen(reader, &sender, &journal));
                 Ok((sandbox, Sockets { brain: brain.into(), resolver: resolver.into() }))
             }
             Arrival::Unavailable(reason) => Err(SandboxError::Unavailable(reason)),
@@ -84,6 +92,52 @@ impl Sandbox {
         }
     }
 
+    /// Starts a command that goes on until it is ended; the journal tells what becomes of it.
+    ///
+    /// # Errors
+    /// It could not be started, or the sandbox is gone.
+    pub(crate) fn start_task(&mut self, name: &str, command: Command) -> Result<i32, SandboxError> {
+        self.journal.begin(name);
+        match self.ask(&Request::Start { name: name.to_owned(), command }, GRACE)? {
+            Response::Started { pid } => {
+                self.journal.has_pid(name, pid);
+                Ok(pid)
+            }
+            other => {
+                self.journal.forget(name);
+                Err(unexpected(other))
+            }
+        }
+    }
+
+    /// Sends a signal to what was started.
+    ///
+    /// # Errors
+    /// There is no such signal, or the sandbox is gone.
+    pub(crate) fn signal(&mut self, name: &str, signal: i32) -> Result<(), SandboxError> {
+        self.ask_for(&Request::Signal { name: name.to_owned(), signal })
+    }
+
+    /// Does something to the machine.
+    ///
+    /// # Errors
+    /// It does not work, or the sandbox is gone.
+    pub(crate) fn operate(&mut self, operation: Operation) -> Result<(), SandboxError> {
+        self.ask_for(&Request::Operate(operation))
+    }
+
+    /// What was started, and what became of it.
+    pub(crate) fn journal(&self) -> &Journal {
+        &self.journal
+    }
+
+    fn ask_for(&mut self, request: &Request) -> Result<(), SandboxError> {
+        match self.ask(request, GRACE)? {
+            Response::Done => Ok(()),
+            other => Err(unexpected(other)),
+        }
+    }
+
     /// The state of the sandbox's files.
     ///
     /// # Errors
@@ -96,19 +150,26 @@ impl Sandbox {
     }
 
     fn ask(&mut self, request: &Request, limit: Duration) -> Result<Response, SandboxError> {
-        self.socket()?.set_read_timeout(Some(limit))?;
         wire::send(self.socket()?, request)?;
-        let response = match wire::receive(&mut self.reader) {
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                return Err(SandboxError::Failed(format!("it did not answer within {limit:?}")));
-            }
-            received => received?,
-        };
-        response.ok_or_else(|| SandboxError::Failed("it ended early".to_owned()))
+        self.answers.recv_timeout(limit).map_err(|error| match error {
+            RecvTimeoutError::Timeout => SandboxError::Failed(format!("it did not answer within {limit:?}")),
+            RecvTimeoutError::Disconnected => SandboxError::Failed("it ended early".to_owned()),
+        })
     }
 
     fn socket(&self) -> io::Result<&UnixStream> {
         self.socket.as_ref().ok_or_else(|| io::Error::from(io::ErrorKind::NotConnected))
+    }
+}
+
+/// Hands on what init sends, until it ends.
+fn listen(mut reader: BufReader<UnixStream>, answers: &Sender<Response>, journal: &Journal) {
+    while let Ok(Some(message)) = wire::receive::<Message>(&mut reader) {
+        match message {
+            // Whoever asked has given up.
+            Message::Answer(response) => _ = answers.send(response),
+            Message::Event(event) => journal.note(event),
+        }
     }
 }
 

@@ -10,6 +10,7 @@ use std::process::Command;
 
 use nix::sched::{CloneFlags, unshare};
 use nix::sys::prctl;
+use nix::sys::resource::{Resource, setrlimit};
 use nix::sys::stat::{Mode, umask};
 use nix::unistd::{Gid, Uid, chdir, setgroups, setresgid, setresuid};
 use rustix::thread::{CapabilitySet, remove_capability_from_bounding_set};
@@ -23,6 +24,7 @@ pub(crate) const LAUNCH: &str = "__sandbox-launch";
 
 /// Exit statuses as systemd and shells have them.
 const EXIT_CHDIR: i32 = 200;
+const EXIT_LIMITS: i32 = 205;
 const EXIT_USER: i32 = 217;
 const EXIT_NOT_FOUND: i32 = 127;
 const EXIT_NOT_EXECUTABLE: i32 = 126;
@@ -39,15 +41,23 @@ const REMOVED: [CapabilitySet; 8] = [
     CapabilitySet::NET_ADMIN,
 ];
 
-/// How the command is to be run.
-#[derive(Debug, Serialize, Deserialize)]
-pub(super) struct Launch {
-    pub(super) ids: Ids,
+/// How a command is to be run.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Launch {
+    pub(crate) ids: Ids,
     /// Whether the ids are a mapping of the one user there is, instead of real ones.
-    pub(super) map: bool,
-    pub(super) umask: u32,
-    pub(super) working_directory: PathBuf,
-    pub(super) no_new_privileges: bool,
+    pub(crate) map: bool,
+    pub(crate) umask: u32,
+    pub(crate) working_directory: PathBuf,
+    pub(crate) no_new_privileges: bool,
+    /// The capabilities that are left, as bits; all but those that no command gets, if absent.
+    pub(crate) capabilities: Option<u64>,
+    /// Most bytes of a file (`LimitFSIZE=`).
+    pub(crate) file_bytes: Option<u64>,
+    /// Most open files (`LimitNOFILE=`).
+    pub(crate) open_files: Option<u64>,
+    /// Whether it is watched, and has to be told that it is the one (sd_watchdog_enabled(3)).
+    pub(crate) watched: bool,
 }
 
 /// Returns the exit status of a launch that failed.
@@ -55,6 +65,10 @@ pub(crate) fn main(arguments: &[OsString]) -> i32 {
     let launch = arguments.get(2).and_then(|text| serde_json::from_str::<Launch>(text.to_str()?).ok());
     let (Some(launch), Some(program)) = (launch, arguments.get(3)) else { return 2 };
     umask(Mode::from_bits_truncate(launch.umask));
+    if let Err(errno) = set_limits(&launch) {
+        eprintln!("cannot set limits: {errno}");
+        return EXIT_LIMITS;
+    }
     if let Err(error) = become_user(&launch) {
         eprintln!("cannot become uid {}: {error}", launch.ids.uid);
         return EXIT_USER;
@@ -64,16 +78,38 @@ pub(crate) fn main(arguments: &[OsString]) -> i32 {
         eprintln!("cannot change to {}: {error}", launch.working_directory.display());
         return EXIT_CHDIR;
     }
-    let error = Command::new(program).args(&arguments[4..]).exec();
+    let mut command = Command::new(program);
+    command.args(&arguments[4..]);
+    if launch.watched {
+        command.env("WATCHDOG_PID", std::process::id().to_string());
+    }
+    let error = command.exec();
     eprintln!("cannot run {}: {error}", program.display());
     if error.kind() == io::ErrorKind::NotFound { EXIT_NOT_FOUND } else { EXIT_NOT_EXECUTABLE }
+}
+
+fn set_limits(launch: &Launch) -> nix::Result<()> {
+    for (resource, limit) in
+        [(Resource::RLIMIT_FSIZE, launch.file_bytes), (Resource::RLIMIT_NOFILE, launch.open_files)]
+    {
+        if let Some(limit) = limit {
+            setrlimit(resource, limit, limit)?;
+        }
+    }
+    Ok(())
 }
 
 fn become_user(launch: &Launch) -> io::Result<()> {
     let Ids { uid, gid } = launch.ids;
     // Not even root of the sandbox, or a set-user-ID program in it, may undo the sandbox or reach devices.
-    for capability in REMOVED {
-        remove_capability_from_bounding_set(capability)?;
+    let kept = launch.capabilities.map_or(CapabilitySet::all(), CapabilitySet::from_bits_retain);
+    let kept = REMOVED.into_iter().fold(kept, CapabilitySet::difference);
+    for capability in CapabilitySet::all().difference(kept) {
+        match remove_capability_from_bounding_set(capability) {
+            // The kernel does not know it.
+            Err(error) if error.raw_os_error() == nix::errno::Errno::EINVAL as i32 => {}
+            done => done?,
+        }
     }
     if launch.map {
         unshare(CloneFlags::CLONE_NEWUSER)?;

@@ -9,7 +9,7 @@ use std::path::Path;
 use super::plan::{Bind, Entry, EntryKind, Ids, Mount, Plan};
 use super::service;
 use super::users::Users;
-use crate::scenario::{Answer, Host, HostFile, Scenario, Tmp};
+use crate::scenario::{Answer, Host, HostFile, Scenario, Size, Tmp};
 
 /// Where the resolver of the sandbox listens, as systemd-resolved does.
 const RESOLVER: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(127, 0, 0, 53)), 53);
@@ -74,7 +74,9 @@ pub(crate) enum LayoutError {
     Foreign(String),
     #[error("`{0}` is made twice in [host] files")]
     Twice(String),
-    #[error("`%{0}` is not a specifier that is known here: %C, %h, %S, %t, %T, %u, %U and %% are")]
+    #[error(
+        "`%{0}` is not a specifier that is known here: %C, %d, %E, %h, %H, %L, %n, %N, %p, %S, %t, %T, %u, %U, %V and %% are"
+    )]
     Specifier(char),
     #[error("`{path}` belongs to {owner}, which only root can show: run the harness as root")]
     NeedsRoot { path: String, owner: String },
@@ -97,6 +99,7 @@ impl Machine {
         let mut entries = base_entries(&users, &scenario.host);
         entries.extend(venv_entries(&scenario.host));
         entries.extend(own_entries(&scenario.host, &users, service.ids, privileged)?);
+        entries.extend(scenario.host.tmpfs.keys().map(|path| Entry::directory(&path.0, 0o755, Ids::ROOT)));
         let (more_entries, more_mounts) = service::mounts(&scenario.service, service.ids);
         entries.extend(more_entries);
         let mut mounts = more_mounts;
@@ -112,9 +115,11 @@ impl Machine {
             binds: binds(agent),
             host_mounts: tmp_mounts(&scenario.host),
             mounts,
+            optional: service::optional(&scenario.service),
             addresses: addresses(&scenario.host, brain),
             brain: SocketAddr::new(brain, scenario.brain.url.port),
             resolver: RESOLVER,
+            notify: service.notify,
         };
         Ok(Self { plan, users, service })
     }
@@ -209,8 +214,17 @@ fn with_parents(entries: Vec<Entry>) -> Vec<Entry> {
 }
 
 fn tmp_mounts(host: &Host) -> Vec<Mount> {
-    let Tmp::Tmpfs(size) = host.tmp else { return Vec::new() };
-    vec![Mount::Tmpfs { target: "/tmp".into(), mode: 0o1777, bytes: Some(size.0), read_only: false }]
+    let tmpfs = |target: &Path, mode: u32, size: &Size| Mount::Tmpfs {
+        target: target.to_owned(),
+        mode,
+        bytes: Some(size.0),
+        read_only: false,
+    };
+    let tmp = match &host.tmp {
+        Tmp::Tmpfs(size) => Some(tmpfs(Path::new("/tmp"), 0o1777, size)),
+        Tmp::Disk => None,
+    };
+    tmp.into_iter().chain(host.tmpfs.iter().map(|(path, size)| tmpfs(&path.0, 0o755, size))).collect()
 }
 
 fn binds(agent: &Path) -> Vec<Bind> {

@@ -9,29 +9,41 @@
 //! the service user and then the command.
 
 mod door;
+mod env_file;
 mod handle;
 mod init;
+mod journal;
 mod launch;
 mod layout;
+mod manager;
 mod manifest;
 mod mounts;
 mod netlink;
+mod nft;
+mod notify;
+mod operate;
+mod outlet;
 mod plan;
+mod reaper;
 mod scratch;
 mod service;
+mod tasks;
 mod users;
 mod wire;
 
 pub(crate) use door::DOOR;
 pub(crate) use handle::{Sandbox, SandboxError, Sockets};
 pub(crate) use init::INIT;
-pub(crate) use launch::LAUNCH;
+pub(crate) use journal::Journal;
+pub(crate) use launch::{LAUNCH, Launch};
 pub(crate) use layout::{LayoutError, Machine, ROOTS_FILE};
 pub(crate) use manifest::Manifest;
-pub(crate) use plan::Plan;
+pub(crate) use notify::NOTIFY_SOCKET;
+pub(crate) use plan::{Ids, Plan};
 pub(crate) use scratch::{Scratch, sweep};
+pub(crate) use service::expand;
 pub(crate) use users::Users;
-pub(crate) use wire::{Command, Output};
+pub(crate) use wire::{Command, Input, Link, Operation, Output};
 
 /// Runs the part of the sandbox that this process was started as, if it was.
 ///

@@ -11,6 +11,7 @@ use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sys::statvfs::{FsFlags, statvfs};
 use nix::unistd::{chdir, pivot_root};
 
+use super::operate::HostView;
 use super::plan::{Bind, Entry, EntryKind, Ids, Mount, Plan};
 
 /// Devices that programs expect.
@@ -31,8 +32,8 @@ fn doing<T, E: Into<io::Error>>(what: impl Into<String>, result: Result<T, E>) -
     result.map_err(|source| SetupError { what: what.into(), source: source.into() })
 }
 
-/// Builds the plan's file system and makes it `/`.
-pub(crate) fn build(plan: &Plan) -> Result<(), SetupError> {
+/// Builds the plan's file system and makes it `/`. Returns how it was before the service's own mounts.
+pub(super) fn build(plan: &Plan) -> Result<HostView, SetupError> {
     let root = plan.root.as_path();
     let private = MsFlags::MS_REC | MsFlags::MS_PRIVATE;
     doing("make mounts private", mount(NOTHING, "/", NOTHING, private, NOTHING))?;
@@ -52,10 +53,16 @@ pub(crate) fn build(plan: &Plan) -> Result<(), SetupError> {
     let proc = root.join("proc");
     let safe = MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
     doing("mount /proc", mount(Some("proc"), &proc, Some("proc"), safe, NOTHING))?;
-    for wanted in &plan.mounts {
+    let view = doing("keep the machine's view", HostView::take(root))?;
+    let is_due = |wanted: &&Mount| {
+        let target = wanted.target().to_owned();
+        !plan.optional.contains(&target) || inside(root, &target).exists()
+    };
+    for wanted in plan.mounts.iter().filter(is_due) {
         doing(wanted.to_string(), carry_out(root, wanted))?;
     }
-    doing("change the root", enter(root))
+    doing("change the root", enter(root))?;
+    Ok(view)
 }
 
 fn enter(root: &Path) -> nix::Result<()> {
@@ -158,13 +165,13 @@ fn tmpfs(target: &Path, options: &str, flags: MsFlags) -> nix::Result<()> {
     mount(Some("tmpfs"), target, Some("tmpfs"), flags, Some(options))
 }
 
-fn bind(source: &Path, target: &Path) -> nix::Result<()> {
+pub(super) fn bind(source: &Path, target: &Path) -> nix::Result<()> {
     mount(Some(source), target, NOTHING, MsFlags::MS_BIND | MsFlags::MS_REC, NOTHING)
 }
 
 /// Sets or clears read-only on a bind mount. The other flags must be named again: in a user namespace those
 /// that came with the mount are locked (mount_namespaces(7)).
-fn remount(target: &Path, read_only: bool) -> nix::Result<()> {
+pub(super) fn remount(target: &Path, read_only: bool) -> nix::Result<()> {
     let kept = [
         (FsFlags::ST_NOSUID, MsFlags::MS_NOSUID),
         (FsFlags::ST_NODEV, MsFlags::MS_NODEV),

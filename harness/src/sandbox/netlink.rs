@@ -12,6 +12,7 @@ use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockProtocol, SockType
 
 const RTM_NEWLINK: u16 = 16;
 const RTM_NEWADDR: u16 = 20;
+const RTM_DELADDR: u16 = 21;
 const RTM_NEWROUTE: u16 = 24;
 const NLM_F_REQUEST: u16 = 0x001;
 const NLM_F_ACK: u16 = 0x004;
@@ -64,6 +65,44 @@ pub(crate) fn set_up(addresses: &[IpAddr]) -> io::Result<()> {
         exchange(&socket, RTM_NEWADDR, create, &new_address(ethernet, *address, host_prefix))?;
     }
     exchange(&socket, RTM_NEWROUTE, create, &default_route(ethernet))
+}
+
+/// Takes the interface down, with the machine's addresses, or up again.
+///
+/// # Errors
+/// The kernel refuses.
+pub(crate) fn set_link(addresses: &[IpAddr], up: bool) -> io::Result<()> {
+    let socket =
+        socket(AddressFamily::Netlink, SockType::Raw, SockFlag::SOCK_CLOEXEC, SockProtocol::NetlinkRoute)?;
+    let ethernet = if_nametoindex(ETHERNET)?;
+    // struct ifinfomsg: flags, and which of them are meant.
+    let mut body = link_message(ethernet, IFF_UP);
+    if !up {
+        body[8..12].copy_from_slice(&0_u32.to_ne_bytes());
+    }
+    exchange(&socket, RTM_NEWLINK, 0, &body)?;
+    // Addresses of an interface that is down are still the machine's own; IPv6 ones go by themselves.
+    let (kind, flags) = if up { (RTM_NEWADDR, NLM_F_CREATE | NLM_F_EXCL) } else { (RTM_DELADDR, 0) };
+    for address in addresses {
+        let prefix = if address.is_ipv4() { 32 } else { 128 };
+        done(exchange(&socket, kind, flags, &new_address(ethernet, *address, prefix)))?;
+    }
+    if up {
+        done(exchange(&socket, RTM_NEWROUTE, NLM_F_CREATE | NLM_F_EXCL, &default_route(ethernet)))?;
+    }
+    Ok(())
+}
+
+/// What is so already need not be done.
+fn done(result: io::Result<()>) -> io::Result<()> {
+    match result {
+        Err(error)
+            if matches!(error.kind(), io::ErrorKind::AlreadyExists | io::ErrorKind::AddrNotAvailable) =>
+        {
+            Ok(())
+        }
+        result => result,
+    }
 }
 
 /// struct ifinfomsg for an interface.

@@ -34,12 +34,16 @@ pub(crate) struct Plan {
     pub(crate) host_mounts: Vec<Mount>,
     /// What systemd mounts for the service: in this order, after entries and binds.
     pub(crate) mounts: Vec<Mount>,
+    /// Targets of mounts that are left out if they are not there (`-` before a path).
+    pub(crate) optional: Vec<PathBuf>,
     /// What the Ethernet interface has beside its own.
     pub(crate) addresses: Vec<IpAddr>,
     /// Where the brain listens.
     pub(crate) brain: SocketAddr,
     /// Where the resolver listens.
     pub(crate) resolver: SocketAddr,
+    /// Whether the service manager listens to what the service says of itself (`Type=notify`).
+    pub(crate) notify: bool,
 }
 
 impl Plan {

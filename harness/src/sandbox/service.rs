@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use super::layout::{AGENT_FOLDER, LayoutError};
 use super::plan::{Entry, EntryKind, Ids, Mount};
 use super::users::{DYNAMIC_UID, Users};
-use crate::scenario::{ProtectHome, ProtectSystem, Service};
+use crate::scenario::{Credential, MaybePath, Mode, ProtectHome, ProtectSystem, Service};
 
 /// systemd's default search path, with the folder of the agent before it.
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -21,6 +21,9 @@ const PRIVATE_VAR_TMP: &str = "/var/tmp/systemd-private-0f1e2d3c4b5a69788796a5b4
 const STATE: &str = "/var/lib";
 const RUNTIME: &str = "/run";
 
+/// Where `LoadCredential=` puts what it loads.
+pub(super) const CREDENTIALS: &str = "/run/credentials/z4j.service";
+
 /// How commands of the service are run.
 #[derive(Clone, Debug)]
 pub(crate) struct Profile {
@@ -30,6 +33,15 @@ pub(crate) struct Profile {
     pub(crate) working_directory: PathBuf,
     pub(crate) umask: u32,
     pub(crate) no_new_privileges: bool,
+    pub(crate) capabilities: Option<u64>,
+    pub(crate) file_bytes: Option<u64>,
+    pub(crate) open_files: Option<u64>,
+    /// Whether it says when it is ready.
+    pub(crate) notify: bool,
+    pub(crate) environment_files: Vec<MaybePath>,
+    pub(crate) credentials: Vec<Credential>,
+    /// What is empty after the service has ended, or the machine has.
+    pub(crate) volatile: Vec<PathBuf>,
 }
 
 impl Profile {
@@ -54,15 +66,16 @@ impl Profile {
         if let Some(group) = &service.group {
             ids.gid = find(group)?.ids.gid;
         }
-        for (variable, base, names) in [
-            ("STATE_DIRECTORY", STATE, &service.state_directory),
-            ("RUNTIME_DIRECTORY", RUNTIME, &service.runtime_directory),
-        ] {
-            let paths = names.0.iter().map(|name| Path::new(base).join(name).display().to_string());
-            let paths: Vec<_> = paths.collect();
+        let directories = directories(service);
+        for variable in VARIABLES {
+            let of_it = directories.iter().filter(|directory| directory.variable == variable);
+            let paths: Vec<_> = of_it.map(|directory| directory.path.display().to_string()).collect();
             if !paths.is_empty() {
                 environment.insert(variable.to_owned(), paths.join(":"));
             }
+        }
+        if !service.load_credential.is_empty() {
+            environment.insert("CREDENTIALS_DIRECTORY".to_owned(), CREDENTIALS.to_owned());
         }
         for pair in &service.environment {
             environment.insert(pair.name.clone(), expand(&pair.value)?);
@@ -74,12 +87,59 @@ impl Profile {
             working_directory: service.working_directory.as_ref().map_or("/".into(), |path| path.0.clone()),
             umask: service.umask.map_or(0o022, |mode| mode.0),
             no_new_privileges: service.forbids_new_privileges(),
+            capabilities: service.capability_bounding_set.map(|set| set.0),
+            file_bytes: service.limit_file_size.and_then(|limit| limit.0),
+            open_files: service.limit_open_files.and_then(|limit| limit.0),
+            notify: service.kind.notifies(),
+            environment_files: service.environment_file.clone(),
+            credentials: service.load_credential.clone(),
+            volatile: volatile(service),
         })
     }
 }
 
+const VARIABLES: [&str; 4] = ["STATE_DIRECTORY", "RUNTIME_DIRECTORY", "CACHE_DIRECTORY", "LOGS_DIRECTORY"];
+
+/// A directory that systemd keeps for the service.
+struct Directory {
+    variable: &'static str,
+    /// What the service is told.
+    path: PathBuf,
+    /// Where it lies: with `DynamicUser=` below a closed directory, behind a link.
+    target: PathBuf,
+    mode: u32,
+}
+
+fn directories(service: &Service) -> Vec<Directory> {
+    let mode = |mode: Option<Mode>| mode.map_or(0o755, |mode| mode.0);
+    let kinds = [
+        (STATE, &service.state_directory, mode(service.state_directory_mode)),
+        (RUNTIME, &service.runtime_directory, mode(service.runtime_directory_mode)),
+        ("/var/cache", &service.cache_directory, 0o755),
+        ("/var/log", &service.logs_directory, 0o755),
+    ];
+    let all = VARIABLES.into_iter().zip(kinds).flat_map(|(variable, (base, names, mode))| {
+        names.0.iter().map(move |name| {
+            let path = Path::new(base).join(name);
+            let private = service.dynamic_user.0 && base != RUNTIME;
+            let target = if private { Path::new(base).join("private").join(name) } else { path.clone() };
+            Directory { variable, path, target, mode }
+        })
+    });
+    all.collect()
+}
+
+/// What does not outlive the machine: systemd removes it when the service ends.
+fn volatile(service: &Service) -> Vec<PathBuf> {
+    let runtime = service.runtime_directory.0.iter().map(|name| Path::new(RUNTIME).join(name));
+    let private = [PRIVATE_TMP, PRIVATE_VAR_TMP].map(|path| Path::new(path).join("tmp"));
+    let private = private.into_iter().filter(|_| service.has_private_tmp());
+    let own = service.temporary_file_system.iter().filter(|mount| !mount.read_only);
+    runtime.chain(private).chain(own.map(|mount| mount.path.clone())).collect()
+}
+
 /// Puts values for specifiers (systemd.unit(5)): those about a user mean the service manager's, root.
-fn expand(value: &str) -> Result<String, LayoutError> {
+pub(crate) fn expand(value: &str) -> Result<String, LayoutError> {
     let mut out = String::new();
     let mut rest = value.chars();
     while let Some(c) = rest.next() {
@@ -90,12 +150,19 @@ fn expand(value: &str) -> Result<String, LayoutError> {
         out.push_str(match rest.next() {
             Some('%') => "%",
             Some('C') => "/var/cache",
+            Some('d') => CREDENTIALS,
+            Some('E') => "/etc",
             Some('h') => "/root",
+            Some('H') => super::init::HOST_NAME,
+            Some('L') => "/var/log",
+            Some('n') => "z4j.service",
+            Some('N' | 'p') => "z4j",
             Some('S') => STATE,
             Some('t') => RUNTIME,
             Some('T') => "/tmp",
             Some('u') => "root",
             Some('U') => "0",
+            Some('V') => "/var/tmp",
             other => return Err(LayoutError::Specifier(other.unwrap_or(' '))),
         });
     }
@@ -114,15 +181,20 @@ pub(crate) fn mounts(service: &Service, ids: Ids) -> (Vec<Entry>, Vec<Mount>) {
             mounts.push(Mount::Over { source, target: target.into(), read_only: false });
         }
     }
-    for name in &service.state_directory.0 {
-        state_directory(service, name, ids, &mut entries, &mut mounts);
+    for directory in directories(service) {
+        if directory.path != directory.target {
+            let private = directory.target.parent().unwrap_or(&directory.target);
+            entries.push(Entry::directory(private, 0o755, Ids::ROOT));
+            let kind = EntryKind::Link { target: directory.target.clone() };
+            entries.push(Entry { path: directory.path, owner: Ids::ROOT, kind });
+        }
+        entries.push(Entry::directory(&directory.target, directory.mode, ids));
+        mounts.push(Mount::Hole { target: directory.target });
     }
-    for name in &service.runtime_directory.0 {
-        let target = Path::new(RUNTIME).join(name);
-        entries.push(Entry::directory(&target, 0o755, ids));
-        mounts.push(Mount::Hole { target });
+    if !service.load_credential.is_empty() {
+        entries.push(Entry::directory(CREDENTIALS, 0o500, ids));
     }
-    mounts.extend(service.read_write_paths.iter().map(|path| Mount::Hole { target: path.0.clone() }));
+    mounts.extend(service.read_write_paths.iter().map(|path| Mount::Hole { target: path.path.clone() }));
     match service.system_protection() {
         ProtectSystem::Strict => mounts.push(Mount::ReadOnly { target: "/".into() }),
         ProtectSystem::Full => mounts.push(Mount::ReadOnly { target: "/etc".into() }),
@@ -130,35 +202,21 @@ pub(crate) fn mounts(service: &Service, ids: Ids) -> (Vec<Entry>, Vec<Mount>) {
         ProtectSystem::Yes | ProtectSystem::No => {}
     }
     mounts.extend(home_mounts(service.home_protection()));
-    mounts.extend(service.read_only_paths.iter().map(|path| Mount::ReadOnly { target: path.0.clone() }));
-    mounts.extend(service.inaccessible_paths.iter().map(|path| hidden(&path.0)));
-    mounts.extend(service.temporary_file_system.iter().map(|path| Mount::Tmpfs {
-        target: path.0.clone(),
-        mode: 0o755,
-        bytes: None,
-        read_only: false,
+    mounts.extend(service.read_only_paths.iter().map(|path| Mount::ReadOnly { target: path.path.clone() }));
+    mounts.extend(service.inaccessible_paths.iter().map(|path| hidden(&path.path)));
+    mounts.extend(service.temporary_file_system.iter().map(|mount| Mount::Tmpfs {
+        target: mount.path.clone(),
+        mode: mount.mode,
+        bytes: mount.bytes,
+        read_only: mount.read_only,
     }));
     (entries, mounts)
 }
 
-/// With `DynamicUser=` the directory lies below the closed /var/lib/private, behind a link.
-fn state_directory(
-    service: &Service,
-    name: &Path,
-    ids: Ids,
-    entries: &mut Vec<Entry>,
-    mounts: &mut Vec<Mount>,
-) {
-    let public = Path::new(STATE).join(name);
-    let private = Path::new(STATE).join("private");
-    let target = if service.dynamic_user.0 { private.join(name) } else { public.clone() };
-    if service.dynamic_user.0 {
-        entries.push(Entry::directory(&private, 0o755, Ids::ROOT));
-        let kind = EntryKind::Link { target: private.join(name) };
-        entries.push(Entry { path: public, owner: Ids::ROOT, kind });
-    }
-    entries.push(Entry::directory(&target, 0o755, ids));
-    mounts.push(Mount::Hole { target });
+/// Mounts that are left out where there is nothing to mount on.
+pub(crate) fn optional(service: &Service) -> Vec<PathBuf> {
+    let lists = [&service.read_write_paths, &service.read_only_paths, &service.inaccessible_paths];
+    lists.into_iter().flatten().filter(|path| path.optional).map(|path| path.path.clone()).collect()
 }
 
 fn home_mounts(protection: ProtectHome) -> Vec<Mount> {

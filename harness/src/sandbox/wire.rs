@@ -17,13 +17,22 @@ use rustix::net::{
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use super::launch::Launch;
 use super::manifest::Manifest;
 use super::plan::Ids;
+use crate::scenario::{Credential, MaybePath};
 
 /// What the harness asks for.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) enum Request {
+    /// Run a command to its end.
     Run(Command),
+    /// Start a command that goes on until it is ended.
+    Start { name: String, command: Command },
+    /// Send a signal to what was started.
+    Signal { name: String, signal: i32 },
+    /// Do something to the machine, as its root.
+    Operate(Operation),
     /// The state of everything that the sandbox owns.
     Manifest,
 }
@@ -32,9 +41,86 @@ pub(crate) enum Request {
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) enum Response {
     Ran(Output),
+    Started {
+        pid: i32,
+    },
     Manifest(Manifest),
+    Done,
     /// It could not be done: why.
     Failed(String),
+}
+
+/// What happens inside without being asked for.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) enum Event {
+    /// What was started wrote a line.
+    Logged { name: String, line: String },
+    /// It said something to the service manager (sd_notify(3)), one assignment.
+    Notified { name: String, text: String },
+    /// It ended; everything that it wrote was told before.
+    Ended { name: String, status: i32 },
+}
+
+/// All that init sends.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) enum Message {
+    Answer(Response),
+    Event(Event),
+}
+
+/// What the machine's root, or fate, does to it.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) enum Operation {
+    /// Delete what lies in /tmp and /var/tmp; only what is called so, if a pattern is given.
+    ClearTmp {
+        only: Option<String>,
+    },
+    /// Fill a tmpfs to its last byte.
+    Fill {
+        path: PathBuf,
+    },
+    /// Take away what filled it.
+    Free {
+        path: PathBuf,
+    },
+    /// Make a path read-only or writable.
+    Remount {
+        path: PathBuf,
+        read_only: bool,
+    },
+    Write {
+        path: PathBuf,
+        content: String,
+        owner: Option<Ids>,
+        mode: Option<u32>,
+    },
+    Chown {
+        path: PathBuf,
+        owner: Ids,
+    },
+    Chmod {
+        path: PathBuf,
+        mode: u32,
+    },
+    Remove {
+        path: PathBuf,
+    },
+    /// Empty directories, which stay.
+    Empty {
+        paths: Vec<PathBuf>,
+    },
+    /// What becomes of packets to and from the machine's Ethernet addresses.
+    Network(Link),
+}
+
+/// The state of the machine's network.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Link {
+    Up,
+    /// The interface is down: no route.
+    Down,
+    /// Packets vanish.
+    Drop,
 }
 
 /// A command to run as the service.
@@ -42,11 +128,24 @@ pub(crate) enum Response {
 pub(crate) struct Command {
     pub(crate) arguments: Vec<String>,
     pub(crate) environment: BTreeMap<String, String>,
-    pub(crate) working_directory: PathBuf,
-    pub(crate) ids: Ids,
-    pub(crate) umask: u32,
-    pub(crate) no_new_privileges: bool,
+    /// Files with more of it, which win.
+    pub(crate) environment_files: Vec<MaybePath>,
+    /// Variables that it does not get, whoever says them.
+    pub(crate) unset: Vec<String>,
+    /// What is put into its credentials directory.
+    pub(crate) credentials: Vec<Credential>,
+    /// What it reads; nothing if absent.
+    pub(crate) input: Option<Input>,
+    pub(crate) launch: Launch,
     pub(crate) limit_millis: u64,
+}
+
+/// What a command reads from standard input.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Input {
+    pub(crate) text: String,
+    /// At once if absent.
+    pub(crate) lines_per_second: Option<u32>,
 }
 
 /// What came of a command.

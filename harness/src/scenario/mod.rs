@@ -4,9 +4,15 @@
 //! Owns the language; an unknown key or a wrong type is refused while reading (`parse`). It must not know
 //! how any of it is carried out.
 
+mod condition;
+mod directive;
+mod emit;
 mod parse;
 mod service;
+mod step;
+mod unit;
 mod value;
+mod verb;
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -15,11 +21,17 @@ use std::path::PathBuf;
 use mock_brain::fault::FaultSpec;
 use serde::Deserialize;
 
+pub(crate) use condition::{Checks, Condition, Count, FileExpectation, Level, LogExpectation};
+pub(crate) use directive::{Credential, MaybePath};
+pub(crate) use emit::{Emit, Verdict};
 pub(crate) use parse::{Loaded, load};
 pub(crate) use service::{ProtectHome, ProtectSystem, Service};
+pub(crate) use step::{Step, Verb};
+pub(crate) use unit::words;
 pub(crate) use value::{
-    AbsolutePath, Answer, BrainUrl, Duration, FaultName, Id, Mode, Packages, Size, StepName, UserName,
+    AbsolutePath, AgentName, Answer, BrainUrl, Duration, Id, Mode, Packages, Signal, Size, Snapshot, UserName,
 };
+pub(crate) use verb::{Access, BrainStep, Doctor, Kill, Network, Power, Start, WriteFile};
 
 /// A scenario.
 #[derive(Debug, Deserialize)]
@@ -34,6 +46,9 @@ pub(crate) struct Scenario {
     /// Words to find it by.
     #[serde(default)]
     pub(crate) tags: Vec<String>,
+    /// Fixes every random choice.
+    #[serde(default)]
+    pub(crate) seed: u64,
     /// The least sandbox that can show it.
     #[serde(default)]
     pub(crate) needs: Backend,
@@ -81,6 +96,9 @@ pub(crate) struct Host {
     /// What /tmp is.
     #[serde(default)]
     pub(crate) tmp: Tmp,
+    /// More of it that is a tmpfs, with sizes.
+    #[serde(default)]
+    pub(crate) tmpfs: BTreeMap<AbsolutePath, Size>,
     /// `/etc/hosts`, beside localhost.
     #[serde(default)]
     pub(crate) hosts: BTreeMap<String, IpAddr>,
@@ -165,109 +183,6 @@ impl Default for Brain {
             project: "picker".to_owned(),
             agent: "picker_agent".to_owned(),
             faults: Vec::new(),
-        }
-    }
-}
-
-/// One step: what is done, and what must come of it.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct Step {
-    /// Names the snapshot; the step's number if absent.
-    pub(crate) name: Option<StepName>,
-    /// Run the doctor as the service.
-    pub(crate) doctor: Option<Doctor>,
-    /// Run any command as the service.
-    pub(crate) run: Option<Vec<String>>,
-    /// Change what the brain does.
-    pub(crate) brain: Option<BrainStep>,
-    /// Look at the sandbox and the brain.
-    pub(crate) expect: Option<Expect>,
-    /// The exit status that a command must have.
-    pub(crate) exit: Option<u8>,
-    /// Hold the command's output against a snapshot.
-    #[serde(default)]
-    pub(crate) snapshot: Snapshot,
-    /// How long a command may take.
-    pub(crate) within: Option<Duration>,
-}
-
-/// How the doctor is called.
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct Doctor {
-    pub(crate) framework: Option<String>,
-    /// More flags.
-    #[serde(default)]
-    pub(crate) args: Vec<String>,
-}
-
-/// What changes at the brain.
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct BrainStep {
-    /// Faults to switch on.
-    #[serde(default)]
-    pub(crate) set: Vec<FaultSpec>,
-    /// Faults to switch off, by name.
-    #[serde(default)]
-    pub(crate) clear: Vec<FaultName>,
-}
-
-/// What must be so.
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct Expect {
-    /// Events that the brain has accepted.
-    pub(crate) events: Option<usize>,
-    /// Close codes of the sessions so far, in order.
-    pub(crate) close_codes: Option<Vec<u16>>,
-    /// Files and directories of the sandbox.
-    #[serde(default)]
-    pub(crate) files: Vec<FileExpectation>,
-}
-
-/// What must be so of one path.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct FileExpectation {
-    pub(crate) path: AbsolutePath,
-    /// Whether it is there at all.
-    #[serde(default = "yes")]
-    pub(crate) exists: bool,
-    pub(crate) owner: Option<String>,
-    pub(crate) mode: Option<Mode>,
-    /// The same type, owner, mode and content as when the scenario began.
-    #[serde(default)]
-    pub(crate) unchanged: bool,
-}
-
-const fn yes() -> bool {
-    true
-}
-
-/// Whether a command's output is held against a snapshot. The form (`"json"`) also asks the doctor for it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) enum Snapshot {
-    #[default]
-    No,
-    Text,
-    Json,
-}
-
-impl<'de> Deserialize<'de> for Snapshot {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        #[derive(Deserialize)]
-        #[serde(untagged)]
-        enum Spelled {
-            Flag(bool),
-            Form(String),
-        }
-        match Spelled::deserialize(deserializer) {
-            Ok(Spelled::Flag(false)) => Ok(Self::No),
-            Ok(Spelled::Flag(true)) => Ok(Self::Text),
-            Ok(Spelled::Form(form)) if form == "json" => Ok(Self::Json),
-            _ => Err(serde::de::Error::custom("a snapshot is true, false or \"json\"")),
         }
     }
 }

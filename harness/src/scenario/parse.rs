@@ -6,7 +6,9 @@ use std::fmt::Write;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use super::{Scenario, ScenarioId, Step};
+use serde::Deserialize;
+
+use super::{Scenario, ScenarioId, Service, unit};
 
 /// Largest scenario file.
 const MAX_BYTES: u64 = 1 << 20;
@@ -123,12 +125,37 @@ fn read(id: ScenarioId) -> Result<Loaded, LoadError> {
         let problem = format!("{}: larger than {MAX_BYTES} bytes", id.file.display());
         return Err(LoadError::Invalid(problem));
     }
-    let scenario: Scenario = toml::from_str(&text)
+    let mut scenario: Scenario = toml::from_str(&text)
         .map_err(|error| LoadError::Invalid(place(&id.file, &text, error.span(), error.message())))?;
+    if let Some(unit) = scenario.service.unit.clone() {
+        let service = with_unit(&id.file, &unit, &text);
+        scenario.service = service.map_err(|problem| {
+            LoadError::Invalid(format!("{}: unit {}: {problem}", id.file.display(), unit.display()))
+        })?;
+    }
     if let Some(problem) = impossible(&scenario) {
         return Err(LoadError::Invalid(format!("{}: {problem}", id.file.display())));
     }
     Ok(Loaded { id, scenario })
+}
+
+/// The service of a unit file beside the scenario, with what the scenario says on top.
+fn with_unit(scenario: &Path, unit: &Path, text: &str) -> Result<Service, String> {
+    let file = scenario.with_file_name("").join(unit);
+    let mut content = String::new();
+    let read = std::fs::File::open(&file).and_then(|file| file.take(MAX_BYTES).read_to_string(&mut content));
+    read.map_err(|error| error.to_string())?;
+    let expand = |value: &str| crate::sandbox::expand(value).map_err(|error| error.to_string());
+    let mut table = unit::parse(&content, &expand)?;
+    let own: toml::Table = toml::from_str(text).map_err(|error| error.to_string())?;
+    if let Some(own) = own.get("service").and_then(toml::Value::as_table) {
+        table.extend(own.clone());
+    }
+    Service::deserialize(table).map_err(|error| {
+        // The list of all that there is would hide what is wrong.
+        let message = error.message();
+        message.split(", expected one of").next().unwrap_or(message).to_owned()
+    })
 }
 
 /// `FILE:LINE:COLUMN: MESSAGE` with the line and a mark below it.
@@ -164,27 +191,9 @@ fn impossible(scenario: &Scenario) -> Option<String> {
     let mut names = std::collections::BTreeSet::new();
     scenario.steps.iter().enumerate().find_map(|(index, step)| {
         let repeated = step.name.as_ref().is_some_and(|name| !names.insert(&name.0));
-        let problem = impossible_step(step).or(repeated.then_some("another step has that name"))?;
+        let problem = step.problem().or(repeated.then_some("another step has that name"))?;
         Some(format!("step {}: {problem}", index + 1))
     })
-}
-
-fn impossible_step(step: &Step) -> Option<&'static str> {
-    let commands = usize::from(step.doctor.is_some()) + usize::from(step.run.is_some());
-    let verbs = commands + usize::from(step.brain.is_some()) + usize::from(step.expect.is_some());
-    match (verbs, commands) {
-        (0, _) => Some("it does nothing: give it doctor, run, brain or expect"),
-        (2.., _) => Some("it has more than one verb: make each a [[step]] of its own"),
-        (_, 0) if step.exit.is_some() => Some("`exit` goes with doctor or run"),
-        (_, 0) if step.snapshot != super::Snapshot::No => Some("`snapshot` goes with doctor or run"),
-        (_, 0) if step.within.is_some() => Some("`within` goes with doctor or run"),
-        (_, 0) if step.name.is_some() => Some("`name` goes with a snapshot"),
-        (_, 1) if step.exit.is_none() && step.snapshot == super::Snapshot::No => {
-            Some("nothing is expected of the command: give it exit or snapshot")
-        }
-        _ if step.run.as_ref().is_some_and(Vec::is_empty) => Some("`run` names no command"),
-        _ => None,
-    }
 }
 
 #[cfg(test)]
@@ -223,8 +232,22 @@ mod tests {
             ("title = \"t\"\nwhy = \"w\"\n", "no [[step]]"),
             ("title = \"t\"\nwhy = \"w\"\n[[step]]\n", "step 1: it does nothing"),
             ("title = \"t\"\nwhy = \"w\"\n[[step]]\ndoctor = {}\nrun = [\"id\"]\n", "more than one verb"),
-            ("title = \"t\"\nwhy = \"w\"\n[[step]]\nexpect = {}\nexit = 0\n", "goes with doctor"),
+            ("title = \"t\"\nwhy = \"w\"\n[[step]]\nexpect = {}\nexit = 0\n", "go with doctor"),
             ("title = \"t\"\n", "missing field `why`"),
+            ("title = \"t\"\nwhy = \"w\"\n[[step]]\nemit = 0\n", "1 to 200000 events"),
+            ("title = \"t\"\nwhy = \"w\"\n[[step]]\nemit = \"x\"\n", "expected a number of events"),
+            ("title = \"t\"\nwhy = \"w\"\n[[step]]\nbrain = {}\n", "nothing changes at the brain"),
+            ("title = \"t\"\nwhy = \"w\"\n[[step]]\nbrain = \"gone\"\n", "unknown variant `gone`"),
+            ("title = \"t\"\nwhy = \"w\"\n[[step]]\nstop = \"a\"\nagent = \"a\"\n", "`agent` goes with"),
+            (
+                "title = \"t\"\nwhy = \"w\"\n[[step]]\nwait = { log = { level = \"LOUD\" } }\n",
+                "`LOUD` is none of",
+            ),
+            ("title = \"t\"\nwhy = \"w\"\n[[step]]\nkill = { signal = \"HUPP\" }\n", "a signal such as TERM"),
+            (
+                "title = \"t\"\nwhy = \"w\"\n[[step]]\nexpect = { events = { min = 2, max = 1 } }\n",
+                "{ min, max }",
+            ),
         ] {
             let error = refusal(text);
             assert!(error.contains(says), "{error}");

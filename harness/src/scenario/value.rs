@@ -12,15 +12,24 @@ use serde::{Deserialize, Deserializer};
 /// Declares a type that is read from text by a function.
 macro_rules! from_text {
     ($name:ident, $parse:expr) => {
+        impl $name {
+            /// # Errors
+            /// The text is none: why.
+            pub(crate) fn parse(text: &str) -> Result<Self, String> {
+                let parse: fn(&str) -> Result<Self, String> = $parse;
+                parse(text)
+            }
+        }
+
         impl<'de> Deserialize<'de> for $name {
             fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
                 let text = String::deserialize(deserializer)?;
-                let parse: fn(&str) -> Result<$name, String> = $parse;
-                parse(&text).map_err(serde::de::Error::custom)
+                Self::parse(&text).map_err(serde::de::Error::custom)
             }
         }
     };
 }
+pub(super) use from_text;
 
 /// An absolute path without `..`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -177,6 +186,46 @@ from_text!(StepName, |text| {
     }
 });
 
+/// What a scenario calls an agent.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct AgentName(pub(crate) String);
+
+impl Default for AgentName {
+    fn default() -> Self {
+        Self("agent".to_owned())
+    }
+}
+
+impl fmt::Display for AgentName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+from_text!(AgentName, |text| {
+    let plain = text.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-');
+    if plain && !text.is_empty() && text.len() <= 32 {
+        Ok(AgentName(text.to_owned()))
+    } else {
+        Err(format!("`{text}` is not an agent's name: lower-case letters, digits and `-`"))
+    }
+});
+
+/// A signal, with or without SIG.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Signal(pub(crate) nix::sys::signal::Signal);
+
+impl Default for Signal {
+    fn default() -> Self {
+        Self(nix::sys::signal::Signal::SIGKILL)
+    }
+}
+
+from_text!(Signal, |text| {
+    let name = format!("SIG{}", text.trim_start_matches("SIG"));
+    name.parse().map(Signal).map_err(|_| format!("`{text}` is not a signal such as TERM or KILL"))
+});
+
 /// The name of a fault.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct FaultName(pub(crate) String);
@@ -279,3 +328,29 @@ from_text!(BrainUrl, |text| {
     let port = url.port_or_known_default().filter(|port| *port > 0).ok_or_else(|| wrong("no port"))?;
     Ok(BrainUrl { text: text.to_owned(), tls, host, port })
 });
+
+/// Whether a command's output is held against a snapshot. The form (`"json"`) also asks the doctor for it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Snapshot {
+    #[default]
+    No,
+    Text,
+    Json,
+}
+
+impl<'de> Deserialize<'de> for Snapshot {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(untagged)]
+        enum Spelled {
+            Flag(bool),
+            Form(String),
+        }
+        match Spelled::deserialize(deserializer) {
+            Ok(Spelled::Flag(false)) => Ok(Self::No),
+            Ok(Spelled::Flag(true)) => Ok(Self::Text),
+            Ok(Spelled::Form(form)) if form == "json" => Ok(Self::Json),
+            _ => Err(serde::de::Error::custom("a snapshot is true, false or \"json\"")),
+        }
+    }
+}
