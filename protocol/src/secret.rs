@@ -4,7 +4,7 @@
 
 use std::fmt;
 
-use aws_lc_rs::hmac;
+use aws_lc_rs::{digest, hmac};
 use base64::Engine;
 use base64::alphabet::URL_SAFE;
 use base64::engine::DecodePaddingMode;
@@ -92,6 +92,14 @@ impl HmacSecret {
     #[must_use]
     pub fn to_text(&self) -> String {
         BASE64.encode(&self.0)
+    }
+
+    /// What tells one project's files from another's without telling the secret: the first 16 hex digits of
+    /// its SHA-256, as the published agents mark their buffers.
+    #[must_use]
+    pub fn deployment(&self) -> String {
+        let digest = digest::digest(&digest::SHA256, &self.0);
+        digest.as_ref().iter().take(8).map(|byte| format!("{byte:02x}")).collect()
     }
 
     pub(crate) fn key(&self) -> hmac::Key {

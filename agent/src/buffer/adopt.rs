@@ -50,12 +50,19 @@ impl Adopter {
     }
 
     /// Takes the lock of every orphan in these directories, and what they know of others.
-    pub(super) fn look(&mut self, own: &mut Store, roots: &[PathBuf], uid: u32, bounds: Bounds, now: i64) {
+    pub(super) fn look(
+        &mut self,
+        own: &mut Store,
+        roots: &[PathBuf],
+        whose: (u32, &str),
+        bounds: Bounds,
+        now: i64,
+    ) {
         for path in roots.iter().flat_map(|root| locked_names(root)) {
             if self.held.len() >= MAX_HELD {
                 break;
             }
-            self.hold(own, &path, uid, bounds, now);
+            self.hold(own, &path, whose, bounds, now);
         }
         // All records first: one orphan may have been taking over another when it died.
         let known: Vec<Record> =
@@ -76,10 +83,24 @@ impl Adopter {
         }
     }
 
-    fn hold(&mut self, own: &mut Store, path: &Path, uid: u32, bounds: Bounds, now: i64) {
-        let lock = match Lock::take(path, uid) {
+    fn hold(
+        &mut self,
+        own: &mut Store,
+        path: &Path,
+        (uid, deployment): (u32, &str),
+        bounds: Bounds,
+        now: i64,
+    ) {
+        let lock = match Lock::take(path, uid, deployment) {
             Ok(lock) => lock,
             Err(Blocked::Io(error)) => return tracing::debug!("{}: {error}", path.display()),
+            Err(Blocked::Others) => {
+                if self.told.insert(path.to_owned()) {
+                    let path = path.display();
+                    tracing::info!("{path} is of an agent with another signing secret: it is left for that");
+                }
+                return;
+            }
             Err(Blocked::Held | Blocked::Foreign(_) | Blocked::Gone) => return,
         };
         if !place::beside(path, uid).unwrap_or(false) {

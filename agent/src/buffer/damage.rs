@@ -21,10 +21,10 @@ fn free_name(path: &Path) -> Option<PathBuf> {
 
 /// Sets a damaged file aside as an orphan, with a lock of its own: whoever looks for orphans reads it. The
 /// caller holds the lock of its name, and may use that anew.
-pub(super) fn set_aside(path: &Path, why: &str) -> std::io::Result<()> {
+pub(super) fn set_aside(path: &Path, deployment: &str, why: &str) -> std::io::Result<()> {
     let full = || std::io::Error::other("too many damaged files lie beside it: remove them");
     let aside = free_name(path).ok_or_else(full)?;
-    let lock = Lock::create(&aside).map_err(|blocked| match blocked {
+    let lock = Lock::create(&aside, deployment).map_err(|blocked| match blocked {
         Blocked::Io(error) => error,
         other => std::io::Error::other(format!("{other:?}")),
     })?;

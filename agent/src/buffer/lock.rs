@@ -1,14 +1,18 @@
 //! The lock beside a buffer: `NAME.lock`, a file that only its maker's processes lock (flock(2)).
 //!
-//! Owns how it is made, taken and left. Whoever holds it is the one process that may touch the buffer; the
+//! Owns how it is made, taken and left, and the mark in it that says whose events lie beside it: two projects may
+//! share a user, and none may get the other's. Whoever holds it is the one process that may touch the buffer; the
 //! kernel lets go of it when that process dies, however it dies. Must not open databases.
 
 use std::fs::{self, File, OpenOptions, Permissions, TryLockError};
-use std::io;
+use std::io::{self, Read, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use crate::paths::lock_of;
+
+/// Longest mark that is looked at, in bytes.
+const MAX_MARK_BYTES: u64 = 64;
 
 /// What identifies a file, whatever its name.
 pub(super) type Identity = (u64, u64);
@@ -22,7 +26,7 @@ pub(super) fn identity(path: &Path) -> Option<Identity> {
 #[derive(Debug)]
 pub(super) struct Lock {
     path: PathBuf,
-    _file: File,
+    file: File,
     identity: Identity,
 }
 
@@ -31,6 +35,8 @@ pub(super) struct Lock {
 pub(super) enum Blocked {
     /// A live process holds it.
     Held,
+    /// No live process holds it, and what it guards is another deployment's.
+    Others,
     /// It is not an agent's, or not this user's: nothing there may be touched.
     Foreign(&'static str),
     /// It was there a moment ago.
@@ -50,20 +56,20 @@ impl From<io::Error> for Blocked {
 }
 
 impl Lock {
-    /// Makes the lock of a buffer that does not exist.
-    pub(super) fn create(buffer: &Path) -> Result<Self, Blocked> {
+    /// Makes the lock of a buffer of this deployment that does not exist.
+    pub(super) fn create(buffer: &Path, deployment: &str) -> Result<Self, Blocked> {
         let path = lock_of(buffer);
-        let file = match OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path) {
+        let file = match OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(&path) {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Err(Blocked::Gone),
             other => other.map_err(Blocked::Io)?,
         };
         // The umask may have taken from the owner too.
         file.set_permissions(Permissions::from_mode(0o600)).map_err(Blocked::Io)?;
-        Self::hold(path, file)
+        Self::hold(path, file)?.of(deployment)
     }
 
-    /// Takes the lock of a buffer whose process is dead.
-    pub(super) fn take(buffer: &Path, uid: u32) -> Result<Self, Blocked> {
+    /// Takes the lock of a buffer of this deployment whose process is dead.
+    pub(super) fn take(buffer: &Path, uid: u32, deployment: &str) -> Result<Self, Blocked> {
         let path = lock_of(buffer);
         let flags = nix::libc::O_NOFOLLOW | nix::libc::O_NONBLOCK;
         // For writing, since some file systems grant an exclusive lock to nothing less.
@@ -72,7 +78,20 @@ impl Lock {
         if !found.is_file() || found.uid() != uid || found.mode() & 0o077 != 0 {
             return Err(Blocked::Foreign("a file beside a lock that is not ours"));
         }
-        Self::hold(path, file)
+        Self::hold(path, file)?.of(deployment)
+    }
+
+    /// Marks a lock that bears no mark yet; one of another deployment is let go.
+    fn of(mut self, deployment: &str) -> Result<Self, Blocked> {
+        let mut mark = String::new();
+        let read = (&self.file).take(MAX_MARK_BYTES).read_to_string(&mut mark);
+        match read {
+            // Its maker died before it wrote the mark, and so before there was a buffer.
+            Ok(0) => self.file.write_all(deployment.as_bytes()).map_err(Blocked::Io)?,
+            Ok(_) if mark == deployment => {}
+            _ => return Err(Blocked::Others),
+        }
+        Ok(self)
     }
 
     fn hold(path: PathBuf, file: File) -> Result<Self, Blocked> {
@@ -82,7 +101,7 @@ impl Lock {
             Err(TryLockError::Error(error)) => return Err(Blocked::Io(error)),
         }
         let found = file.metadata()?;
-        let lock = Self { path, _file: file, identity: (found.dev(), found.ino()) };
+        let lock = Self { path, file, identity: (found.dev(), found.ino()) };
         // Its last holder may have removed it between our opening and our locking: then it guards nothing.
         if lock.stands() { Ok(lock) } else { Err(Blocked::Gone) }
     }
@@ -115,13 +134,15 @@ mod tests {
     fn one_process_at_a_time() -> io::Result<()> {
         let dir = tempfile::tempdir()?;
         let buffer = dir.path().join("b.sqlite");
-        assert!(matches!(Lock::take(&buffer, uid()), Err(Blocked::Gone)));
-        let held = Lock::create(&buffer).map_err(|blocked| io::Error::other(format!("{blocked:?}")))?;
+        assert!(matches!(Lock::take(&buffer, uid(), "d"), Err(Blocked::Gone)));
+        let held = Lock::create(&buffer, "d").map_err(|blocked| io::Error::other(format!("{blocked:?}")))?;
         assert_eq!(fs::metadata(held.path())?.mode() & 0o777, 0o600);
-        assert!(matches!(Lock::take(&buffer, uid()), Err(Blocked::Held)));
-        assert!(matches!(Lock::create(&buffer), Err(Blocked::Gone)));
+        assert!(matches!(Lock::take(&buffer, uid(), "d"), Err(Blocked::Held)));
+        assert!(matches!(Lock::create(&buffer, "d"), Err(Blocked::Gone)));
         drop(held);
-        let taken = Lock::take(&buffer, uid()).map_err(|blocked| io::Error::other(format!("{blocked:?}")))?;
+        assert!(matches!(Lock::take(&buffer, uid(), "other"), Err(Blocked::Others)));
+        let taken =
+            Lock::take(&buffer, uid(), "d").map_err(|blocked| io::Error::other(format!("{blocked:?}")))?;
         taken.remove()?;
         assert!(!lock_of(&buffer).exists());
         Ok(())
@@ -133,12 +154,12 @@ mod tests {
         let buffer = dir.path().join("b.sqlite");
         fs::write(lock_of(&buffer), "")?;
         fs::set_permissions(lock_of(&buffer), Permissions::from_mode(0o644))?;
-        assert!(matches!(Lock::take(&buffer, uid()), Err(Blocked::Foreign(_))));
+        assert!(matches!(Lock::take(&buffer, uid(), "d"), Err(Blocked::Foreign(_))));
         fs::set_permissions(lock_of(&buffer), Permissions::from_mode(0o600))?;
-        assert!(matches!(Lock::take(&buffer, uid() + 1), Err(Blocked::Foreign(_))));
+        assert!(matches!(Lock::take(&buffer, uid() + 1, "d"), Err(Blocked::Foreign(_))));
         let link = dir.path().join("link.sqlite");
         std::os::unix::fs::symlink(lock_of(&buffer), lock_of(&link))?;
-        assert!(matches!(Lock::take(&link, uid()), Err(Blocked::Foreign(_))));
+        assert!(matches!(Lock::take(&link, uid(), "d"), Err(Blocked::Foreign(_))));
         Ok(())
     }
 

@@ -91,7 +91,7 @@ fn open_store(mut place: Place) -> Result<(Place, Store), OpenError> {
         match Store::open(&place.path) {
             Ok(store) => return Ok((place, store)),
             Err(Unusable::Corrupt(why)) => {
-                damage::set_aside(&place.path, &why)
+                damage::set_aside(&place.path, &place.chooser.deployment, &why)
                     .map_err(|error| OpenError::Io { path: place.path.clone(), error })?;
             }
             Err(Unusable::Newer(version)) => {

@@ -9,7 +9,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use super::lock::{Blocked, Lock};
-use crate::config::Config;
+use crate::config::{Config, Signing};
 use crate::environment::Environment;
 use crate::paths::{self, BufferOutcome, Refusal, Trust};
 
@@ -26,6 +26,8 @@ pub(super) struct Chooser {
     pub(super) home: Option<PathBuf>,
     /// `Z4J_BUFFER_PATH`
     pub(super) written: Option<PathBuf>,
+    /// Whose events these are ([`z4j_protocol::HmacSecret::deployment`]).
+    pub(super) deployment: String,
     /// Where orphans may lie: [`paths::every_root`].
     pub(super) every_root: fn(&Environment, Option<&Path>) -> Vec<PathBuf>,
 }
@@ -89,9 +91,18 @@ pub(crate) fn choose(environment: &Environment, config: &Config) -> Result<Place
         environment: environment.clone(),
         home: paths::home_root(environment, config),
         written: config.buffer_path.clone(),
+        deployment: deployment(config),
         every_root: paths::every_root,
     };
     chooser.choose()
+}
+
+fn deployment(config: &Config) -> String {
+    match &config.signing {
+        Signing::Ready(secret) => secret.deployment(),
+        // An agent without a secret does not run.
+        Signing::Missing | Signing::Invalid(..) => String::new(),
+    }
 }
 
 impl Chooser {
@@ -164,23 +175,24 @@ impl Chooser {
 
     /// Takes a name, or the first of its siblings that is free.
     fn claim(&self, wanted: &Path, explicit: bool, mut warnings: Vec<String>) -> Result<Place, PlaceError> {
+        let mut holder = "another live agent holds that";
         for sibling in 0..=SIBLINGS {
             let path = sibling_name(wanted, sibling);
-            match claim(&path, self.uid()) {
+            match claim(&path, self.uid(), &self.deployment) {
                 Ok(lock) => {
                     if sibling > 0 && explicit {
-                        warnings.push(format!(
-                            "the buffer is {} and not {}: another live agent holds that",
-                            path.display(),
-                            wanted.display()
-                        ));
+                        let (path, wanted) = (path.display(), wanted.display());
+                        warnings.push(format!("the buffer is {path} and not {wanted}: {holder}"));
                     }
                     return Ok(Place { path, warnings, lock, chooser: self.clone() });
                 }
                 Err(Blocked::Foreign(what)) if explicit && sibling == 0 => {
                     return Err(PlaceError::Foreign { path, what: what.to_owned() });
                 }
-                Err(Blocked::Held | Blocked::Foreign(_) | Blocked::Gone) => {}
+                Err(Blocked::Others) if sibling == 0 => {
+                    holder = "that holds the events of an agent with another signing secret";
+                }
+                Err(Blocked::Held | Blocked::Foreign(_) | Blocked::Gone | Blocked::Others) => {}
                 Err(Blocked::Io(error)) => {
                     return Err(PlaceError::Lock { path: paths::lock_of(&path), error });
                 }
@@ -235,9 +247,9 @@ fn sibling_name(path: &Path, sibling: u32) -> PathBuf {
 }
 
 /// Takes one name: a free one, or a buffer of ours whose process is dead.
-fn claim(path: &Path, uid: u32) -> Result<Lock, Blocked> {
+fn claim(path: &Path, uid: u32, deployment: &str) -> Result<Lock, Blocked> {
     for _ in 0..TRIES {
-        match Lock::take(path, uid) {
+        match Lock::take(path, uid, deployment) {
             Ok(lock) => return if beside(path, uid)? { Ok(lock) } else { Err(FOREIGN) },
             Err(Blocked::Gone) => {}
             Err(blocked) => return Err(blocked),
@@ -246,7 +258,7 @@ fn claim(path: &Path, uid: u32) -> Result<Lock, Blocked> {
         if super::files::of(path).iter().any(|file| fs::symlink_metadata(file).is_ok()) {
             return Err(FOREIGN);
         }
-        match Lock::create(path) {
+        match Lock::create(path, deployment) {
             // One that looks for orphans may hold a lock for the moment in which it is being made.
             Err(Blocked::Gone | Blocked::Held) => {}
             other => return other,

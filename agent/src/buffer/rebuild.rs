@@ -81,7 +81,7 @@ impl Writer {
     pub(super) fn replace_damaged(&mut self, error: &rusqlite::Error) -> Result<(), Refused> {
         let path = self.store.path.clone();
         let counters = self.store.counters;
-        damage::set_aside(&path, &error.to_string()).map_err(|error| {
+        damage::set_aside(&path, &self.chooser.deployment, &error.to_string()).map_err(|error| {
             by_errno(path.parent().unwrap_or(Path::new("/")), error.raw_os_error().unwrap_or(nix::libc::EIO))
         })?;
         let mut store = Store::open(&path).map_err(|unusable| self.explain(Failure::Open(unusable)))?;

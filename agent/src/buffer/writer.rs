@@ -332,7 +332,8 @@ impl Writer {
             self.due.scan = now + SCAN;
             let roots = self.chooser.roots(&self.store.path);
             let micros = self.clock.now().unix_micros();
-            self.adopter.look(&mut self.store, &roots, self.chooser.uid(), self.bounds, micros);
+            let whose = (self.chooser.uid(), self.chooser.deployment.as_str());
+            self.adopter.look(&mut self.store, &roots, whose, self.bounds, micros);
         }
         if self.adopter.is_busy() {
             let micros = self.clock.now().unix_micros();

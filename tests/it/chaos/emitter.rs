@@ -44,7 +44,8 @@ pub(super) struct Progress {
 }
 
 pub(super) struct Emitter {
-    pub(super) socket: PathBuf,
+    /// Where an agent's socket may be: beside its buffer, which has gone elsewhere where a disk was full.
+    pub(super) roots: Vec<PathBuf>,
     pub(super) round: u64,
     pub(super) events: usize,
     pub(super) start: Timestamp,
@@ -60,10 +61,11 @@ impl Emitter {
         while told.len() < self.events {
             ensure!(Instant::now() < deadline, "{} of {} events are durable", told.len(), self.events);
             let agent = *self.progress.agent.lock().unwrap_or_else(PoisonError::into_inner);
-            match UnixStream::connect(&self.socket) {
+            let names = self.roots.iter().map(|root| root.join(format!("agent-{agent}.sock")));
+            match names.filter_map(|name| UnixStream::connect(name).ok()).next() {
                 // Whatever ends a connection, the next one begins behind what was told.
-                Ok(socket) if agent != 0 => drop(self.converse(&socket, agent, &mut told, &mut sent_before)),
-                _ => std::thread::park_timeout(Duration::from_millis(2)),
+                Some(socket) => drop(self.converse(&socket, agent, &mut told, &mut sent_before)),
+                None => std::thread::park_timeout(Duration::from_millis(2)),
             }
         }
         Ok(told)

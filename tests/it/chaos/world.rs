@@ -39,7 +39,7 @@ pub(super) struct World {
 
 impl World {
     pub(super) fn new() -> anyhow::Result<Self> {
-        let home = tempfile::tempdir()?;
+        let (home, logs) = (tempfile::tempdir()?, tempfile::tempdir()?);
         let own_disk = mount_disk(home.path());
         if let Err(error) = &own_disk {
             println!("full disks are left out: no tmpfs can be mounted ({error}); run as root");
@@ -52,13 +52,14 @@ impl World {
         let variables = vec![
             ("PATH", "/usr/bin:/bin".to_owned()),
             ("HOME", home.path().display().to_string()),
+            // Where it goes when its home is full.
+            ("TMPDIR", logs.path().display().to_string()),
             ("Z4J_BRAIN_URL", format!("http://{}/", brain.local_addr())),
             ("Z4J_TOKEN", credentials.token.clone()),
             ("Z4J_HMAC_SECRET", credentials.hmac_secret.clone()),
             ("Z4J_PROJECT_ID", credentials.project_id.clone()),
             ("Z4J_LOG_LEVEL", "DEBUG".to_owned()),
         ];
-        let logs = tempfile::tempdir()?;
         Ok(Self { runtime, brain, home, own_disk: own_disk.is_ok(), logs, agent: None, variables })
     }
 
@@ -67,7 +68,7 @@ impl World {
         let progress = Arc::new(Progress::default());
         self.start_agent(plan, &progress)?;
         let emitter = Emitter {
-            socket: self.home.path().join(".z4j/agent.sock"),
+            roots: self.roots(),
             round: plan.round,
             events: plan.events,
             start: now().plus_seconds(-3600),
@@ -161,8 +162,9 @@ impl World {
     /// SIGHUP, once the agent serves: before it handles the signal, that would end it.
     fn reconnect(&self) -> anyhow::Result<()> {
         let agent = self.agent.as_ref().context("an agent")?;
-        let socket = self.home.path().join(format!(".z4j/agent-{}.sock", agent.id()));
-        wait(|| UnixStream::connect(&socket).is_ok() || self.agent_has_ended())?;
+        let name = format!("agent-{}.sock", agent.id());
+        let serves = |root: &PathBuf| UnixStream::connect(root.join(&name)).is_ok();
+        wait(|| self.roots().iter().any(serves) || self.agent_has_ended())?;
         Ok(kill(Pid::from_raw(i32::try_from(agent.id())?), Signal::SIGHUP)?)
     }
 
@@ -170,6 +172,12 @@ impl World {
     fn heal(&self) -> anyhow::Result<()> {
         self.brain.clear_faults();
         self.reconnect()
+    }
+
+    /// The home root and the temporary one.
+    fn roots(&self) -> Vec<PathBuf> {
+        let temporary = format!("z4j-{}", nix::unistd::Uid::effective());
+        vec![self.home.path().join(".z4j"), self.logs.path().join(temporary)]
     }
 
     fn count(&self, mark: &str) -> usize {

@@ -11,7 +11,7 @@ fn store(place: &Place) -> Result<Store, String> {
 fn adopt_all(world: &World, own: &mut Store, bounds: Bounds) -> TestResult {
     let mut adopter = Adopter::default();
     let chooser = world.chooser(1);
-    adopter.look(own, &chooser.roots(&own.path), chooser.uid(), bounds, 1);
+    adopter.look(own, &chooser.roots(&own.path), (chooser.uid(), &chooser.deployment), bounds, 1);
     while adopter.is_busy() {
         adopter.step(own, bounds, 1)?;
     }
@@ -82,6 +82,22 @@ async fn every_root_is_looked_through_and_the_living_are_left() -> TestResult {
     let lock = "buffer-5.sqlite.lock".to_owned();
     eventually("the lock stays", || !names(&world.home()).contains(&lock)).await;
     assert!(names(&world.home()).contains(&"buffer-6.sqlite".to_owned()));
+    Ok(())
+}
+
+#[tokio::test]
+async fn another_projects_events_are_left_for_its_agents() -> TestResult {
+    let world = World::new()?;
+    let of = |pid, deployment: &str| Chooser { deployment: deployment.to_owned(), ..world.chooser(pid) };
+    crash(of(7, "theirs").choose()?, &["{\"n\":7}"])?;
+    crash(of(9, "ours").choose()?, &["{\"n\":9}"])?;
+    // A pid that comes again finds a name that is taken.
+    let place = of(7, "ours").choose()?;
+    assert!(place.path.ends_with("buffer-7-1.sqlite"), "{}", place.path.display());
+    let buffer = open(place, ROOMY, Clock::system())?;
+    until(&buffer, |status| status.events == 1).await?;
+    assert_eq!(texts(&buffer.read(0, ALL).await), ["{\"n\":9}"]);
+    assert!(names(&world.home()).contains(&"buffer-7.sqlite".to_owned()));
     Ok(())
 }
 

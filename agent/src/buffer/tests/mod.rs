@@ -77,7 +77,13 @@ fn chooser(dir: &Path, pid: u32) -> Chooser {
     let mut environment = Environment::capture();
     environment.variables = [(OsString::from("TMPDIR"), dir.join("tmp").into_os_string())].into();
     environment.pid = pid;
-    Chooser { environment, home: Some(dir.join("home/.z4j")), written: None, every_root: roots_of_test }
+    Chooser {
+        environment,
+        home: Some(dir.join("home/.z4j")),
+        written: None,
+        deployment: "d".to_owned(),
+        every_root: roots_of_test,
+    }
 }
 
 /// What a process leaves that dies: the files as they are, and a lock that can be taken.
