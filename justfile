@@ -26,19 +26,23 @@ build:
     cargo build --workspace --bins --locked
 
 # Formatting, lints, licences and sources of dependencies, generated files.
-check: _cargo-deny
+check: _cargo-deny build
     cargo fmt --all --check
     cargo clippy --workspace --all-targets --locked -- -D warnings
     {{ target }}/tools/bin/cargo-deny --locked check bans licenses sources
     cargo test --quiet --package e2e --test it --locked generated
 
 # Write anew what the docs take from the code.
-generate:
+generate: build
     Z4J_GENERATE=1 cargo test --package e2e --test it --locked generated
 
 # Our programs against the published Python packages.
 interop *ARGS: build _interop-venv
     cargo test --package e2e --test interop --locked "$@"
+
+# Kill agent and brain at random, cut connections, fill disks, for many rounds: `chaos [ROUNDS] [SEED]`.
+chaos ROUNDS="200" SEED="20261124": build
+    Z4J_CHAOS_ROUNDS="{{ ROUNDS }}" Z4J_CHAOS_SEED="{{ SEED }}" cargo test --package e2e --test it --locked -- --ignored --nocapture chaos::
 
 # Measure what this project promises, in release builds: `bench`, or one of `bench bounds`, `bench agent`.
 bench *NAMES:

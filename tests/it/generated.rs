@@ -2,25 +2,38 @@
 
 use std::fmt::Write;
 use std::fs;
+use std::process::Command;
 
 use anyhow::Context;
 use mock_brain::fault::catalog::{ENTRIES, Entry};
+use serde_json::Value;
 
-const PAGE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/mock-brain.md");
-const START: &str = "<!-- faults: written by ./dev generate -->\n";
+use crate::program;
+
+const DOCS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/");
 const END: &str = "<!-- end -->\n";
 
 #[test]
 fn the_fault_table_is_that_of_the_code() -> anyhow::Result<()> {
-    let page = fs::read_to_string(PAGE)?;
-    let (before, rest) = page.split_once(START).context("the start mark")?;
+    compare("mock-brain.md", "<!-- faults: written by ./dev generate -->\n", &faults())
+}
+
+#[test]
+fn the_settings_table_is_that_of_the_code() -> anyhow::Result<()> {
+    compare("agent.md", "<!-- settings: written by ./dev generate -->\n", &settings()?)
+}
+
+fn compare(page: &str, start: &str, table: &str) -> anyhow::Result<()> {
+    let path = format!("{DOCS}{page}");
+    let text = fs::read_to_string(&path)?;
+    let (before, rest) = text.split_once(start).context("the start mark")?;
     let (_, after) = rest.split_once(END).context("the end mark")?;
-    let expected = format!("{before}{START}{}{END}{after}", table());
+    let expected = format!("{before}{start}{table}{END}{after}");
     if is_generating() {
-        fs::write(PAGE, expected)?;
+        fs::write(path, expected)?;
         return Ok(());
     }
-    assert!(page == expected, "docs/mock-brain.md: run `./dev generate`");
+    assert!(text == expected, "docs/{page}: run `./dev generate`");
     Ok(())
 }
 
@@ -29,7 +42,7 @@ fn is_generating() -> bool {
     std::env::var_os("Z4J_GENERATE").is_some()
 }
 
-fn table() -> String {
+fn faults() -> String {
     let mut out = "| fault | strikes at | what happens | example |\n| --- | --- | --- | --- |\n".to_owned();
     for entry in ENTRIES {
         let Entry { name, about, example, .. } = entry;
@@ -37,4 +50,24 @@ fn table() -> String {
         let _ = writeln!(out, "| `{name}` | {} | {about} | `{example}` |", points.join(", "));
     }
     out
+}
+
+/// What `z4j config show` tells in an environment without any setting.
+fn settings() -> anyhow::Result<String> {
+    let shown = Command::new(program::ours("z4j")?)
+        .args(["config", "show", "--json"])
+        .env_clear()
+        .env("HOME", "/nonexistent")
+        .output()?;
+    let document: Value = serde_json::from_slice(&shown.stdout)?;
+    let mut out = "| variable | flag | key in the file | default | what |\n| --- | --- | --- | --- | --- |\n".to_owned();
+    for setting in document["settings"].as_array().context("settings")? {
+        let code = |key: &str| setting[key].as_str().map_or_else(String::new, |text| format!("`{text}`"));
+        let help = [&setting["help"], &setting["bounds"]].map(|text| text.as_str().unwrap_or_default());
+        let help = help.into_iter().filter(|text| !text.is_empty()).collect::<Vec<_>>().join("; ");
+        let help = help.replace('|', "\\|");
+        let (name, flag, key, value) = (code("name"), code("flag"), code("file_key"), code("value"));
+        let _ = writeln!(out, "| {name} | {flag} | {key} | {value} | {help} |");
+    }
+    Ok(out)
 }

@@ -4,3 +4,4 @@ mod architecture;
 mod chaos;
 mod generated;
 mod jobs;
+mod program;

@@ -17,6 +17,8 @@ use nix::unistd::Pid;
 use tokio::runtime::Runtime;
 use z4j_protocol::Timestamp;
 
+use crate::program;
+
 use super::emitter::{Emitter, Progress, Told};
 use super::plan::{Blow, Plan};
 use super::verdict::Accepted;
@@ -130,7 +132,7 @@ impl World {
         *current() = 0;
         self.kill_agent();
         let log = OpenOptions::new().create(true).append(true).open(self.log(plan.round))?;
-        let child = Command::new(program()?)
+        let child = Command::new(program::ours("z4j")?)
             .arg("run")
             .env_clear()
             .envs(self.variables.iter().map(|(name, value)| (name, value)))
@@ -231,14 +233,6 @@ fn fill(ballast: &Path) -> anyhow::Result<()> {
         while file.write_all(&block).is_ok() {}
     }
     Ok(())
-}
-
-/// The agent's program, which the build of the workspace's tests makes.
-fn program() -> anyhow::Result<PathBuf> {
-    let test = std::env::current_exe()?;
-    let program = test.parent().and_then(Path::parent).context("a build folder")?.join("z4j");
-    ensure!(program.exists(), "{} is not there: run `./dev build`", program.display());
-    Ok(program)
 }
 
 fn wait(done: impl Fn() -> bool) -> anyhow::Result<()> {
