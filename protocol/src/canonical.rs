@@ -7,6 +7,7 @@
 use std::fmt::Write;
 
 use crate::float;
+use crate::scan;
 use crate::value::{Object, Value};
 
 /// Room for an event of the usual size, so that its text is not moved while it grows.
@@ -80,14 +81,13 @@ fn write_object(out: &mut String, object: &Object) -> Result<(), CanonicalError>
 /// Appends a string: only `"`, `\` and characters below 0x20 are escaped.
 pub(crate) fn write_string(out: &mut String, text: &str) {
     out.push('"');
-    let mut start = 0;
-    for (index, byte) in text.bytes().enumerate() {
-        if byte >= 0x20 && byte != b'"' && byte != b'\\' {
-            continue;
-        }
-        out.push_str(&text[start..index]);
-        start = index + 1;
-        match byte {
+    let mut rest = text;
+    loop {
+        let plain = scan::plain_length(rest.as_bytes());
+        out.push_str(&rest[..plain]);
+        let Some(byte) = rest.as_bytes().get(plain) else { break };
+        rest = &rest[plain + 1..];
+        match *byte {
             b'"' => out.push_str("\\\""),
             b'\\' => out.push_str("\\\\"),
             0x08 => out.push_str("\\b"),
@@ -95,11 +95,10 @@ pub(crate) fn write_string(out: &mut String, text: &str) {
             b'\n' => out.push_str("\\n"),
             0x0c => out.push_str("\\f"),
             b'\r' => out.push_str("\\r"),
-            _ => {
+            byte => {
                 let _ = write!(out, "\\u{byte:04x}");
             }
         }
     }
-    out.push_str(&text[start..]);
     out.push('"');
 }

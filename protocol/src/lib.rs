@@ -16,6 +16,7 @@ mod parse;
 pub mod payload;
 mod refusal;
 mod replay;
+mod scan;
 mod secret;
 mod sign;
 mod text;

@@ -5,6 +5,7 @@
 //! and are refused by `canonical`.
 
 use crate::integer::Integer;
+use crate::scan;
 use crate::value::{Object, Value};
 
 /// Deepest nesting of arrays and objects that is accepted (protocol.md asks for at least 500).
@@ -263,11 +264,7 @@ impl Parser<'_> {
         let mut whole = true;
         loop {
             let rest = self.rest();
-            let plain = rest.bytes().position(|byte| byte == b'"' || byte == b'\\' || byte < 0x20);
-            let Some(plain) = plain else {
-                self.at = self.text.len();
-                return Err(self.error(ParseErrorKind::End));
-            };
+            let plain = scan::plain_length(rest.as_bytes());
             text.push_str(&rest[..plain]);
             self.at += plain;
             match self.peek()? {

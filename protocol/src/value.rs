@@ -41,9 +41,12 @@ impl Object {
     pub(crate) fn from_members(mut members: Vec<(String, Value)>) -> Self {
         if !members.is_sorted_by(|a, b| a.0 < b.0) {
             members.sort_by(|a, b| a.0.cmp(&b.0));
-            members.reverse();
-            members.dedup_by(|later, kept| later.0 == kept.0);
-            members.reverse();
+            // Of equal keys the last one stands; nearly no object has any.
+            if members.windows(2).any(|pair| pair[0].0 == pair[1].0) {
+                members.reverse();
+                members.dedup_by(|later, kept| later.0 == kept.0);
+                members.reverse();
+            }
         }
         Self(members)
     }

@@ -60,7 +60,8 @@ fn settings() -> anyhow::Result<String> {
         .env("HOME", "/nonexistent")
         .output()?;
     let document: Value = serde_json::from_slice(&shown.stdout)?;
-    let mut out = "| variable | flag | key in the file | default | what |\n| --- | --- | --- | --- | --- |\n".to_owned();
+    let mut out = "| variable | flag | key in the file | default | what |\n| --- | --- | --- | --- | --- |\n"
+        .to_owned();
     for setting in document["settings"].as_array().context("settings")? {
         let code = |key: &str| setting[key].as_str().map_or_else(String::new, |text| format!("`{text}`"));
         let help = [&setting["help"], &setting["bounds"]].map(|text| text.as_str().unwrap_or_default());

@@ -64,7 +64,8 @@ fn lines(count: usize, folder: &Path) -> anyhow::Result<PathBuf> {
 /// Emit, buffer, send, ack, delete: events a second, and what they cost.
 fn throughput() -> anyhow::Result<f64> {
     let server = AckServer::start()?;
-    let agent = Agent::start(&server.url, &[])?;
+    // Nothing is slowed down for the brain's sake: what is emitted faster than it is sent must find room.
+    let agent = Agent::start(&server.url, &[("Z4J_BUFFER_MAX_EVENTS", "1000000")])?;
     server.wait_for_session()?;
     let file = lines(MANY, agent.home())?;
     let before = agent.figures()?;
