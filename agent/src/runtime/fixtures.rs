@@ -197,16 +197,8 @@ impl Brain {
         let (stream, _) = self.connection().await?;
         let mut stream = BufReader::new(stream);
         let head = read_head(&mut stream).await?;
-        let key = head.lines().find_map(|line| line.strip_prefix("Sec-WebSocket-Key: ")).unwrap_or_default();
-        let accept = derive_accept_key(key.trim().as_bytes());
-        let answer = format!(
-            "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
-             Sec-WebSocket-Accept: {accept}\r\n\r\n"
-        );
-        stream.write_all(answer.as_bytes()).await?;
-        let socket = WebSocketStream::from_raw_socket(stream, Role::Server, None).await;
-        let (signer, verifier) = keys("session")?;
-        Ok(Peer { socket, signer, verifier })
+        stream.write_all(switching(&head).as_bytes()).await?;
+        Peer::over(stream).await
     }
 
     /// The next session, hello and hello_ack done.
@@ -225,6 +217,12 @@ pub(super) struct Peer {
 }
 
 impl Peer {
+    async fn over(stream: BufReader<TcpStream>) -> Outcome<Self> {
+        let socket = WebSocketStream::from_raw_socket(stream, Role::Server, None).await;
+        let (signer, verifier) = keys("session")?;
+        Ok(Self { socket, signer, verifier })
+    }
+
     /// Reads hello and answers it.
     pub(super) async fn greet(&mut self, max_frame: u64) -> Outcome<HelloFrame> {
         let hello = HelloFrame::parse(&self.message().await?)?;
@@ -316,38 +314,72 @@ pub(super) struct Asked {
     pub(super) body: String,
 }
 
+/// What a request is answered with.
+pub(super) enum Reply {
+    /// This text.
+    Text(String),
+    /// Nothing: the request is held until the test ends.
+    Nothing,
+    /// 101, and a session that answers hello and no more.
+    Session,
+    /// 101, and the end of the connection.
+    Cut,
+}
+
+impl From<Option<String>> for Reply {
+    fn from(text: Option<String>) -> Self {
+        text.map_or(Self::Nothing, Self::Text)
+    }
+}
+
 /// Serves HTTP with a function, every connection for many requests; it ends with the test.
-pub(super) async fn serve_http(
-    answer: impl Fn(Asked) -> Option<String> + Send + Sync + 'static,
-) -> Outcome<u16> {
+pub(super) async fn serve_http(answer: impl Fn(Asked) -> Reply + Send + Sync + 'static) -> Outcome<u16> {
     let brain = Brain::start().await?;
     let port = brain.port;
     let answer = Arc::new(answer);
     tokio::spawn(async move {
         while let Ok((stream, _)) = brain.listener.accept().await {
             let answer = Arc::clone(&answer);
-            tokio::spawn(async move {
-                let mut stream = BufReader::new(stream);
-                while let Ok(head) = read_head(&mut stream).await.map_err(|error| error.to_string()) {
-                    let length = head.lines().find_map(|line| line.strip_prefix("Content-Length: "));
-                    let length = length.and_then(|length| length.trim().parse().ok()).unwrap_or(0);
-                    let mut body = vec![0; length];
-                    if stream.read_exact(&mut body).await.is_err() {
-                        return;
-                    }
-                    let target = head.split(' ').nth(1).unwrap_or_default().to_owned();
-                    let body = String::from_utf8_lossy(&body).into_owned();
-                    match answer(Asked { target, head, body }) {
-                        Some(text) if stream.write_all(text.as_bytes()).await.is_ok() => {}
-                        // No answer: the request is held until the test ends.
-                        Some(_) => return,
-                        None => std::future::pending().await,
-                    }
-                }
-            });
+            // A client that goes away is no concern of the server's.
+            tokio::spawn(async move { serve(BufReader::new(stream), &*answer).await.is_ok() });
         }
     });
     Ok(port)
+}
+
+async fn serve(
+    mut stream: BufReader<TcpStream>,
+    answer: &(impl Fn(Asked) -> Reply + Sync),
+) -> std::io::Result<()> {
+    loop {
+        let head = read_head(&mut stream).await.map_err(|error| std::io::Error::other(error.to_string()))?;
+        let length = head.lines().find_map(|line| line.strip_prefix("Content-Length: "));
+        let mut body = vec![0; length.and_then(|length| length.trim().parse().ok()).unwrap_or(0)];
+        stream.read_exact(&mut body).await?;
+        let target = head.split(' ').nth(1).unwrap_or_default().to_owned();
+        let body = String::from_utf8_lossy(&body).into_owned();
+        match answer(Asked { target, head: head.clone(), body }) {
+            Reply::Text(text) => stream.write_all(text.as_bytes()).await?,
+            Reply::Nothing => std::future::pending().await,
+            Reply::Cut => return stream.write_all(switching(&head).as_bytes()).await,
+            Reply::Session => {
+                stream.write_all(switching(&head).as_bytes()).await?;
+                let peer = Peer::over(stream).await;
+                let mut peer = peer.map_err(|error| std::io::Error::other(error.to_string()))?;
+                let _ = peer.greet(0).await.map_err(|error| error.to_string());
+                return std::future::pending().await;
+            }
+        }
+    }
+}
+
+fn switching(head: &str) -> String {
+    let key = head.lines().find_map(|line| line.strip_prefix("Sec-WebSocket-Key: ")).unwrap_or_default();
+    let accept = derive_accept_key(key.trim().as_bytes());
+    format!(
+        "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+         Sec-WebSocket-Accept: {accept}\r\n\r\n"
+    )
 }
 
 /// An HTTP answer.
@@ -357,4 +389,15 @@ pub(super) fn http(status: &str, body: &str) -> String {
          Content-Length: {}\r\n\r\n{body}",
         body.len()
     )
+}
+
+/// Runs a test in paused time that moves by order alone: it does not run by itself while a blocking task does.
+/// After a while it is let go, so that what waits in vain fails.
+pub(super) async fn with_held_time(test: impl Future<Output = Outcome>) -> Outcome {
+    let (release, held) = std::sync::mpsc::channel::<()>();
+    let holder = tokio::task::spawn_blocking(move || held.recv_timeout(PATIENCE).is_err());
+    let done = test.await;
+    drop(release);
+    holder.await?;
+    done
 }

@@ -6,7 +6,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use z4j_protocol::{FrameType, Value, Verifier};
 
 use super::super::fixtures::{
-    Agent, Asked, Outcome, event, http, keys, now, numbers, serve_http, sized_event,
+    Agent, Asked, Outcome, Reply, event, http, keys, now, numbers, serve_http, sized_event, soon,
+    with_held_time,
 };
 use crate::status::{FailureClass, LinkState};
 use crate::transport::random_bytes;
@@ -85,7 +86,7 @@ fn command(nonce: &str) -> Outcome<String> {
 async fn brain(rule: Rule) -> Outcome<(u16, Arc<Mutex<Seen>>)> {
     let seen = Arc::new(Mutex::new(Seen::default()));
     let theirs = Arc::clone(&seen);
-    let port = serve_http(move |asked| brain_answer(&theirs, rule, &asked)).await?;
+    let port = serve_http(move |asked| brain_answer(&theirs, rule, &asked).into()).await?;
     Ok((port, seen))
 }
 
@@ -172,8 +173,8 @@ async fn a_command_is_acked_and_answered() -> Outcome {
     let mut status = agent.buffer.status();
     // The result is stored, sent, and settled by the POST that counts it.
     let done = status.wait_for(|status| status.unsettled_results == 0);
-    super::super::fixtures::soon(done).await??;
-    super::super::fixtures::soon(async {
+    soon(done).await??;
+    soon(async {
         while !lock(&seen).kinds.contains(&FrameType::CommandResult) {
             tokio::task::yield_now().await;
         }
@@ -206,21 +207,66 @@ async fn a_refusal_has_its_class_and_the_doctors_code() -> Outcome {
     Ok(())
 }
 
-#[tokio::test]
-async fn auto_falls_back_where_the_upgrade_is_stripped() -> Outcome {
-    // The brain behind a proxy that drops `Upgrade`: 404, while its health is fine.
+/// A brain of both transports; what an upgrade meets can be changed.
+async fn brain_of_both(upgrade: fn() -> Reply) -> Outcome<(u16, Arc<Mutex<fn() -> Reply>>)> {
     let seen = Arc::new(Mutex::new(Seen::default()));
-    let theirs = Arc::clone(&seen);
+    let upgrade = Arc::new(Mutex::new(upgrade));
+    let theirs = Arc::clone(&upgrade);
     let port = serve_http(move |asked| match asked.target.as_str() {
-        "/api/v1/health" => Some(http("200 OK", r#"{"status":"ok"}"#)),
-        _ => brain_answer(&theirs, |_, _| None, &asked),
+        "/ws/agent" => theirs.lock().unwrap_or_else(PoisonError::into_inner)(),
+        "/api/v1/health" => Reply::Text(http("200 OK", r#"{"status":"ok"}"#)),
+        // A brain that does not wait: nothing is under way when the time jumps.
+        target if target.contains("?wait=30") => Reply::Text(http("200 OK", r#"{"frames":[]}"#)),
+        _ => brain_answer(&seen, |_, _| None, &asked).into(),
     })
     .await?;
-    let agent = Agent::start(port, "auto", 3).await?;
+    Ok((port, upgrade))
+}
+
+/// What a proxy that drops `Upgrade` makes of one.
+fn stripped() -> Reply {
+    Reply::Text(http("404 Not Found", r#"{"detail":"Not Found"}"#))
+}
+
+#[tokio::test(start_paused = true)]
+async fn auto_falls_back_where_the_upgrade_is_stripped_and_comes_back() -> Outcome {
+    with_held_time(async {
+        let (port, upgrade) = brain_of_both(stripped).await?;
+        let agent = Agent::start(port, "auto", 3).await?;
+        let status = agent.until(|status| status.state == LinkState::Online).await?;
+        assert_eq!(status.transport.as_deref(), Some("long-poll"));
+        agent.until_buffered(0).await?;
+        *upgrade.lock().unwrap_or_else(PoisonError::into_inner) = || Reply::Session;
+        tokio::time::advance(std::time::Duration::from_secs(600)).await;
+        agent.until(|status| status.transport.as_deref() == Some("websocket")).await?;
+        agent.running.abort();
+        Ok(())
+    })
+    .await
+}
+
+#[tokio::test]
+async fn auto_falls_back_where_the_upgrade_is_cut_three_times_in_a_row() -> Outcome {
+    let (port, _) = brain_of_both(|| Reply::Cut).await?;
+    let agent = Agent::start(port, "auto", 0).await?;
+    for failures in 1..=2 {
+        agent.until(|status| status.streaks.connection == failures).await?;
+        agent.commander.reconnect();
+    }
     let status = agent.until(|status| status.state == LinkState::Online).await?;
     assert_eq!(status.transport.as_deref(), Some("long-poll"));
-    agent.until_buffered(0).await?;
-    agent.stop().await
+    agent.running.abort();
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_gateway_without_its_brain_is_no_reason_to_fall_back() -> Outcome {
+    let (port, _) = brain_of_both(|| Reply::Text(http("502 Bad Gateway", "<html>"))).await?;
+    let agent = Agent::start(port, "auto", 0).await?;
+    let status = agent.until(|status| status.state == LinkState::BackingOff).await?;
+    assert_eq!(status.transport.as_deref(), Some("websocket"));
+    agent.running.abort();
+    Ok(())
 }
 
 #[tokio::test]

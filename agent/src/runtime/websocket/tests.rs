@@ -2,7 +2,9 @@
 
 use z4j_protocol::{CanonicalText, FrameType};
 
-use super::super::fixtures::{Agent, Brain, Outcome, Peer, event, numbers, sized_event};
+use super::super::fixtures::{
+    Agent, Brain, Outcome, Peer, event, numbers, sized_event, soon, with_held_time,
+};
 use crate::buffer::StoredResult;
 use crate::status::{FailureClass, LinkState, LinkStatus};
 
@@ -113,7 +115,7 @@ async fn a_command_is_acked_first_and_its_result_settled_by_a_batch_behind_it() 
     assert_ne!(again, proof);
     peer.ack(&again).await?;
     let mut status = agent.buffer.status();
-    super::super::fixtures::soon(status.wait_for(|status| status.unsettled_results == 0)).await??;
+    soon(status.wait_for(|status| status.unsettled_results == 0)).await??;
     agent.stop().await
 }
 
@@ -258,16 +260,6 @@ async fn a_brain_that_hangs_up_after_every_handshake_is_not_hammered() -> Outcom
     peer.ack(&id).await?;
     agent.until(|status| status.streaks.connection == 0).await?;
     agent.stop().await
-}
-
-/// Paused time does not run by itself while a blocking task does.
-async fn with_held_time(test: impl Future<Output = Outcome>) -> Outcome {
-    let (release, held) = std::sync::mpsc::channel::<()>();
-    let holder = tokio::task::spawn_blocking(move || held.recv().is_err());
-    let done = test.await;
-    drop(release);
-    holder.await?;
-    done
 }
 
 #[tokio::test(start_paused = true)]
