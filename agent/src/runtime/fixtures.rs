@@ -77,7 +77,7 @@ impl Agent {
         let worker = Worker { id: "w".into(), pid: 7, started_at: environment.clock.now(), role: None };
         let hello = hello::build(&config, Framework::Bare, &Abilities::default(), "0.1.0", &worker);
         let (sender, status) = watch::channel(LinkStatus::default());
-        let (buffer, kept) = (buffer.clone(), buffer);
+        let kept = buffer.clone();
         let token = config.token.clone();
         let again = secret.clone();
         let reread = Box::new(move || Ok((token.clone(), again.clone())));
@@ -91,13 +91,12 @@ impl Agent {
             dispatcher,
             status: sender,
         };
-        let agent_buffer = kept;
         if events > 0 {
             let events = (0..events).map(event).collect::<Outcome<Vec<NewEvent>>>()?;
-            agent_buffer.append(events).await?;
+            kept.append(events).await?;
         }
         let running = tokio::spawn(supervise(link, orders, Duration::from_secs(5)));
-        Ok(Self { buffer: agent_buffer, commander, status, running, _dir: dir })
+        Ok(Self { buffer: kept, commander, status, running, _dir: dir })
     }
 
     /// Waits until the status is like this.
@@ -140,7 +139,7 @@ fn environment(dir: &TempDir, port: u16, transport: &str) -> Environment {
 
 /// The n-th event.
 pub(super) fn event(number: usize) -> Outcome<NewEvent> {
-    sized_event(number, 1)
+    sized_event(number, 100)
 }
 
 /// The n-th event, with so many characters of data.

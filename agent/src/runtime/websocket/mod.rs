@@ -3,6 +3,8 @@
 //! Owns the way from nothing to hello_ack, and what a failure on it says about the transport. Must not try
 //! again.
 
+#[cfg(test)]
+mod measure;
 mod session;
 #[cfg(test)]
 mod tests;
