@@ -68,7 +68,15 @@ pub(crate) enum RunError {
 impl RunError {
     /// Whether a setting is to blame, rather than the machine.
     pub(crate) const fn is_setting(&self) -> bool {
-        matches!(self, Self::NoSecret | Self::Secret(_) | Self::Redaction(_))
+        use buffer::PlaceError::{Foreign, Outside};
+        matches!(
+            self,
+            Self::NoSecret
+                | Self::Secret(_)
+                | Self::Redaction(_)
+                | Self::Place(Outside { .. } | Foreign { .. })
+                | Self::Ingest(ingest::IngestError::TooLong { .. })
+        )
     }
 }
 
@@ -90,7 +98,7 @@ pub(crate) async fn run(
     let buffer = open_buffer(&config, &environment)?;
     let (commander, orders) = Commander::new();
     let started = Instant::now();
-    let hands = Hands::take(&config, &environment, &buffer, &redactor, &orders).await?;
+    let mut hands = Hands::take(&config, &environment, &buffer, &redactor, &orders).await?;
 
     let worker = worker(&config, &environment, order.framework);
     ids.set("worker_id", Some(&worker.id));
@@ -109,7 +117,13 @@ pub(crate) async fn run(
     let source = snapshots(identity(&config, &environment, &worker, &hands), started, &hands, &link_status);
     let uid = environment.account.uid;
     let helpers = [
-        tokio::spawn(control::serve(hands.control, uid, source, commander.clone())),
+        tokio::spawn(control::serve(
+            hands.control,
+            hands.claim.instance().control_socket(),
+            uid,
+            source,
+            commander.clone(),
+        )),
         tokio::spawn(notify::watch(environment.clone(), link_status, buffer.status(), orders.clone())),
         tokio::spawn(signals.follow(commander.clone())),
     ];
@@ -123,7 +137,10 @@ pub(crate) async fn run(
     let buffer_of_link = buffer.clone();
     let link =
         Link { config, environment, secret, reread, hello, buffer: buffer_of_link, dispatcher, status };
-    runtime::supervise(link, link_orders, stop_timeout).await;
+    tokio::select! {
+        () = runtime::supervise(link, link_orders, stop_timeout) => {}
+        never = hands.claim.keep(&hands.ingest) => match never {},
+    }
 
     buffer.close().await;
     helpers.iter().for_each(JoinHandle::abort);

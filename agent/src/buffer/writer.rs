@@ -214,15 +214,15 @@ impl Writer {
             Write::Begin { .. } | Write::Deed(..) => 0,
         });
         let (path, bytes) = (&self.store.path, sizes.sum());
-        if bytes == 0 || room::is_there(path, bytes, 0) {
+        if bytes == 0 || room::lacking(path, bytes, 0).is_none() {
             return Ok(());
         }
         // The log may hold the room that is missing.
         let _ = self.store.checkpoint();
-        if room::is_there(path, bytes, self.store.unused().unwrap_or_default()) {
-            return Ok(());
+        match room::lacking(path, bytes, self.store.unused().unwrap_or_default()) {
+            None => Ok(()),
+            Some(errno) => Err(by_errno(path.parent().unwrap_or(path), errno)),
         }
-        Err(by_errno(path.parent().unwrap_or(path), nix::libc::ENOSPC))
     }
 
     /// Writes what waits in small pieces, each copied back from the log, as far as that goes.

@@ -1,13 +1,16 @@
 //! The agent's end of the control socket.
 
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::task::JoinSet;
+use tokio::time::{MissedTickBehavior, interval};
 
 use super::{Answer, DEADLINE, MAX_REQUEST_BYTES, Request};
+use crate::instance::{LOOK, is_private, listen};
 use crate::orders::Commander;
 use crate::status::Snapshot;
 
@@ -16,15 +19,24 @@ const MAX_EXCHANGES: usize = 16;
 /// How long to wait where no connection can be accepted (EMFILE).
 const ACCEPT_PAUSE: Duration = Duration::from_millis(500);
 
-/// Answers on a control socket until it is dropped. `uid` is the user who may ask, beside root.
-pub(crate) async fn serve<S>(listener: UnixListener, uid: u32, source: S, commander: Commander)
-where
+/// Answers on a control socket until it is dropped, and makes it again where its name is gone. `uid` is the
+/// user who may ask, beside root.
+pub(crate) async fn serve<S>(
+    mut listener: UnixListener,
+    path: PathBuf,
+    uid: u32,
+    source: S,
+    commander: Commander,
+) where
     S: Fn() -> Snapshot + Send + Sync + 'static,
 {
     let source = Arc::new(source);
     let mut exchanges = JoinSet::new();
+    let mut looks = interval(LOOK);
+    looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         tokio::select! {
+            _ = looks.tick() => listener = made_again(&path, uid).unwrap_or(listener),
             Some(_) = exchanges.join_next() => {}
             accepted = listener.accept(), if exchanges.len() < MAX_EXCHANGES => match accepted {
                 Ok((stream, _)) => {
@@ -41,6 +53,15 @@ where
             },
         }
     }
+}
+
+/// A new socket if the name is gone and its directory is ours, or is ours again.
+fn made_again(path: &Path, uid: u32) -> Option<UnixListener> {
+    let gone = path.symlink_metadata().is_err_and(|error| error.kind() == std::io::ErrorKind::NotFound);
+    if !gone || !path.parent().is_some_and(|dir| is_private(dir, uid)) {
+        return None;
+    }
+    listen(path).inspect_err(|error| tracing::debug!("the control socket is gone: {error}")).ok()
 }
 
 async fn exchange<S: Fn() -> Snapshot>(

@@ -29,7 +29,13 @@ fn agent() -> io::Result<Agent> {
     let claim = claim(dir.path(), &environment)?;
     let (commander, orders) = Commander::new();
     let listener = listen(&claim.instance().control_socket())?;
-    tokio::spawn(serve(listener, environment.account.uid, snapshot, commander));
+    tokio::spawn(serve(
+        listener,
+        claim.instance().control_socket(),
+        environment.account.uid,
+        snapshot,
+        commander,
+    ));
     Ok(Agent { _dir: dir, claim, environment, orders })
 }
 
@@ -52,6 +58,18 @@ async fn an_agent_tells_how_it_is_and_takes_orders() -> io::Result<()> {
     assert_eq!(agent.orders.borrow().reconnects, 1);
     let foreign = ask(instance, uid + 1, Request::Status).await;
     assert!(matches!(foreign, Err(AskError::Other(_))), "{foreign:?}");
+    Ok(())
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_socket_whose_name_is_gone_is_made_again() -> io::Result<()> {
+    let agent = agent()?;
+    let instance = agent.claim.instance();
+    std::fs::remove_file(instance.control_socket())?;
+    assert!(UnixStream::connect(instance.control_socket()).await.is_err());
+    tokio::time::sleep(2 * crate::instance::LOOK).await;
+    let told = ask(instance, agent.environment.account.uid, Request::Restart).await;
+    assert_eq!(told, Ok(Answer::Restarting));
     Ok(())
 }
 

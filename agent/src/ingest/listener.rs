@@ -67,6 +67,8 @@ pub(crate) struct Listener {
     path: PathBuf,
     /// Device and inode.
     identity: (u64, u64),
+    /// Whose the directory is.
+    keeper: Option<u32>,
 }
 
 /// Takes a path. Its directory is made if only that is missing.
@@ -93,7 +95,8 @@ pub(crate) async fn bind(path: &Path) -> Result<Listener, IngestError> {
     let socket = bind_closed(path).map_err(failed)?;
     std::fs::set_permissions(path, Permissions::from_mode(0o600)).map_err(failed)?;
     let metadata = path.symlink_metadata().map_err(failed)?;
-    Ok(Listener { socket, path: path.to_owned(), identity: (metadata.dev(), metadata.ino()) })
+    let identity = (metadata.dev(), metadata.ino());
+    Ok(Listener { socket, path: path.to_owned(), identity, keeper: owner_of(dir) })
 }
 
 /// Binds with nothing for others at any moment: bind(2) gives what the umask leaves.
@@ -102,6 +105,10 @@ fn bind_closed(path: &Path) -> io::Result<UnixListener> {
     let socket = UnixListener::bind(path);
     umask(before);
     socket
+}
+
+fn owner_of(dir: &Path) -> Option<u32> {
+    dir.metadata().ok().map(|found| found.uid())
 }
 
 async fn remove_if_dead(path: &Path) -> Result<(), IngestError> {
@@ -129,6 +136,18 @@ impl Listener {
     /// Where it is.
     pub(crate) fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// Takes the name again. A directory that is somebody else's by now is not walked into.
+    pub(super) async fn again(&self) -> Result<Self, IngestError> {
+        let keeper = self.path.parent().and_then(owner_of);
+        if keeper.is_some() && keeper != self.keeper {
+            return Err(IngestError::Foreign {
+                path: self.path.clone(),
+                what: "in another user's directory now",
+            });
+        }
+        bind(&self.path).await
     }
 
     pub(super) async fn accept(&self) -> io::Result<UnixStream> {

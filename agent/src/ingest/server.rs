@@ -15,7 +15,8 @@ use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 use super::budget::Budget;
 use super::connection::{Common, Connection, told_to_stop};
 use super::group::Tally;
-use super::{Intake, Listener, bind};
+use super::{Intake, Listener};
+use crate::instance::LOOK;
 use crate::orders::Orders;
 use crate::words::errno_text;
 
@@ -23,8 +24,6 @@ use crate::words::errno_text;
 const MAX_CONNECTIONS: usize = 256;
 /// Most connections with a long line that is not complete: each may hold a megabyte.
 const LONG_LINES: usize = 4;
-/// How often the socket's name is looked at.
-const LOOK: Duration = Duration::from_secs(5);
 /// Wait after accept(2) failed, most likely for want of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// How long connections may take to end when the agent stops.
@@ -93,9 +92,10 @@ impl Server {
             return;
         }
         let path = self.listener.path().to_owned();
-        match bind(&path).await {
+        match self.listener.again().await {
             Ok(listener) => {
-                tracing::warn!("{} was removed by somebody; made again", path.display());
+                // A warning is the buffer's, where events were at stake.
+                tracing::info!("{} was removed by somebody; made again", path.display());
                 self.listener = listener;
                 self.unlinked = false;
             }
@@ -130,6 +130,7 @@ impl Server {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ingest::bind;
     use crate::ingest::tests::intake;
 
     #[tokio::test]

@@ -1,15 +1,17 @@
 //! One agent's claim to a name in a directory, from its start to its end.
 
+use std::convert::Infallible;
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 
 use nix::libc;
+use tokio::time::{MissedTickBehavior, interval};
 
-use super::search::live_in;
+use super::search::{is_private, live_in};
 use super::socket::check_length;
-use super::{CURRENT_SOCKET, Instance};
+use super::{CURRENT_SOCKET, Instance, LOOK};
 use crate::environment::Environment;
 
 /// How many names are tried; more agents than this with one pid share no directory.
@@ -22,10 +24,9 @@ const MAX_RACES: u32 = 8;
 pub(crate) struct Claim {
     instance: Instance,
     uid: u32,
-    /// The pidfile; its lock is the claim.
-    _lock: File,
-    /// The directory, locked for sharing: systemd-tmpfiles then ages nothing in it (tmpfiles.d(5), "Age").
-    _kept: Option<File>,
+    /// The pidfile, whose lock is the claim; and the directory, locked for sharing: systemd-tmpfiles then ages
+    /// nothing in it (tmpfiles.d(5), "Age").
+    locks: (File, Option<File>),
 }
 
 /// Claims a name in a directory, which is made (0700) if it is missing.
@@ -40,13 +41,16 @@ pub(crate) fn claim(dir: &Path, environment: &Environment) -> io::Result<Claim> 
         let instance = Instance { dir: dir.to_owned(), name, pid };
         check_length(&instance.control_socket())?;
         if let Some(lock) = take(&instance.pidfile(), pid, uid)? {
-            let kept = File::open(dir).ok().filter(|dir| dir.try_lock_shared().is_ok());
-            let claim = Claim { instance, uid, _lock: lock, _kept: kept };
+            let claim = Claim { instance, uid, locks: (lock, locked(dir)) };
             claim.remove_sockets();
             return Ok(claim);
         }
     }
     Err(io::Error::other(format!("{}: {MAX_NAMES} agents of pid {pid} live here already", dir.display())))
+}
+
+fn locked(dir: &Path) -> Option<File> {
+    File::open(dir).ok().filter(|dir| dir.try_lock_shared().is_ok())
 }
 
 fn named(path: &Path, error: &io::Error) -> io::Error {
@@ -112,6 +116,60 @@ impl Claim {
         self.point_at(&self.instance)
     }
 
+    /// Looks now and then whether the agent can still be found, for as long as it lives.
+    pub(crate) async fn keep(&mut self, ingest: &Path) -> Infallible {
+        let mut looks = interval(LOOK);
+        looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut told = false;
+        loop {
+            looks.tick().await;
+            match self.mend(ingest) {
+                Ok(false) => {}
+                Ok(true) => {
+                    told = false;
+                    tracing::info!(
+                        "{} was removed by somebody; made again",
+                        self.instance.pidfile().display()
+                    );
+                }
+                Err(error) if told => tracing::debug!("the agent's files cannot be made again: {error}"),
+                Err(error) => {
+                    told = true;
+                    tracing::warn!(
+                        "z4j emit and status do not find this agent any more: its files were removed by \
+                         somebody, and cannot be made again: {error}"
+                    );
+                }
+            }
+        }
+    }
+
+    /// Takes the name anew if its files are gone: cleaners of temporary directories take them too. Tells
+    /// whether that was so.
+    pub(super) fn mend(&mut self, ingest: &Path) -> io::Result<bool> {
+        let pidfile = self.instance.pidfile();
+        if self.is_held() {
+            return Ok(false);
+        }
+        let dir = &self.instance.dir;
+        DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(|error| named(dir, &error))?;
+        if !is_private(dir, self.uid) {
+            return Err(io::Error::other(format!("{} is somebody else's now", dir.display())));
+        }
+        let lock = take(&pidfile, self.instance.pid, self.uid)?;
+        let taken = || io::Error::other(format!("{} is another agent's now", pidfile.display()));
+        self.locks = (lock.ok_or_else(taken)?, locked(dir));
+        self.announce(ingest).map(|()| true)
+    }
+
+    /// Whether the name is still this claim's.
+    fn is_held(&self) -> bool {
+        let there = fs::symlink_metadata(self.instance.pidfile());
+        let identity = |found: &fs::Metadata| (found.dev(), found.ino());
+        let held = self.locks.0.metadata();
+        there.is_ok_and(|there| held.is_ok_and(|held| identity(&held) == identity(&there)))
+    }
+
     /// Replaces `agent.sock` in one step. The target is relative: a directory is seen under other names in
     /// other mount namespaces.
     fn point_at(&self, target: &Instance) -> io::Result<()> {
@@ -150,6 +208,10 @@ impl Claim {
 
 impl Drop for Claim {
     fn drop(&mut self) {
+        if self.instance.pidfile().symlink_metadata().is_ok() && !self.is_held() {
+            // Somebody else's by now, sockets and all.
+            return;
+        }
         self.hand_over();
         self.remove_sockets();
         // Last, and before the lock goes: until then the name is taken.

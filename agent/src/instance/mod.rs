@@ -8,13 +8,17 @@ mod search;
 mod socket;
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 pub(crate) use claim::{Claim, claim};
-pub(crate) use search::{live, live_in, place, places};
+pub(crate) use search::{is_private, live, live_in, place, places};
 pub(crate) use socket::{check_length, listen};
 
 /// The link to the newest live agent's ingest socket, beside the agents' own files.
 pub(crate) const CURRENT_SOCKET: &str = "agent.sock";
+
+/// How often an agent looks whether its files are still there.
+pub(crate) const LOOK: Duration = Duration::from_secs(2);
 
 /// An agent's place: `DIR/agent-{pid}.pid`, `.sock`, `.control.sock` (with `-{n}` behind the pid where the
 /// name was taken).

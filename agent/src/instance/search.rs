@@ -47,14 +47,17 @@ fn runtime_directory(environment: &Environment) -> Option<PathBuf> {
 pub(crate) fn place(environment: &Environment, buffer_dir: &Path) -> PathBuf {
     let serves = |dir: &PathBuf| {
         let longest = Instance { dir: dir.clone(), name: "agent-4194304-9".to_owned(), pid: 1 };
-        let owned = fs::metadata(dir).is_ok_and(|found| {
-            found.is_dir() && found.uid() == environment.account.uid && found.mode() & OTHERS_WRITE == 0
-        });
-        owned
+        is_private(dir, environment.account.uid)
             && check_length(&longest.control_socket()).is_ok()
             && access(dir, AccessFlags::W_OK | AccessFlags::X_OK).is_ok()
     };
     runtime_directory(environment).filter(serves).unwrap_or_else(|| buffer_dir.to_owned())
+}
+
+/// Whether a directory is this user's, and nobody else can put anything there.
+pub(crate) fn is_private(dir: &Path, uid: u32) -> bool {
+    fs::metadata(dir)
+        .is_ok_and(|found| found.is_dir() && found.uid() == uid && found.mode() & OTHERS_WRITE == 0)
 }
 
 /// The agents in these directories that live, newest first; only files of this user count.

@@ -59,6 +59,34 @@ fn what_a_dead_agent_left_is_taken_over() -> io::Result<()> {
     Ok(())
 }
 
+#[tokio::test]
+async fn a_name_whose_files_are_gone_is_taken_again() -> io::Result<()> {
+    let dir = tempfile::tempdir()?;
+    let (place, environment) = (dir.path().join("z4j-7"), environment(7));
+    let mut claim = claim(&place, &environment)?;
+    let ingest = claim.instance().ingest_socket();
+    claim.announce(&ingest)?;
+    assert!(!claim.mend(&ingest)?);
+    fs::remove_dir_all(&place)?;
+    assert_eq!(names(&place, &environment), Vec::<String>::new());
+    assert!(claim.mend(&ingest)?);
+    assert_eq!(names(&place, &environment), ["agent-7"]);
+    assert_eq!(fs::read_link(place.join(CURRENT_SOCKET))?, PathBuf::from("agent-7.sock"));
+    assert_eq!(mode(&place)?, 0o700);
+
+    // What others may write, and a name that is another agent's by now, stay as they are.
+    fs::remove_file(claim.instance().pidfile())?;
+    fs::set_permissions(&place, fs::Permissions::from_mode(0o777))?;
+    assert!(claim.mend(&ingest).is_err_and(|error| error.to_string().contains("somebody else's")));
+    fs::set_permissions(&place, fs::Permissions::from_mode(0o700))?;
+    let other = super::claim(&place, &environment)?;
+    assert!(claim.mend(&ingest).is_err_and(|error| error.to_string().contains("another agent's")));
+    drop(claim);
+    assert_eq!(names(&place, &environment), ["agent-7"]);
+    drop(other);
+    Ok(())
+}
+
 #[test]
 fn a_link_or_a_foreign_file_is_no_pidfile() -> io::Result<()> {
     let dir = tempfile::tempdir()?;

@@ -35,6 +35,8 @@ pub(super) struct Progress {
     session: Option<(Instant, bool)>,
     /// Whether somebody has been told that the link is up, since the last streak began.
     told_online: bool,
+    /// Whether the last line that somebody was told says so.
+    last_told_online: bool,
     noted_brain: Option<String>,
 }
 
@@ -42,7 +44,16 @@ impl Progress {
     /// The state at the start.
     pub(super) fn new(status: watch::Sender<LinkStatus>, clock: Clock, shares: Shares) -> Self {
         let backoff = Backoff::default();
-        Self { backoff, status, clock, shares, session: None, told_online: false, noted_brain: None }
+        Self {
+            backoff,
+            status,
+            clock,
+            shares,
+            session: None,
+            told_online: false,
+            last_told_online: false,
+            noted_brain: None,
+        }
     }
 
     /// The status as it is published.
@@ -81,6 +92,7 @@ impl Progress {
             tracing::debug!("online over {transport}");
         } else {
             tracing::info!("online over {transport}, after {failures} failed attempts");
+            self.last_told_online = true;
         }
         self.told_online = true;
         self.note_brain(brain_version);
@@ -165,7 +177,9 @@ impl Progress {
         if streak == 1 {
             self.told_online = false;
         }
-        tell(failure, streak, wait);
+        // A log that ends with "online" must not lie.
+        let again = std::mem::take(&mut self.last_told_online) && streak > 1;
+        tell(failure, streak, wait, again);
         let now = self.clock.now();
         let micros = i64::try_from(wait.as_micros()).unwrap_or(i64::MAX);
         let next = Timestamp::from_unix_micros(now.unix_micros().saturating_add(micros));
@@ -197,8 +211,9 @@ impl Progress {
     }
 }
 
-/// One line a streak, at the level of its class; then every tenth.
-fn tell(failure: &Failure, streak: u64, wait: Duration) {
+/// One line a streak, at the level of its class; then every tenth, and the first `again` after a session that
+/// did not prove itself.
+fn tell(failure: &Failure, streak: u64, wait: Duration, again: bool) {
     let diagnosis = &failure.diagnosis;
     let code = diagnosis.code.map(|code| format!(" [{code}]")).unwrap_or_default();
     let fix = diagnosis.fix.as_deref().map(|fix| fix.replace(":\n", ": ").replace('\n', "; "));
@@ -210,6 +225,11 @@ fn tell(failure: &Failure, streak: u64, wait: Duration) {
             tracing::error!("offline: {sentence}{code}{fix}; the next attempt is in {seconds:.1} s");
         }
         (1, _) => tracing::warn!("offline: {sentence}{code}{fix}; the next attempt is in {seconds:.1} s"),
+        _ if again => {
+            tracing::info!(
+                "offline again: {sentence}{code}; the next attempt is in {seconds:.1} s, and longer each time"
+            );
+        }
         (streak, _) if streak % SUMMARY_EVERY == 0 => {
             tracing::info!("still offline after {streak} attempts: {sentence}{code}");
         }
@@ -245,6 +265,19 @@ mod tests {
         let status = seen.borrow();
         assert_eq!((status.state, status.session_id.as_deref()), (LinkState::BackingOff, None));
         assert_eq!(status.last_failure.as_ref().map(|last| last.text.as_str()), Some("gone"));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_log_that_said_online_says_once_that_it_is_over() {
+        let (mut progress, _seen) = progress();
+        let mut told = Vec::new();
+        for _ in 0..4 {
+            progress.online("websocket", None, "s");
+            told.push(progress.last_told_online);
+            progress.failed(&failure());
+            assert!(!progress.last_told_online);
+        }
+        assert_eq!(told, [true, true, false, false]);
     }
 
     #[tokio::test(start_paused = true)]

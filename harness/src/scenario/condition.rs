@@ -201,6 +201,9 @@ pub(crate) struct LogExpectation {
     /// How many; one or more if absent.
     #[serde(default = "some")]
     pub(crate) count: Count,
+    /// Whether there may be no others.
+    #[serde(default)]
+    pub(crate) every: bool,
 }
 
 const fn some() -> Count {

@@ -19,6 +19,11 @@ pub(super) fn problem(lines: &[String], wanted: &LogExpectation) -> Option<Strin
         level && wanted.pattern.as_ref().is_none_or(|pattern| pattern.0.is_match(line))
     });
     let matching: Vec<_> = matching.collect();
+    if wanted.every
+        && let Some(other) = lines.iter().find(|line| !matching.contains(line))
+    {
+        return Some(format!("not every log line is as wanted:\n    {other}"));
+    }
     if wanted.count.holds(matching.len() as u64) {
         return None;
     }
@@ -98,6 +103,8 @@ mod tests {
             ("pattern = \"falling\"", None),
             ("level = \"ERROR\"\ncount = 0", None),
             ("level = \"WARN\"\ncount = 1", Some("2 log lines of level Warning instead of 1")),
+            ("pattern = \"falling|again\"\nevery = true", None),
+            ("pattern = \"falling\"\nevery = true", Some("not every log line is as wanted:")),
             ("pattern = \"gone\"", Some("0 log lines like `gone` instead of at least 1")),
         ] {
             let problem = problem(&lines, &wanted(text));

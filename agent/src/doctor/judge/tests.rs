@@ -257,6 +257,7 @@ fn a_session_that_ends_early_is_told_by_its_end() -> Outcome {
     let refused = |reason: z4j_protocol::Reason| End::Refused(reason.into());
     let rows = [
         (0, Stage::Hello, closed(4401, ""), "ws.token-rejected"),
+        (0, Stage::Online, closed(4003, "revoked"), "ws.token-rejected"),
         (0, Stage::Hello, closed(4403, ""), "ws.address-refused"),
         (0, Stage::Hello, closed(4403, "project_mismatch"), "ws.project-mismatch"),
         (0, Stage::Hello, closed(4426, ""), "ws.protocol-refused"),

@@ -270,7 +270,8 @@ fn closed(
         (close::REPLACED, Stage::Hello | Stage::Batch) => {
             Verdict::unknown(&format!("another doctor used this slot at the same time ({how})"))
         }
-        (close::TOKEN, _) => token_rejected(&how),
+        // Told while it is connected, and with 4401 from then on.
+        (close::TOKEN | close::REVOKED, _) => token_rejected(&how),
         (close::FORBIDDEN, Stage::Batch) => skew(seen)
             .unwrap_or_else(|| hmac_mismatch(&format!("the brain refused our signed frame ({how})"))),
         (close::FORBIDDEN, _) if reason.contains(PROJECT_MISMATCH) => Verdict::fail(
