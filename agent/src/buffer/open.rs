@@ -74,6 +74,7 @@ pub(crate) fn open(place: Place, bounds: Bounds, clock: Clock) -> Result<Buffer,
         bounds,
         adopter: Adopter::default(),
         refused: None,
+        short_of: 0,
         is_evicting: false,
         due: Due::now(),
     };

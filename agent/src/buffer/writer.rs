@@ -75,6 +75,8 @@ pub(super) struct Writer {
     pub(super) bounds: Bounds,
     pub(super) adopter: Adopter,
     pub(super) refused: Option<Refused>,
+    /// Bytes of the events that were refused for lack of room, until some are stored.
+    pub(super) short_of: u64,
     pub(super) is_evicting: bool,
     pub(super) due: Due,
 }
@@ -194,8 +196,20 @@ impl Writer {
             Ok(()) => self.attempt_twice(writes),
             Err(refused) => Err(refused),
         };
-        self.note_refusal(done.as_ref().err().cloned());
+        let refused = done.as_ref().err().cloned().or_else(|| self.still_short());
+        self.note_refusal(refused);
         done
+    }
+
+    /// Why what was refused for lack of room would be refused again: that a write without events succeeds
+    /// says nothing about it.
+    fn still_short(&self) -> Option<Refused> {
+        if self.short_of == 0 {
+            return None;
+        }
+        let path = &self.store.path;
+        let errno = room::lacking(path, self.short_of, self.store.unused().unwrap_or_default())?;
+        Some(by_errno(path.parent().unwrap_or(path), errno))
     }
 
     fn attempt_twice(&mut self, writes: &[Write]) -> Result<Done, Refused> {
@@ -208,21 +222,25 @@ impl Writer {
     }
 
     /// Refuses events that would take the room without which nothing could be settled.
-    fn make_room(&self, writes: &[Write]) -> Result<(), Refused> {
+    fn make_room(&mut self, writes: &[Write]) -> Result<(), Refused> {
         let sizes = writes.iter().map(|write| match write {
             Write::Append(events, _) => events.iter().map(|event| size(event.text.as_str())).sum(),
             Write::Begin { .. } | Write::Deed(..) => 0,
         });
-        let (path, bytes) = (&self.store.path, sizes.sum());
-        if bytes == 0 || room::lacking(path, bytes, 0).is_none() {
+        let bytes = sizes.sum();
+        if bytes == 0 {
             return Ok(());
         }
-        // The log may hold the room that is missing.
-        let _ = self.store.checkpoint();
-        match room::lacking(path, bytes, self.store.unused().unwrap_or_default()) {
-            None => Ok(()),
-            Some(errno) => Err(by_errno(path.parent().unwrap_or(path), errno)),
+        self.short_of = bytes;
+        if room::lacking(&self.store.path, bytes, 0).is_some() {
+            // The log may hold the room that is missing.
+            let _ = self.store.checkpoint();
+            if let Some(refused) = self.still_short() {
+                return Err(refused);
+            }
         }
+        self.short_of = 0;
+        Ok(())
     }
 
     /// Writes what waits in small pieces, each copied back from the log, as far as that goes.

@@ -46,7 +46,8 @@ impl Reader {
         }
     }
 
-    /// Waits until there are events. Nothing is lost if this is given up.
+    /// Waits until there are events, or a read has brought none: whoever flushes waits for that. Nothing is
+    /// lost if this is given up.
     pub(super) async fn ready(&mut self) {
         while self.rows.is_empty() {
             if let Some((last, reading)) = &mut self.reading {
@@ -55,7 +56,7 @@ impl Reader {
                 self.nothing_up_to = rows.is_empty().then(|| (last, Instant::now()));
                 self.cursor = rows.last().map_or(self.cursor, |row| row.id);
                 self.rows = rows;
-                continue;
+                return;
             }
             let last = self.status.borrow_and_update().last_id;
             if let Some((up_to, at)) = self.nothing_up_to
@@ -104,5 +105,23 @@ impl Reader {
     pub(super) fn is_dry(&self) -> bool {
         let last = self.status.borrow().last_id;
         self.rows.is_empty() && self.reading.is_none() && self.nothing_up_to.is_some_and(|(at, _)| last <= at)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ingest::tests::intake;
+
+    #[tokio::test]
+    async fn a_read_that_brings_nothing_is_told_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let intake = intake(dir.path());
+        let mut reader = Reader::new(&intake.buffer, Limit { events: 10, bytes: 1_000 });
+        assert!(!reader.is_dry());
+        tokio::time::timeout(Duration::from_secs(10), reader.ready()).await.unwrap();
+        assert!(reader.is_dry() && !reader.has_rows());
+        let again = tokio::time::timeout(Duration::from_millis(20), reader.ready()).await;
+        assert!(again.is_err());
     }
 }
