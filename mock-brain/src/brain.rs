@@ -21,12 +21,13 @@ use crate::fault::table::FaultTable;
 use crate::fault::{FaultError, FaultSpec};
 use crate::hosts::Hosts;
 use crate::hub::{Farewell, Hub, Limits};
+use crate::journal::{Journal, JournalError};
 use crate::listener::{self, Listener};
 use crate::pki::{Pki, PkiError};
 use crate::registry::{AgentInfo, Credentials, RegistryError};
-use crate::sessions::SessionInfo;
+use crate::sessions::{SessionInfo, Sessions};
 use crate::state::{State, StateError, Wanted};
-use crate::store::StoredEvent;
+use crate::store::{Store, StoredEvent};
 use crate::strict::{Violation, Violations};
 
 /// How long sessions may take to end: less than a peer has to answer a close frame, because whoever stops a
@@ -48,6 +49,9 @@ pub struct Options {
     pub strict: bool,
     /// Where CA and credentials are kept; all in memory if none.
     pub state_dir: Option<PathBuf>,
+    /// Keep the journal, and with it events, sessions, violations and commands, in the state directory, and
+    /// at most so many bytes of it; all in memory if none.
+    pub journal_bytes: Option<u64>,
     /// Faults that are set from the start.
     pub faults: Vec<FaultSpec>,
     /// What the dice of faults with a probability start from.
@@ -63,6 +67,7 @@ impl Default for Options {
             agent: "demo-agent".to_owned(),
             strict: false,
             state_dir: None,
+            journal_bytes: None,
             faults: Vec::new(),
             seed: 0,
         }
@@ -78,6 +83,9 @@ pub enum StartError {
     /// Certificates cannot be made.
     #[error(transparent)]
     Pki(#[from] PkiError),
+    /// The journal cannot be used.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
     /// The listener that was passed in is of no use.
     #[error("the listening socket cannot be used: {0}")]
     Listener(#[from] io::Error),
@@ -117,7 +125,7 @@ impl Brain {
     /// There is no tokio runtime.
     pub fn start_with(options: Options, listener: TcpListener, limits: Limits) -> Result<Self, StartError> {
         let listener = Listener::new(listener)?;
-        let Options { tls, names, project, agent, strict, state_dir, faults, seed } = options;
+        let Options { tls, names, project, agent, strict, state_dir, journal_bytes, faults, seed } = options;
         let wanted = Wanted { project: &project, agent: &agent, tls, names: &names };
         let State { registry, authority, lock } = State::open(state_dir.as_deref(), &wanted)?;
         let credentials = registry.named(None).map_err(|_| StateError::AgentName(agent))?.credentials();
@@ -126,15 +134,25 @@ impl Brain {
             pki.server_config(None)?;
         }
         let hosts = Hosts::new(listener.address(), &names);
+        let (store, journal) = match state_dir.as_deref().zip(journal_bytes) {
+            None => (Store::in_memory(), Journal::in_memory()),
+            Some((dir, bytes)) => {
+                let index = Arc::default();
+                let journal = Journal::open(dir, bytes, &index)?;
+                (Store::indexing(index), journal)
+            }
+        };
+        let journal = Arc::new(journal);
         let hub = Arc::new(Hub {
             registry,
             pki,
-            store: Default::default(),
-            sessions: Default::default(),
+            store,
+            sessions: Sessions::new(&journal)?,
             longpoll: Default::default(),
-            commands: Commands::new(limits.command, limits.redelivery),
-            faults: FaultTable::new(seed),
-            violations: Violations::new(strict),
+            commands: Commands::new(limits.command, limits.redelivery, &journal)?,
+            faults: FaultTable::new(seed, &journal),
+            violations: Violations::new(strict, &journal)?,
+            journal,
             listener,
             hosts,
             limits,
@@ -197,14 +215,14 @@ impl Brain {
         self.hub.faults.list().into_iter().map(|fault| fault.spec).collect()
     }
 
-    /// Every accepted event once, oldest first.
+    /// Every accepted event once, oldest first; read from the disk if the journal is there.
     #[must_use]
     pub fn events(&self) -> Vec<StoredEvent> {
-        self.hub.store.list()
+        self.hub.events()
     }
 
-    /// How many events were accepted so far: as many as [`Brain::events`] lists, unless there were more than
-    /// [`crate::MAX_EVENTS`].
+    /// How many events were accepted so far, in earlier runs of the journal too: as many as [`Brain::events`]
+    /// lists, unless there were more than are kept.
     #[must_use]
     pub fn accepted_events(&self) -> u64 {
         self.hub.store.accepted()
@@ -336,11 +354,14 @@ impl Brain {
         if timeout(STOP_TIMEOUT, busy.wait_for(|count| *count == 0)).await.is_err() {
             tracing::warn!("some connections did not end in time");
         }
+        self.hub.journal.close();
     }
 }
 
 impl Drop for Brain {
     fn drop(&mut self) {
         self.hub.stop.send_replace(true);
+        // Before the lock goes: the next brain of the directory opens the file.
+        self.hub.journal.close();
     }
 }

@@ -17,13 +17,14 @@ use crate::commands::{CommandError, CommandInfo, Commands, NewCommand};
 use crate::fault::table::{self, FaultTable};
 use crate::fault::{FaultError, FaultSpec, Point};
 use crate::hosts::Hosts;
+use crate::journal::Journal;
 use crate::listener::Listener;
 use crate::longpoll::sessions::LongPollSessions;
 use crate::pki::Pki;
 use crate::quote::quote;
 use crate::registry::{Agent, Registry, RegistryError};
 use crate::sessions::{ClosedBy, Serial, Sessions};
-use crate::store::Store;
+use crate::store::{Store, StoredEvent};
 use crate::stream::silence::{self, Silence};
 use crate::strict::Violations;
 use crate::verdict::Closing;
@@ -91,6 +92,7 @@ pub(crate) struct Hub {
     pub(crate) registry: Registry,
     pub(crate) pki: Option<Pki>,
     pub(crate) store: Store,
+    pub(crate) journal: Arc<Journal>,
     pub(crate) sessions: Sessions,
     pub(crate) longpoll: LongPollSessions,
     pub(crate) commands: Commands,
@@ -130,6 +132,17 @@ impl Hub {
     /// Wakes those who wait for something to happen.
     pub(crate) fn happened(&self) {
         self.activity.send_modify(|count| *count = count.wrapping_add(1));
+    }
+
+    /// Every accepted event that is kept, oldest first. Waits for the disk, if the journal is there.
+    pub(crate) fn events(&self) -> Vec<StoredEvent> {
+        if !self.journal.is_on_disk() {
+            return self.store.list();
+        }
+        self.journal.events().unwrap_or_else(|error| {
+            tracing::error!(%error, "events cannot be read");
+            Vec::new()
+        })
     }
 
     /// Waits until something holds, and tells whether it came to hold in time. It is looked at whenever
@@ -173,7 +186,7 @@ impl Hub {
     pub(crate) fn answered(&self, session: &str, agent: &Agent, frame: &Frame) {
         let id = frame.id().unwrap_or_default();
         let echoed = match frame.frame_type() {
-            FrameType::CommandAck => self.commands.acked(agent.id, id, frame.payload()),
+            FrameType::CommandAck => self.commands.acked(agent.id, id, frame.payload(), clock::now()),
             FrameType::CommandResult => self.commands.finished(agent.id, id, frame.payload(), clock::now()),
             _ => return,
         };

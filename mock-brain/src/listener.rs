@@ -15,9 +15,11 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::timeout;
 use tokio_rustls::LazyConfigAcceptor;
 
+use crate::clock;
 use crate::fault::table::Site;
 use crate::fault::{Fault, Point, Tcp};
 use crate::hub::{Hub, TaskGuard};
+use crate::journal::{Entry, Kind};
 use crate::lock::lock;
 use crate::stream::silence::Silence;
 use crate::stream::wire::{Cut, Watch, Wire};
@@ -162,6 +164,10 @@ pub(crate) async fn run(hub: Arc<Hub>) {
 }
 
 async fn connection(hub: Arc<Hub>, socket: TcpStream, peer: SocketAddr, ticket: Ticket) {
+    let note = |kind, type_, detail: &str| {
+        hub.journal.record(Entry::of_peer(kind, type_, peer, detail, clock::now()));
+    };
+    note(Kind::Connection, "tcp", "");
     let site = Site::new(Point::Accept, peer.ip());
     if let Some(cut) = hub.faults.take(&site, cut) {
         return carry_out(&hub, cut, socket, peer, "accept");
@@ -175,9 +181,18 @@ async fn connection(hub: Arc<Hub>, socket: TcpStream, peer: SocketAddr, ticket: 
         let stream = match &hub.pki {
             None => Stream::Plain(wire),
             Some(_) => match timeout(HANDSHAKE_TIMEOUT, handshake(&hub, wire, peer)).await {
-                Ok(Ok(stream)) => stream,
-                Ok(Err(error)) => return tracing::debug!(%peer, %error, "TLS handshake failed"),
-                Err(_) => return tracing::debug!(%peer, "TLS handshake timed out"),
+                Ok(Ok(stream)) => {
+                    note(Kind::Handshake, "tls", "ok");
+                    stream
+                }
+                Ok(Err(error)) => {
+                    note(Kind::Handshake, "tls", &error.to_string());
+                    return tracing::debug!(%peer, %error, "TLS handshake failed");
+                }
+                Err(_) => {
+                    note(Kind::Handshake, "tls", "timed out");
+                    return tracing::debug!(%peer, "TLS handshake timed out");
+                }
             },
         };
         let peer = Peer { address: peer, killed: killed.clone(), _ticket: Arc::new(ticket) };

@@ -14,6 +14,7 @@ use z4j_protocol::payload::Hello;
 use z4j_protocol::{FrameType, close};
 
 use crate::clock;
+use crate::journal::{Entry, Journal, JournalError, Kind, Table};
 use crate::lock::lock;
 use crate::registry::Agent;
 use crate::verdict::Closing;
@@ -157,13 +158,31 @@ struct Inner {
 }
 
 /// The sessions of one brain.
-#[derive(Default)]
-pub(crate) struct Sessions(Mutex<Inner>);
+pub(crate) struct Sessions {
+    inner: Mutex<Inner>,
+    journal: Arc<Journal>,
+}
 
 impl Sessions {
+    /// The sessions of earlier runs, all of which have ended.
+    pub(crate) fn new(journal: &Arc<Journal>) -> Result<Self, JournalError> {
+        let mut inner = Inner::default();
+        for (serial, mut info) in journal.kept::<SessionInfo>(Table::Sessions)? {
+            if info.ended_at.is_none() {
+                info.ended_at = Some(clock::now().to_string());
+                info.closed_by = Some(ClosedBy::Network);
+                info.detail = Some("the brain that had it was killed".to_owned());
+                journal.put(Table::Sessions, serial, &info);
+            }
+            inner.listed.insert(serial, info);
+            inner.next = serial + 1;
+        }
+        Ok(Self { inner: Mutex::new(inner), journal: Arc::clone(journal) })
+    }
+
     /// Lists a new session.
     pub(crate) fn open(&self, id: &str, transport: Transport, peer: SocketAddr) -> Serial {
-        let mut inner = lock(&self.0);
+        let mut inner = lock(&self.inner);
         let serial = inner.next;
         inner.next += 1;
         inner.live += 1;
@@ -171,13 +190,16 @@ impl Sessions {
         if inner.listed.len() > MAX_LISTED {
             let ended =
                 inner.listed.iter().find(|(_, info)| info.ended_at.is_some()).map(|(serial, _)| *serial);
-            ended.and_then(|serial| inner.listed.remove(&serial));
+            if let Some(serial) = ended {
+                inner.listed.remove(&serial);
+                self.journal.forget(Table::Sessions, serial);
+            }
         }
         serial
     }
 
     fn update(&self, serial: Serial, change: impl FnOnce(&mut SessionInfo)) {
-        if let Some(info) = lock(&self.0).listed.get_mut(&serial) {
+        if let Some(info) = lock(&self.inner).listed.get_mut(&serial) {
             change(info);
         }
     }
@@ -199,7 +221,17 @@ impl Sessions {
     }
 
     pub(crate) fn accepted(&self, serial: Serial) {
-        self.update(serial, |info| info.accepted = true);
+        self.update(serial, |info| {
+            info.accepted = true;
+            self.keep(serial, info, "accepted", &info.peer);
+        });
+    }
+
+    /// Journals a session as it is now.
+    fn keep(&self, serial: Serial, info: &SessionInfo, what: &str, detail: &str) {
+        self.journal.put(Table::Sessions, serial, info);
+        let entry = Entry::new(Kind::Session, what, clock::now()).saying(detail);
+        self.journal.record(entry.of_session(&info.id.as_str().into()));
     }
 
     pub(crate) fn counted(&self, serial: Serial, frame_type: FrameType) {
@@ -219,7 +251,7 @@ impl Sessions {
         signals: &Arc<Signals>,
         most: usize,
     ) -> bool {
-        let mut inner = lock(&self.0);
+        let mut inner = lock(&self.inner);
         let slots = inner.slots.entry(agent).or_default();
         let slot = Slot { worker: worker.map(str::to_owned), serial, signals: Arc::clone(signals) };
         match slots.iter().position(|held| held.worker == slot.worker) {
@@ -238,32 +270,35 @@ impl Sessions {
     /// Wakes the session that an agent's commands go to: that of the slot registered first. Tells whether
     /// there is one.
     pub(crate) fn deliver_commands(&self, agent: Uuid) -> bool {
-        let inner = lock(&self.0);
+        let inner = lock(&self.inner);
         let first = inner.slots.get(&agent).and_then(|slots| slots.first());
         first.map(|slot| slot.signals.deliver_commands()).is_some()
     }
 
     /// Whether an agent has a websocket.
     pub(crate) fn is_connected(&self, agent: Uuid) -> bool {
-        lock(&self.0).slots.contains_key(&agent)
+        lock(&self.inner).slots.contains_key(&agent)
     }
 
     /// Tells the live sessions of an agent to close.
     pub(crate) fn revoke(&self, agent: Uuid) {
-        for slot in lock(&self.0).slots.get(&agent).into_iter().flatten() {
+        for slot in lock(&self.inner).slots.get(&agent).into_iter().flatten() {
             slot.signals.close(Closing::new(close::REVOKED, "the agent was revoked"));
         }
     }
 
     /// A session ended; its slot is free. Returns the agent whose commands another slot may have to take.
     pub(crate) fn ended(&self, serial: Serial, by: ClosedBy, closing: Option<&Closing>) -> Option<Uuid> {
-        let mut inner = lock(&self.0);
+        let mut inner = lock(&self.inner);
         if let Some(info) = inner.listed.get_mut(&serial).filter(|info| info.ended_at.is_none()) {
             info.ended_at = Some(clock::now().to_string());
             info.closed_by = Some(by);
             info.close_code = closing.map(|closing| closing.code);
             info.close_reason = closing.map(|closing| cut(&closing.reason));
             info.detail = closing.map(|closing| closing.detail.clone()).filter(|detail| !detail.is_empty());
+            let code = info.close_code.map(|code| format!(" with {code}")).unwrap_or_default();
+            let detail = info.detail.as_deref().map(|detail| format!(": {detail}")).unwrap_or_default();
+            self.keep(serial, info, "ended", &format!("by {}{code}{detail}", by.as_str()));
             inner.live -= 1;
         }
         let agent = inner.holders.remove(&serial)?;
@@ -278,7 +313,7 @@ impl Sessions {
 
     /// How many sessions live, refused ones that are not closed yet included.
     pub(crate) fn live(&self) -> usize {
-        lock(&self.0).live
+        lock(&self.inner).live
     }
 
     /// Whether an accepted session lives; of a worker, if one is named.
@@ -289,12 +324,12 @@ impl Sessions {
                 && worker.is_none_or(|id| info.worker_id.as_deref() == Some(id))
         };
         // The newest are the likely ones.
-        lock(&self.0).listed.values().rev().any(wanted)
+        lock(&self.inner).listed.values().rev().any(wanted)
     }
 
     /// Every listed session, oldest first.
     pub(crate) fn list(&self) -> Vec<SessionInfo> {
-        lock(&self.0).listed.values().cloned().collect()
+        lock(&self.inner).listed.values().cloned().collect()
     }
 }
 

@@ -4,12 +4,15 @@
 
 use std::fmt;
 use std::io::Read;
+
 use std::net::{IpAddr, SocketAddr};
+use std::num::NonZeroU64;
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
 use crate::fault::FaultSpec;
+use crate::journal::DEFAULT_JOURNAL_BYTES;
 use crate::limits::LimitSettings;
 use crate::quote::quote;
 use crate::{Limits, Options, StartError, pki, state};
@@ -36,6 +39,10 @@ pub(crate) struct Settings {
     pub(crate) allow_remote: Option<bool>,
     pub(crate) strict: Option<bool>,
     pub(crate) seed: Option<u64>,
+    /// The journal is not on disk.
+    pub(crate) memory: Option<bool>,
+    /// Most bytes of it on disk.
+    pub(crate) journal_max: Option<NonZeroU64>,
     pub(crate) limits: LimitSettings,
     /// Where values came from; not a key.
     #[serde(skip)]
@@ -72,7 +79,7 @@ impl Origin {
     pub(crate) fn start_complaint(&self, error: &StartError) -> SettingsError {
         let key = match error {
             StartError::Fault(_) => "fault",
-            StartError::State(_) => "state-dir",
+            StartError::State(_) | StartError::Journal(_) => "state-dir",
             StartError::Pki(_) | StartError::Listener(_) => "",
         };
         self.complaint(key, error)
@@ -146,6 +153,8 @@ impl Settings {
             allow_remote: self.allow_remote.or(other.allow_remote),
             strict: self.strict.or(other.strict),
             seed: self.seed.or(other.seed),
+            memory: self.memory.or(other.memory),
+            journal_max: self.journal_max.or(other.journal_max),
             limits: self.limits.or(other.limits),
             origin: Origin { file: other.origin.file, keys },
         }
@@ -183,6 +192,8 @@ impl Settings {
             agent,
             strict: self.strict.unwrap_or(false),
             state_dir: Some(state_dir.clone()),
+            journal_bytes: (self.memory != Some(true))
+                .then(|| self.journal_max.map_or(DEFAULT_JOURNAL_BYTES, NonZeroU64::get)),
             faults,
             seed: self.seed.unwrap_or_default(),
         };

@@ -4,13 +4,15 @@
 //! is given all the same, and whoever runs the brain judges the list at the end.
 
 use std::collections::VecDeque;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 use z4j_protocol::payload::KINDS;
 use z4j_protocol::{Frame, FrameType, MAX_ID_CHARS, Object, Value};
 
+use crate::clock;
+use crate::journal::{Entry, Journal, JournalError, Kind, Table};
 use crate::lock::lock;
 use crate::quote::quote;
 
@@ -34,32 +36,34 @@ pub struct Violation {
 pub(crate) struct Violations {
     strict: bool,
     list: Mutex<VecDeque<Violation>>,
+    journal: Arc<Journal>,
 }
 
 impl Violations {
-    pub(crate) fn new(strict: bool) -> Self {
-        Self { strict, list: Mutex::default() }
+    pub(crate) fn new(strict: bool, journal: &Arc<Journal>) -> Result<Self, JournalError> {
+        let list = journal.kept(Table::Violations)?.into_iter().map(|(_, violation)| violation);
+        Ok(Self { strict, list: Mutex::new(list.collect()), journal: Arc::clone(journal) })
     }
 
     /// Notes what another part of the brain saw.
     pub(crate) fn note(&self, session: &str, rule: &str, detail: String) {
         let mut list = lock(&self.list);
-        if self.strict && list.len() < MAX_VIOLATIONS {
-            list.push_back(Violation { session: session.to_owned(), rule: rule.to_owned(), detail });
+        if !self.strict || list.len() >= MAX_VIOLATIONS {
+            return;
         }
+        let entry = Entry::new(Kind::Violation, rule, clock::now()).saying(detail.as_str());
+        self.journal.record(entry.of_session(&session.into()));
+        let violation = Violation { session: session.to_owned(), rule: rule.to_owned(), detail };
+        self.journal.put(Table::Violations, list.len() as u64, &violation);
+        list.push_back(violation);
     }
 
     /// Judges a frame that the real brain accepted.
     pub(crate) fn judge(&self, session: &str, frame: &Frame) {
-        if !self.strict {
-            return;
-        }
-        let mut list = lock(&self.list);
-        for (rule, detail) in violations(frame) {
-            if list.len() == MAX_VIOLATIONS {
-                return;
+        if self.strict {
+            for (rule, detail) in violations(frame) {
+                self.note(session, rule, detail);
             }
-            list.push_back(Violation { session: session.to_owned(), rule: rule.to_owned(), detail });
         }
     }
 

@@ -124,7 +124,7 @@ pub(crate) fn struck<T>(
         return None;
     }
     let agent = verdict::bearer(headers).and_then(|token| hub.registry.by_token(token));
-    let picked = hub.faults.take(&Site::new(point, peer.address.ip()).of(agent.as_deref()), pick);
+    let picked = hub.faults.take(&Site::new(point, peer.address.ip()).of(agent.as_ref()), pick);
     if picked.is_some() {
         tracing::info!(peer = %peer.address, point = point.as_str(), "fault in the answer to a request");
     }

@@ -47,7 +47,10 @@ pub(super) async fn send(
     body: Result<Json<NewCommand>, JsonRejection>,
 ) -> Result<Json<CommandInfo>, Refusal> {
     let Json(command) = body.map_err(|error| unreadable(error.body_text()))?;
-    Ok(Json(api.hub.send_command(command)?))
+    let info = api.hub.send_command(command)?;
+    // What was answered is not lost.
+    api.hub.journal.flushed().await;
+    Ok(Json(info))
 }
 
 /// One command; with `wait`, once it has come to its end or that time is over.

@@ -5,6 +5,7 @@
 
 pub(crate) mod agents;
 pub(crate) mod commands;
+pub(crate) mod journal;
 
 use std::fmt::Display;
 use std::io;
@@ -138,6 +139,7 @@ fn router(api: Arc<Api>) -> Router {
         .route("/mock/v1/projects", post(agents::add_project))
         .route("/mock/v1/commands", get(commands::list).post(commands::send))
         .route("/mock/v1/commands/{id}", get(commands::one))
+        .route("/mock/v1/journal", get(journal::page))
         .route("/mock/v1/violations", get(violations))
         .route("/mock/v1/faults", get(faults).post(set_fault).delete(clear_faults))
         .route("/mock/v1/faults/{name}", delete(clear_fault))
@@ -188,8 +190,10 @@ async fn env(
     }))
 }
 
-async fn events(State(api): State<Arc<Api>>) -> Json<Events> {
-    Json(Events { items: api.hub.store.list(), duplicates: api.hub.store.duplicates() })
+async fn events(State(api): State<Arc<Api>>) -> Result<Json<Events>, Refusal> {
+    let hub = Arc::clone(&api.hub);
+    let items = journal::on_disk(move || hub.events()).await?;
+    Ok(Json(Events { items, duplicates: api.hub.store.duplicates() }))
 }
 
 async fn sessions(State(api): State<Arc<Api>>) -> Json<Items<SessionInfo>> {

@@ -9,6 +9,7 @@ mod env;
 mod events;
 mod fault;
 mod frame;
+mod journal;
 mod output;
 mod serve;
 mod steps;
@@ -43,6 +44,11 @@ enum Command {
     Env(env::Args),
     /// List the events that the running brain accepted
     Events(events::Args),
+    /// Follow what the running brain sees
+    Tail(journal::Tail),
+    /// Write out what the running brain saw
+    #[command(subcommand)]
+    Journal(journal::Command),
     /// Add, list and revoke agents
     #[command(subcommand)]
     Agent(agent::Command),
@@ -145,6 +151,8 @@ fn dispatch(command: Command, environment: &Environment) -> Result<(), Failure> 
         Command::Serve(args) => serve::run(*args, environment),
         Command::Env(args) => env::run(&args, environment),
         Command::Events(args) => events::run(&args, environment),
+        Command::Tail(args) => journal::tail(&args, environment),
+        Command::Journal(command) => journal::run(&command, environment),
         Command::Agent(command) => agent::run(command, environment),
         Command::Project(command) => agent::run_project(&command, environment),
         Command::Command(command) => command::run(command, environment),

@@ -2,6 +2,7 @@
 
 use std::io::IsTerminal;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
+use std::num::NonZeroU64;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -25,7 +26,8 @@ use crate::{BRAIN_VERSION, Brain, Environment, random};
     mock-brain serve --listen 127.0.0.1:0 --state-dir ./brain --json\n  \
     mock-brain serve --name tasks.example.com --fault 'tls.expired first 2'\n\n\
     On a first start it makes a CA, a server certificate, a project, an agent, its token and HMAC secret, and \
-    keeps them in the state directory. Accepted events are kept in memory: the newest 1,000,000.")]
+    keeps them in the state directory, and so the journal: events, sessions, violations, commands and frames, \
+    the newest 4 GiB and 1,000,000 events of it.")]
 pub(super) struct Args {
     /// Where agents connect [default: 127.0.0.1:7700]
     #[arg(long, value_name = "ADDRESS")]
@@ -57,6 +59,12 @@ pub(super) struct Args {
     /// What the dice of faults with a probability start from [default: 0]
     #[arg(long, value_name = "N")]
     seed: Option<u64>,
+    /// Keep the journal in memory: events and what else was seen are gone when it ends
+    #[arg(long, conflicts_with = "journal_max")]
+    memory: bool,
+    /// How much of the journal is kept on disk; the oldest goes first [default: 4294967296]
+    #[arg(long, value_name = "BYTES")]
+    journal_max: Option<NonZeroU64>,
     /// A TOML file with the same keys as these flags, which win
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
@@ -100,6 +108,9 @@ impl Args {
             allow_remote: self.allow_remote.then_some(true),
             strict: (self.strict || self.like_real.is_some()).then_some(self.strict),
             seed: self.seed,
+            // A bound on the command line is one for the disk, whatever the file says.
+            memory: (self.memory || self.journal_max.is_some()).then_some(self.memory),
+            journal_max: self.journal_max,
             limits: self.limits,
             origin: Default::default(),
         };

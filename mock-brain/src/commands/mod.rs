@@ -4,6 +4,7 @@
 //! Must not know transports: it hands out payloads, and a session signs and sends them.
 
 mod queue;
+mod stored;
 
 use serde::{Deserialize, Serialize};
 use z4j_protocol::payload::DEFAULT_COMMAND_TIMEOUT_SECONDS;

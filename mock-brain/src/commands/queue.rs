@@ -7,11 +7,14 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 use z4j_protocol::{CanonicalText, Object, Timestamp, Value};
 
-use super::{CommandError, CommandInfo, CommandState, Delivery, NewCommand, Parts};
+use super::{CommandError, CommandInfo, CommandState, Delivery, NewCommand, Parts, stored};
+use crate::journal::{Entry, Journal, JournalError, Kind, Table};
 use crate::lock::lock;
+use crate::quote::quote;
 use crate::registry::Agent;
 
 /// Most commands kept.
@@ -32,16 +35,21 @@ const REDELIVERED: [&str; 8] = [
 /// What long-poll hands out only to those who say that they can retry by reference.
 const CONTRACTED: [&str; 2] = ["retry_task", "bulk_retry"];
 
+#[derive(Serialize, Deserialize)]
 struct Record {
     info: CommandInfo,
     agent: Uuid,
     engine: Option<String>,
+    #[serde(with = "stored::text")]
     payload: CanonicalText,
     claim: Option<String>,
+    #[serde(with = "stored::time")]
     issued_at: Timestamp,
     /// When it was sent first.
+    #[serde(with = "stored::times")]
     dispatched: Option<Timestamp>,
     /// When it was sent last.
+    #[serde(with = "stored::times")]
     sent_at: Option<Timestamp>,
 }
 
@@ -73,11 +81,29 @@ pub(crate) struct Commands {
     timeout: Duration,
     redeliver_after: Duration,
     inner: Mutex<Inner>,
+    journal: Arc<Journal>,
 }
 
 impl Commands {
-    pub(crate) fn new(timeout: Duration, redeliver_after: Duration) -> Self {
-        Self { timeout, redeliver_after, inner: Mutex::default() }
+    /// The commands of earlier runs, and room for more.
+    pub(crate) fn new(
+        timeout: Duration,
+        redeliver_after: Duration,
+        journal: &Arc<Journal>,
+    ) -> Result<Self, JournalError> {
+        let mut inner = Inner::default();
+        for (serial, record) in journal.kept(Table::Commands)? {
+            inner.insert(serial, record);
+        }
+        Ok(Self { timeout, redeliver_after, inner: Mutex::new(inner), journal: Arc::clone(journal) })
+    }
+
+    /// Journals a command as it is now.
+    fn keep(&self, serial: Serial, record: &Record, now: Timestamp) {
+        self.journal.put(Table::Commands, serial, record);
+        let CommandInfo { id, agent_name, action, status, .. } = &record.info;
+        let detail = format!("{id} {} to {}", quote(action), quote(agent_name));
+        self.journal.record(Entry::new(Kind::Command, status.as_str(), now).saying(detail));
     }
 
     /// Puts a command in its agent's queue.
@@ -90,7 +116,9 @@ impl Commands {
         let claim = command.delivery_claim_token.clone();
         let parts = Parts::of(command, &agent.project.slug)?;
         let mut inner = lock(&self.inner);
-        inner.make_room()?;
+        if let Some(gone) = inner.make_room()? {
+            self.journal.forget(Table::Commands, gone);
+        }
         let id = Uuid::new_v4();
         let engine = parts.engine().map(str::to_owned);
         let info = CommandInfo {
@@ -121,11 +149,8 @@ impl Commands {
             sent_at: None,
         };
         let serial = inner.next;
-        inner.next += 1;
-        inner.records.insert(serial, record);
-        inner.by_id.insert(id, serial);
-        inner.open.entry(agent.id).or_default().insert(serial);
-        inner.open_count += 1;
+        self.keep(serial, &record, now);
+        inner.insert(serial, record);
         Ok(info)
     }
 
@@ -176,16 +201,18 @@ impl Commands {
             record.info.dispatched_at.get_or_insert_with(|| now.to_string());
             record.dispatched.get_or_insert(now);
             record.sent_at = Some(now);
+            self.keep(*serial, record, now);
             out.push(Delivery { id: record.info.id.clone(), payload: record.payload.clone() });
         }
         out
     }
 
     /// A `command_ack`. Tells whether it echoes what it should; one that is of no command does.
-    pub(crate) fn acked(&self, agent: Uuid, id: &str, payload: Option<&Object>) -> bool {
+    pub(crate) fn acked(&self, agent: Uuid, id: &str, payload: Option<&Object>, now: Timestamp) -> bool {
         let mut inner = lock(&self.inner);
-        let Some(record) = inner.record(agent, id) else { return true };
+        let Some((serial, record)) = inner.record(agent, id) else { return true };
         record.info.acks += 1;
+        self.keep(serial, record, now);
         record.is_echoed(payload)
     }
 
@@ -193,10 +220,11 @@ impl Commands {
     pub(crate) fn finished(&self, agent: Uuid, id: &str, payload: Option<&Object>, now: Timestamp) -> bool {
         self.sweep(now);
         let mut inner = lock(&self.inner);
-        let Some(record) = inner.record(agent, id) else { return true };
+        let Some((serial, record)) = inner.record(agent, id) else { return true };
         let echoed = record.is_echoed(payload);
         if record.info.status.is_final() {
             record.info.ignored_results += 1;
+            self.keep(serial, record, now);
             return echoed;
         }
         let field = |key| payload.and_then(|payload| payload.get(key)).filter(|value| !value.is_null());
@@ -213,7 +241,9 @@ impl Commands {
             error => error,
         };
         let status = if success { CommandState::Completed } else { CommandState::Failed };
-        inner.close(id, status, now);
+        if let Some((serial, record)) = inner.close(id, status, now) {
+            self.keep(serial, record, now);
+        }
         echoed
     }
 
@@ -227,7 +257,9 @@ impl Commands {
             .map(|record| record.info.id.clone())
             .collect();
         for id in &over {
-            inner.close(id, CommandState::Timeout, now);
+            if let Some((serial, record)) = inner.close(id, CommandState::Timeout, now) {
+                self.keep(serial, record, now);
+            }
         }
         !over.is_empty()
     }
@@ -274,18 +306,28 @@ impl Record {
 }
 
 impl Inner {
-    fn record(&mut self, agent: Uuid, id: &str) -> Option<&mut Record> {
-        let serial = self.by_id.get(&Uuid::try_parse(id).ok()?)?;
-        // A result from another agent than the one that it was sent to is nobody's.
-        self.records.get_mut(serial).filter(|record| record.agent == agent)
+    fn insert(&mut self, serial: Serial, record: Record) {
+        self.next = serial + 1;
+        if let Ok(id) = Uuid::try_parse(&record.info.id) {
+            self.by_id.insert(id, serial);
+        }
+        if !record.info.status.is_final() {
+            self.open.entry(record.agent).or_default().insert(serial);
+            self.open_count += 1;
+        }
+        self.records.insert(serial, record);
     }
 
-    fn close(&mut self, id: &str, status: CommandState, now: Timestamp) {
-        let serial = Uuid::try_parse(id).ok().and_then(|id| self.by_id.get(&id).copied());
-        let Some((serial, record)) = serial.and_then(|serial| Some((serial, self.records.get_mut(&serial)?)))
-        else {
-            return;
-        };
+    fn record(&mut self, agent: Uuid, id: &str) -> Option<(Serial, &mut Record)> {
+        let serial = *self.by_id.get(&Uuid::try_parse(id).ok()?)?;
+        // A result from another agent than the one that it was sent to is nobody's.
+        let record = self.records.get_mut(&serial).filter(|record| record.agent == agent)?;
+        Some((serial, record))
+    }
+
+    fn close(&mut self, id: &str, status: CommandState, now: Timestamp) -> Option<(Serial, &Record)> {
+        let serial = *self.by_id.get(&Uuid::try_parse(id).ok()?)?;
+        let record = self.records.get_mut(&serial)?;
         record.info.status = status;
         record.info.completed_at = Some(now.to_string());
         if status == CommandState::Timeout {
@@ -298,9 +340,11 @@ impl Inner {
                 self.open.remove(&agent);
             }
         }
+        Some((serial, record))
     }
 
-    fn make_room(&mut self) -> Result<(), CommandError> {
+    /// Makes room for one more, and tells which had to go.
+    fn make_room(&mut self) -> Result<Option<Serial>, CommandError> {
         if self.open_count >= MAX_COMMANDS {
             return Err(CommandError::Full(self.open_count));
         }
@@ -310,9 +354,10 @@ impl Inner {
             if let Some((serial, id)) = done {
                 self.records.remove(&serial);
                 Uuid::try_parse(&id).ok().and_then(|id| self.by_id.remove(&id));
+                return Ok(Some(serial));
             }
         }
-        Ok(())
+        Ok(None)
     }
 }
 

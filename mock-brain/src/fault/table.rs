@@ -3,13 +3,15 @@
 //! Owns the order, the counts, the times and the dice. Must not carry a fault out.
 
 use std::net::IpAddr;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
 use super::{Fault, FaultSpec, Lasts, Point, Tcp, When, Who};
+use crate::clock;
+use crate::journal::{Entry as JournalEntry, Journal, Kind};
 use crate::lock::lock;
 use crate::registry::Agent;
 
@@ -34,7 +36,7 @@ pub(crate) struct Site<'s> {
     pub(crate) to: u64,
     pub(crate) address: IpAddr,
     /// The agent, once it is known.
-    pub(crate) agent: Option<&'s Agent>,
+    pub(crate) agent: Option<&'s Arc<Agent>>,
     /// The worker id, once it is known.
     pub(crate) worker: Option<&'s str>,
 }
@@ -46,7 +48,7 @@ impl<'s> Site<'s> {
     }
 
     /// Of a known agent.
-    pub(crate) const fn of(self, agent: Option<&'s Agent>) -> Self {
+    pub(crate) const fn of(self, agent: Option<&'s Arc<Agent>>) -> Self {
         Self { agent, ..self }
     }
 
@@ -139,13 +141,14 @@ pub(crate) struct FaultTable {
     /// Whether there may be one: most frames of most brains meet none, and need no lock to know.
     any: AtomicBool,
     inner: Mutex<Inner>,
+    journal: Arc<Journal>,
 }
 
 impl FaultTable {
     /// No faults, and the seed of the dice.
-    pub(crate) const fn new(seed: u64) -> Self {
+    pub(crate) fn new(seed: u64, journal: &Arc<Journal>) -> Self {
         let inner = Inner { entries: Vec::new(), dice: Dice(seed) };
-        Self { any: AtomicBool::new(false), inner: Mutex::new(inner) }
+        Self { any: AtomicBool::new(false), inner: Mutex::new(inner), journal: Arc::clone(journal) }
     }
 
     /// Sets a fault. One of the same name, place and victims is replaced, and its count starts anew; beyond
@@ -205,10 +208,17 @@ impl FaultTable {
         let now = Instant::now();
         let taken = entries.iter_mut().find_map(|entry| {
             let picked = pick(entry.active.spec.fault()).filter(|_| site.is_at(&entry.active.spec))?;
-            entry.strikes(now, dice).then_some(picked)
+            entry
+                .strikes(now, dice)
+                .then(|| (picked, entry.active.spec.to_string(), entry.active.spec.name()))
         });
         inner.forget_spent(now);
-        taken
+        drop(inner);
+        let (picked, spec, name) = taken?;
+        let detail = format!("{spec}, at {}, {}", site.point.as_str(), site.address);
+        self.journal
+            .record(JournalEntry::new(Kind::Fault, name, clock::now()).saying(detail).of_agent(site.agent));
+        Some(picked)
     }
 }
 
@@ -235,7 +245,7 @@ mod tests {
     }
 
     fn table(texts: &[&str]) -> FaultTable {
-        let table = FaultTable::new(7);
+        let table = FaultTable::new(7, &Arc::new(Journal::in_memory()));
         for text in texts {
             table.set(text.parse().unwrap());
         }

@@ -11,15 +11,16 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::time::{Instant, sleep_until, timeout_at};
 use z4j_protocol::payload::EventBatchAck;
-use z4j_protocol::{Frame, FrameType, Reason, Value, Verifier, close};
+use z4j_protocol::{Frame, FrameType, Reason, Timestamp, Value, Verifier, close};
 
 use super::reply::{Replies, with_bad_signature};
 use super::session::{Ending, Never, Session, message, unsendable};
 use crate::batch::{self, BatchOutcome};
 use crate::clock;
 use crate::fault::{Ack, Fault, Point, Ws};
+use crate::journal::{Entry, Kind};
 use crate::registry::Agent;
-use crate::verdict;
+use crate::verdict::{self, Closing};
 
 /// The id in an acknowledgement that is for nothing.
 const WRONG_ID: &str = "nobody-sent-this";
@@ -81,7 +82,7 @@ impl<'s, 'h> Established<'s, 'h> {
         if let Some(Fault::Ws(Ws::ErrorFrame { code, fatal })) = &fault {
             let message = "fault ws.error-frame";
             let text = self.replies.error(&self.session.id, code, message, *fatal, clock::now());
-            self.session.send(text.map_err(|error| unsendable(&error))?).await?;
+            self.session.send(FrameType::Error, text.map_err(|error| unsendable(&error))?).await?;
         }
         Ok(fault)
     }
@@ -92,7 +93,7 @@ impl<'s, 'h> Established<'s, 'h> {
             self.commands += 1;
             let fault = self.strike(Point::Command, self.commands - 1, self.commands).await?;
             let text = self.replies.command(&command, clock::now());
-            self.session.send(spoiled(text, fault.as_ref())).await?;
+            self.session.send(FrameType::Command, spoiled(text, fault.as_ref())).await?;
             self.session.hub.happened();
         }
         Ok(())
@@ -100,30 +101,55 @@ impl<'s, 'h> Established<'s, 'h> {
 
     async fn frame(&mut self, bytes: &Bytes) -> Result<(), Ending> {
         let now = clock::now();
-        let value = Value::parse(bytes).map_err(|_| verdict::refused_frame(Reason::NotJson.into()))?;
-        verdict::handshake_again(&value, bytes)?;
-        let frame = Frame::from_value(value).map_err(verdict::refused_frame)?;
-        self.verifier.verify_frame(&frame, now).map_err(verdict::refused_frame)?;
+        let hub = self.session.hub;
+        let frame = match self.judged(bytes, now) {
+            Ok(frame) => frame,
+            Err(closing) => {
+                self.note(&batch::word(bytes), &closing.detail, bytes, now);
+                return Err(closing.into());
+            }
+        };
+        // A batch is noted with what comes of its events.
+        if frame.frame_type() != FrameType::EventBatch {
+            self.note(frame.frame_type().as_str(), "ok", bytes, now);
+            hub.journal.relieved().await;
+        }
         if !frame.frame_type().is_signed() {
             return Ok(());
         }
         self.frames += 1;
-        let hub = self.session.hub;
         hub.sessions.counted(self.session.serial, frame.frame_type());
         hub.violations.judge(&self.session.id, &frame);
         self.strike(Point::Frame, self.frames - 1, self.frames).await?;
         hub.answered(&self.session.id, &self.agent, &frame);
         if frame.frame_type() == FrameType::EventBatch {
-            self.batch(&frame).await?;
+            self.batch(&frame, bytes).await?;
         }
         hub.happened();
         Ok(())
     }
 
-    async fn batch(&mut self, frame: &Frame) -> Result<(), Ending> {
-        let now = clock::now();
+    /// What is decided about a frame.
+    fn judged(&mut self, bytes: &Bytes, now: Timestamp) -> Result<Frame, Closing> {
+        let value = Value::parse(bytes).map_err(|_| verdict::refused_frame(Reason::NotJson.into()))?;
+        verdict::handshake_again(&value, bytes)?;
+        let frame = Frame::from_value(value).map_err(verdict::refused_frame)?;
+        self.verifier.verify_frame(&frame, now).map_err(verdict::refused_frame)?;
+        Ok(frame)
+    }
+
+    fn note(&self, word: &str, verdict: &str, bytes: &Bytes, now: Timestamp) {
+        let entry = Entry::new(Kind::FrameIn, word, now).saying(verdict).with(bytes);
+        self.session.hub.journal.record(entry.of_session(&self.session.id).of_agent(Some(&self.agent)));
+    }
+
+    async fn batch(&mut self, frame: &Frame, bytes: &Bytes) -> Result<(), Ending> {
         let hub = self.session.hub;
-        match batch::apply(&hub.store, &self.agent, frame, now) {
+        hub.journal.ready().await;
+        let now = clock::now();
+        let (outcome, mark) = batch::apply(hub, Some(&self.session.id), &self.agent, (frame, bytes), now);
+        hub.journal.committed(mark).await;
+        match outcome {
             BatchOutcome::Settled(ack) => {
                 hub.happened();
                 let from = self.events;
@@ -133,7 +159,7 @@ impl<'s, 'h> Established<'s, 'h> {
             }
             BatchOutcome::SchedulerUpgrade => {
                 let text = self.replies.scheduler_upgrade(frame.id().unwrap_or_default(), now);
-                self.session.send(text.map_err(|error| unsendable(&error))?).await
+                self.session.send(FrameType::Error, text.map_err(|error| unsendable(&error))?).await
             }
         }
     }
@@ -150,7 +176,7 @@ impl<'s, 'h> Established<'s, 'h> {
         }
         if wait.is_zero() && self.late.is_empty() {
             let text = self.replies.ack(&ack, clock::now()).map_err(|error| unsendable(&error))?;
-            return self.session.send(spoiled(text, fault.as_ref())).await;
+            return self.session.send(FrameType::EventBatchAck, spoiled(text, fault.as_ref())).await;
         }
         if self.late.len() < MAX_LATE {
             self.late.push_back((Instant::now() + wait, ack));
@@ -165,7 +191,7 @@ impl<'s, 'h> Established<'s, 'h> {
             && let Some((_, ack)) = self.late.pop_front()
         {
             let text = self.replies.ack(&ack, clock::now()).map_err(|error| unsendable(&error))?;
-            self.session.send(text).await?;
+            self.session.send(FrameType::EventBatchAck, text).await?;
         }
         Ok(())
     }

@@ -117,9 +117,9 @@ impl Link {
     }
 
     /// Sends a message; an error is how the connection ended.
-    pub(super) async fn send(&mut self, text: String) -> Result<(), Arrival> {
+    pub(super) async fn send(&mut self, bytes: Bytes) -> Result<(), Arrival> {
         // All messages of the brain are binary (protocol.md, Transports).
-        self.write(Message::Binary(text.into())).await
+        self.write(Message::Binary(bytes)).await
     }
 
     async fn write(&mut self, message: Message) -> Result<(), Arrival> {

@@ -8,8 +8,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::HeaderMap;
 use uuid::Uuid;
-use z4j_protocol::close;
 use z4j_protocol::payload::{Hello, HelloFrame};
+use z4j_protocol::{FrameType, close};
 
 use super::frames::Established;
 use super::link::{Arrival, Link};
@@ -18,6 +18,7 @@ use crate::clock;
 use crate::fault::table::Site;
 use crate::fault::{self, Fault, Point, Ws};
 use crate::hub::{Farewell, Hub};
+use crate::journal::{Entry, Kind};
 use crate::listener;
 use crate::quote::quote;
 use crate::registry::Agent;
@@ -55,15 +56,15 @@ impl Ending {
 
 /// Takes an upgraded connection to its end.
 pub(super) async fn run(hub: &Arc<Hub>, peer: Peer, link: Link, headers: &HeaderMap) {
-    let id = Uuid::new_v4();
-    let serial = hub.sessions.open(&id.to_string(), Transport::Websocket, peer.address);
+    let id = Uuid::new_v4().to_string();
+    let serial = hub.sessions.open(&id, Transport::Websocket, peer.address);
     let signals = Arc::new(Signals::default());
     let mut killed = peer.killed.clone();
     let mut session = Session {
         hub,
         peer,
         link,
-        id: id.to_string(),
+        id: id.into(),
         serial,
         signals: Arc::clone(&signals),
         agent: None,
@@ -91,7 +92,7 @@ pub(super) struct Session<'h> {
     pub(super) hub: &'h Arc<Hub>,
     peer: Peer,
     pub(super) link: Link,
-    pub(super) id: String,
+    pub(super) id: Arc<str>,
     pub(super) serial: Serial,
     /// What others tell this session.
     pub(super) signals: Arc<Signals>,
@@ -114,7 +115,7 @@ impl Session<'_> {
         let ack = replies.hello_ack(checked_slug, clock::now()).map_err(|error| unsendable(&error))?;
         // The acknowledgement is written before the slot is judged, as the real brain does.
         self.hub.sessions.accepted(self.serial);
-        self.send(ack).await?;
+        self.send(FrameType::HelloAck, ack).await?;
         let worker = hello.worker_id.as_deref();
         if !self.hub.sessions.take_slot(self.serial, agent.id, worker, &self.signals, self.hub.limits.workers)
         {
@@ -138,7 +139,7 @@ impl Session<'_> {
         }
         let site =
             Site { from, to, worker: self.worker.as_deref(), ..Site::new(point, self.peer.address.ip()) };
-        let Some(fault) = self.hub.faults.take(&site.of(self.agent.as_deref()), |fault| Some(fault.clone()))
+        let Some(fault) = self.hub.faults.take(&site.of(self.agent.as_ref()), |fault| Some(fault.clone()))
         else {
             return Ok(None);
         };
@@ -166,11 +167,18 @@ impl Session<'_> {
     }
 
     /// The first frame. It may take its time: the real brain waits for it as long as pings are answered.
-    async fn hello(&mut self, agent: &Agent) -> Result<Hello, Ending> {
+    async fn hello(&mut self, agent: &Arc<Agent>) -> Result<Hello, Ending> {
         let bytes = message(self.link.next().await)?;
-        let hello = HelloFrame::parse(&bytes)
-            .map_err(|refusal| Ending::close(close::BAD_FIRST_FRAME, &refusal.to_string()))?
-            .hello;
+        let read = HelloFrame::parse(&bytes)
+            .map_err(|refusal| Closing::new(close::BAD_FIRST_FRAME, refusal.to_string()));
+        let judged = read.map(|frame| (verdict::hello(&frame.hello, &agent.project), frame.hello));
+        let verdict = match &judged {
+            Ok((Ok(()), _)) => "ok",
+            Ok((Err(closing), _)) | Err(closing) => &closing.detail,
+        };
+        let entry = Entry::new(Kind::Handshake, "hello", clock::now()).saying(verdict).with(&bytes);
+        self.hub.journal.record(entry.of_session(&self.id).of_agent(Some(agent)));
+        let (allowed, hello) = judged?;
         self.hub.sessions.greeted(self.serial, &hello);
         self.worker.clone_from(&hello.worker_id);
         if let Some(Fault::Hello(fault::Hello::NoAck)) = self.strike(Point::Hello, 0, 0)? {
@@ -178,12 +186,15 @@ impl Session<'_> {
                 message(self.link.next().await)?;
             }
         }
-        verdict::hello(&hello, &agent.project)?;
+        allowed?;
         Ok(hello)
     }
 
-    pub(super) async fn send(&mut self, text: String) -> Result<(), Ending> {
-        self.link.send(text).await.map_err(|arrival| match arrival {
+    pub(super) async fn send(&mut self, frame_type: FrameType, text: String) -> Result<(), Ending> {
+        let bytes = Bytes::from(text);
+        let entry = Entry::new(Kind::FrameOut, frame_type.as_str(), clock::now()).with(&bytes);
+        self.hub.journal.record(entry.of_session(&self.id).of_agent(self.agent.as_ref()));
+        self.link.send(bytes).await.map_err(|arrival| match arrival {
             Arrival::Gone(why) => Ending::Gone(why),
             _ => Ending::Gone("the connection cannot be written to".to_owned()),
         })

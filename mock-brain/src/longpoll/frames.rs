@@ -5,6 +5,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use serde_json::{Value, json};
 use z4j_protocol::{Class, Frame, FrameType, Reason, Refusal};
 
@@ -12,6 +13,7 @@ use super::sessions::{Invalidated, Use};
 use crate::batch::{self, BatchOutcome};
 use crate::clock;
 use crate::hub::Hub;
+use crate::journal::{Entry, Kind};
 use crate::registry::Agent;
 
 /// Most error texts in one answer.
@@ -44,8 +46,9 @@ impl Tally {
     }
 }
 
-/// Takes the first frames of a request in their order; the others are to be sent again.
-pub(super) fn apply(
+/// Takes the first frames of a request in their order; the others are to be sent again. What was taken is
+/// safe when this returns.
+pub(super) async fn apply(
     hub: &Hub,
     agent: &Arc<Agent>,
     nonce: &str,
@@ -54,23 +57,34 @@ pub(super) fn apply(
     taken: usize,
 ) -> Result<Tally, Invalidated> {
     hub.longpoll.enter(hub, agent, nonce, Use::Post)?;
+    hub.journal.ready().await;
     let mut tally = Tally::default();
     let (taken, left) = frames.split_at(taken.min(frames.len()));
     for text in taken {
         match Frame::parse(text.as_bytes()) {
             Ok(frame) if frame.frame_type().is_signed() => {
-                signed(hub, agent, nonce, peer, &frame, &mut tally)?;
+                let raw = Bytes::copy_from_slice(text.as_bytes());
+                signed(hub, agent, nonce, peer, (&frame, &raw), &mut tally)?;
             }
-            Err(Refusal { reason: Reason::Version }) => {
+            Err(refusal @ Refusal { reason: Reason::Version }) => {
+                note(hub, agent, text, &refusal.to_string());
                 tally.reject("version skew (retry): the frame is of another protocol version".to_owned());
             }
             // Garbage and handshake frames are settled by being dropped.
-            Ok(_) | Err(_) => tally.accepted += 1,
+            Ok(_) => {
+                note(hub, agent, text, "dropped: a frame of the handshake");
+                tally.accepted += 1;
+            }
+            Err(refusal) => {
+                note(hub, agent, text, &refusal.to_string());
+                tally.accepted += 1;
+            }
         }
     }
     for _ in left {
         tally.reject("not taken: send it again".to_owned());
     }
+    hub.journal.flushed().await;
     Ok(tally)
 }
 
@@ -79,24 +93,37 @@ fn signed(
     agent: &Arc<Agent>,
     nonce: &str,
     peer: SocketAddr,
-    frame: &Frame,
+    (frame, raw): (&Frame, &Bytes),
     tally: &mut Tally,
 ) -> Result<(), Invalidated> {
     let now = clock::now();
-    match hub.longpoll.verify(hub, agent, nonce, peer, frame, now)? {
+    let (session, verdict) = hub.longpoll.verify(hub, agent, nonce, peer, frame, now)?;
+    let is_batch = frame.frame_type() == FrameType::EventBatch;
+    if !is_batch || verdict.is_err() {
+        let told = verdict.err().map_or("ok".to_owned(), |refusal| refusal.to_string());
+        let entry = Entry::new(Kind::FrameIn, frame.frame_type().as_str(), now).saying(told).with(raw);
+        let entry = entry.of_agent(Some(agent));
+        hub.journal.record(session.iter().fold(entry, Entry::of_session));
+    }
+    match verdict {
         Err(refusal) if refusal.class() == Class::InvalidSignature => return Err(Invalidated::Signature),
         Err(_) => tally.accepted += 1,
-        Ok(()) if frame.frame_type() == FrameType::EventBatch => {
-            match batch::apply(&hub.store, agent, frame, now) {
-                BatchOutcome::Settled(_) => tally.accepted += 1,
-                BatchOutcome::SchedulerUpgrade => {
-                    tally.reject("schedule events of this form are not taken".to_owned());
-                    tally.error_code = Some(batch::SCHEDULER_UPGRADE);
-                }
+        Ok(()) if is_batch => match batch::apply(hub, session.as_ref(), agent, (frame, raw), now).0 {
+            BatchOutcome::Settled(_) => tally.accepted += 1,
+            BatchOutcome::SchedulerUpgrade => {
+                tally.reject("schedule events of this form are not taken".to_owned());
+                tally.error_code = Some(batch::SCHEDULER_UPGRADE);
             }
-        }
+        },
         Ok(()) => tally.accepted += 1,
     }
     hub.happened();
     Ok(())
+}
+
+/// Notes a frame that is of no session.
+fn note(hub: &Hub, agent: &Arc<Agent>, text: &str, verdict: &str) {
+    let raw = Bytes::copy_from_slice(text.as_bytes());
+    let entry = Entry::new(Kind::FrameIn, &batch::word(&raw), clock::now()).saying(verdict).with(&raw);
+    hub.journal.record(entry.of_agent(Some(agent)));
 }

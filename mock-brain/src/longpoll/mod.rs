@@ -11,14 +11,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Body;
+use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
 use serde_json::json;
 use tokio::time::{Instant, sleep_until};
+use z4j_protocol::FrameType;
 
 use crate::clock;
 use crate::commands::Wanted;
 use crate::fault::{Fault, LongPoll, Point};
 use crate::hub::Hub;
+use crate::journal::{Entry, Kind};
 use crate::registry::Agent;
 use crate::verdict;
 use crate::web::{self, AgentRequest, Peer, detail, domain_error, json_response};
@@ -66,7 +69,7 @@ pub(crate) async fn commands(hub: &Arc<Hub>, _peer: &Peer, request: &AgentReques
 /// Holds a poll until there are commands for it, its time is over, or its agent is not let in any more.
 async fn held(
     hub: &Hub,
-    agent: &Agent,
+    agent: &Arc<Agent>,
     nonce: &str,
     headers: &HeaderMap,
     poll: &Poll,
@@ -84,8 +87,15 @@ async fn held(
         let deliveries = hub.commands.poll(agent.id, &wanted, clock::now());
         if !deliveries.is_empty() || Instant::now() >= until {
             hub.happened();
-            let signed = hub.longpoll.sign(agent, nonce, &deliveries, clock::now());
-            return signed.map_err(|invalidated| Box::new(conflict(invalidated)));
+            let now = clock::now();
+            let signed = hub.longpoll.sign(agent, nonce, &deliveries, now);
+            let frames = signed.map_err(|invalidated| Box::new(conflict(invalidated)))?;
+            for frame in &frames {
+                let raw = Bytes::copy_from_slice(frame.as_bytes());
+                let entry = Entry::new(Kind::FrameOut, FrameType::Command.as_str(), now).with(&raw);
+                hub.journal.record(entry.of_agent(Some(agent)));
+            }
+            return Ok(frames);
         }
         // What is handed out again comes with time, not with an order.
         let again = Instant::now() + hub.commands.redeliver_after();
@@ -132,7 +142,7 @@ pub(crate) async fn events(
         _ => None,
     });
     let taken = partial.map_or(frames.len(), |count| frames.len().min(count as usize));
-    match frames::apply(hub, &agent, &nonce(&headers), peer.address, &frames, taken) {
+    match frames::apply(hub, &agent, &nonce(&headers), peer.address, &frames, taken).await {
         Ok(tally) => identified(json_response(StatusCode::OK, &tally.to_json()), &agent, &headers),
         Err(invalidated) => conflict(invalidated),
     }

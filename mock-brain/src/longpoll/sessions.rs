@@ -6,7 +6,7 @@
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 
 use aws_lc_rs::digest;
 use uuid::Uuid;
@@ -65,8 +65,11 @@ struct Entry {
     session: Session,
     used_at: Timestamp,
     /// Its place in the session list, from the first good frame on.
-    listed: Option<(Serial, String)>,
+    listed: Option<(Serial, Arc<str>)>,
 }
+
+/// The session that a frame is of, once it has an id, and what is wrong with the frame.
+pub(crate) type Verdict = (Option<Arc<str>>, Result<(), Refusal>);
 
 type Nonces = HashMap<NonceKey, Entry>;
 
@@ -113,7 +116,7 @@ impl LongPollSessions {
         peer: SocketAddr,
         frame: &Frame,
         now: Timestamp,
-    ) -> Result<Result<(), Refusal>, Invalidated> {
+    ) -> Result<Verdict, Invalidated> {
         let mut agents = lock(&self.0);
         let entry = agents.get_mut(&agent.id).and_then(|nonces| nonces.get_mut(&key(nonce)));
         let Some(entry) = entry else { return Err(Invalidated::ProbeFirst) };
@@ -126,7 +129,7 @@ impl LongPollSessions {
             }
             Err(_) => {}
         }
-        Ok(verdict)
+        Ok((entry.listed.as_ref().map(|(_, id)| Arc::clone(id)), verdict))
     }
 
     /// Signs commands in a session that was entered.
@@ -151,12 +154,12 @@ impl LongPollSessions {
 
 impl Entry {
     /// Its place in the session list, made at the first call.
-    fn list(&mut self, hub: &Hub, agent: &Agent, peer: SocketAddr) -> (Serial, String) {
+    fn list(&mut self, hub: &Hub, agent: &Agent, peer: SocketAddr) -> (Serial, Arc<str>) {
         let listed = self.listed.get_or_insert_with(|| {
             let id = Uuid::new_v4().to_string();
             let serial = hub.sessions.open(&id, Transport::LongPoll, peer);
             hub.sessions.identified(serial, agent);
-            (serial, id)
+            (serial, id.into())
         });
         listed.clone()
     }

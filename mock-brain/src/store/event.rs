@@ -4,7 +4,6 @@
 //! (protocol.md, Session).
 
 use std::borrow::Cow;
-use std::sync::Arc;
 
 use aws_lc_rs::digest::{Context, SHA1_FOR_LEGACY_USE_ONLY};
 use uuid::{Builder, Uuid};
@@ -12,7 +11,7 @@ use z4j_protocol::payload::{KINDS, UNKNOWN_KIND};
 use z4j_protocol::{Timestamp, Value};
 
 use super::Record;
-use crate::registry::Agent;
+use crate::journal::Place;
 
 /// How far ahead of the receiver's clock an `occurred_at` is kept, in seconds.
 const MAX_AHEAD: i64 = 60;
@@ -63,9 +62,18 @@ impl<'e> Sighting<'e> {
         }
     }
 
-    pub(super) fn into_record(self, id: Uuid, agent: Arc<Agent>, now: Timestamp) -> Record {
+    pub(super) fn into_record(
+        self,
+        place: Place,
+        id: Uuid,
+        agent: Uuid,
+        project: Uuid,
+        now: Timestamp,
+    ) -> Record {
         Record {
+            place,
             id,
+            project,
             event_id: self.event_id.map(Into::into),
             agent,
             engine: self.engine.into_owned().into(),

@@ -1,21 +1,25 @@
-//! Accepted events, in memory.
+//! Accepted events: which there are, and, where the journal is in memory, the events themselves.
 //!
-//! Owns the list, the dedupe and the bounds: the newest [`MAX_EVENTS`] events or [`MAX_PAYLOAD_BYTES`] of
-//! their payloads, whichever is less; the oldest go first, and what went is accepted anew if it is sent
-//! again. Must not know transports.
+//! Owns the dedupe and the bounds: the newest [`MAX_EVENTS`] events or [`MAX_PAYLOAD_BYTES`] of their
+//! payloads, whichever is less; the oldest go first, and what went is accepted anew if it is sent again. A
+//! journal on disk has a bound of its own in place of the second. Must not know transports.
 
 mod event;
+mod index;
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
 
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 use z4j_protocol::{Timestamp, Value};
 
+use crate::journal::{Place, Sighted, place};
 use crate::lock::lock;
 use crate::registry::Agent;
 use event::{Sighting, is_of_kinds};
+pub(crate) use index::Index;
+use index::later;
 
 /// Kinds that the real brain takes from a newer scheduler protocol only.
 const SCHEDULE_KINDS: [&str; 4] =
@@ -54,20 +58,26 @@ pub struct StoredEvent {
     pub duplicates: u64,
 }
 
-/// What came of one event.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Outcome {
-    Accepted,
-    Duplicate,
-    Unusable,
-    /// A schedule event of the old form, which the whole batch is answered for.
-    OldSchedule,
+/// A batch's usable events, before it is known which are new.
+pub(crate) struct Batch<'e> {
+    events: Vec<Usable<'e>>,
+    /// It holds a schedule event of the old form, which the whole batch is answered for.
+    pub(crate) old_schedules: bool,
+}
+
+struct Usable<'e> {
+    nth: u32,
+    at: Timestamp,
+    id: Uuid,
+    sighting: Sighting<'e>,
 }
 
 struct Record {
+    place: Place,
     id: Uuid,
     event_id: Option<Box<str>>,
-    agent: Arc<Agent>,
+    project: Uuid,
+    agent: Uuid,
     engine: Box<str>,
     task_id: Box<str>,
     kind: &'static str,
@@ -78,84 +88,108 @@ struct Record {
 }
 
 #[derive(Default)]
-struct Inner {
+struct Kept {
+    /// In the order of their places.
     records: VecDeque<Record>,
-    /// The serial number of the first record.
-    first: u64,
-    by_id: HashMap<Uuid, u64>,
     payload_bytes: usize,
-    duplicates: u64,
-    last_received: Option<Timestamp>,
 }
 
 /// The events of one brain.
-#[derive(Default)]
-pub(crate) struct Store(Mutex<Inner>);
+pub(crate) struct Store {
+    index: Arc<Index>,
+    /// The events; none where the journal has them.
+    kept: Option<Mutex<Kept>>,
+}
 
 impl Store {
-    /// Takes one element of an `event_batch`.
-    pub(crate) fn insert(&self, agent: &Arc<Agent>, event: &Value, now: Timestamp) -> Outcome {
-        if is_of_kinds(event, &SCHEDULE_KINDS) {
-            return Outcome::OldSchedule;
-        }
-        let now = lock(&self.0).received_at(now);
-        let Some(sighting) = Sighting::read(event, now) else { return Outcome::Unusable };
-        let id = sighting.id(agent.project.id);
-        let mut inner = lock(&self.0);
-        if inner.mark_duplicate(id) {
-            return Outcome::Duplicate;
-        }
-        inner.push(sighting.into_record(id, Arc::clone(agent), now));
-        Outcome::Accepted
+    /// A store that keeps events itself.
+    pub(crate) fn in_memory() -> Self {
+        Self { index: Arc::default(), kept: Some(Mutex::default()) }
     }
 
-    /// Every accepted event once, oldest first.
+    /// A store whose events the journal keeps.
+    pub(crate) const fn indexing(index: Arc<Index>) -> Self {
+        Self { index, kept: None }
+    }
+
+    /// Reads the elements of an `event_batch`.
+    pub(crate) fn read<'e>(&self, agent: &Agent, events: &'e [Value], now: Timestamp) -> Batch<'e> {
+        let first = self.index.received_from(now, events.len());
+        let mut batch = Batch { events: Vec::with_capacity(events.len()), old_schedules: false };
+        for (nth, event) in (0..).zip(events) {
+            if is_of_kinds(event, &SCHEDULE_KINDS) {
+                batch.old_schedules = true;
+                continue;
+            }
+            let at = later(first, nth as usize);
+            let Some(sighting) = Sighting::read(event, at) else { continue };
+            batch.events.push(Usable { nth, at, id: sighting.id(agent.project.id), sighting });
+        }
+        batch
+    }
+
+    /// Takes a batch in, as that of an entry of the journal, and tells what came of its usable events.
+    pub(crate) fn take(&self, entry: u64, agent: &Agent, batch: Batch<'_>) -> Vec<Sighted> {
+        let mut kept = self.kept.as_ref().map(lock);
+        let take = |Usable { nth, at, id, sighting }| {
+            let place = place(entry, nth);
+            let original = self.index.take(id, place);
+            if let Some(kept) = &mut kept {
+                match original {
+                    None => {
+                        let gone = kept.push(sighting.into_record(place, id, agent.id, agent.project.id, at));
+                        self.index.forget(&gone);
+                    }
+                    Some(original) => kept.mark_duplicate(original),
+                }
+            }
+            Sighted { nth, at, id, original }
+        };
+        batch.events.into_iter().map(take).collect()
+    }
+
+    /// Every accepted event once, oldest first; none where the journal has them.
     pub(crate) fn list(&self) -> Vec<StoredEvent> {
-        lock(&self.0).records.iter().map(Record::shown).collect()
+        let kept = self.kept.as_ref().map(lock);
+        kept.map(|kept| kept.records.iter().map(Record::shown).collect()).unwrap_or_default()
     }
 
     /// How many events were accepted so far, those that are no longer kept included.
     pub(crate) fn accepted(&self) -> u64 {
-        let inner = lock(&self.0);
-        inner.first + inner.records.len() as u64
+        self.index.accepted()
     }
 
     /// How many events came again.
     pub(crate) fn duplicates(&self) -> u64 {
-        lock(&self.0).duplicates
+        self.index.duplicates()
     }
 }
 
-impl Inner {
-    /// The time of receipt of one more event. No two have the same: events without a time of their own are
-    /// told apart by it, also within one batch, as the real brain looks at its clock for each.
-    fn received_at(&mut self, now: Timestamp) -> Timestamp {
-        let next = |last: Timestamp| Timestamp::from_unix_micros(last.unix_micros().saturating_add(1));
-        let received = self.last_received.map_or(now, |last| now.max(next(last)));
-        self.last_received = Some(received);
-        received
-    }
+/// An event of the journal, as it was when it came.
+pub(crate) fn revive(event: &Value, sighted: &Sighted, agent: Uuid, project: Uuid) -> Option<StoredEvent> {
+    let sighting = Sighting::read(event, sighted.at)?;
+    Some(sighting.into_record(0, sighted.id, agent, project, sighted.at).shown())
+}
 
-    fn mark_duplicate(&mut self, id: Uuid) -> bool {
-        let Some(serial) = self.by_id.get(&id) else { return false };
-        let index = usize::try_from(serial - self.first).unwrap_or(usize::MAX);
-        if let Some(record) = self.records.get_mut(index) {
+impl Kept {
+    fn mark_duplicate(&mut self, original: Place) {
+        let found = self.records.binary_search_by_key(&original, |record| record.place);
+        if let Some(record) = found.ok().and_then(|index| self.records.get_mut(index)) {
             record.duplicates += 1;
         }
-        self.duplicates += 1;
-        true
     }
 
-    fn push(&mut self, record: Record) {
-        self.by_id.insert(record.id, self.first + self.records.len() as u64);
+    /// Adds one, and returns those that had to go.
+    fn push(&mut self, record: Record) -> Vec<(Uuid, Place)> {
         self.payload_bytes += record.payload.len();
         self.records.push_back(record);
+        let mut gone = Vec::new();
         while self.records.len() > MAX_EVENTS || self.payload_bytes > MAX_PAYLOAD_BYTES {
-            let Some(oldest) = self.records.pop_front() else { return };
-            self.by_id.remove(&oldest.id);
+            let Some(oldest) = self.records.pop_front() else { break };
             self.payload_bytes -= oldest.payload.len();
-            self.first += 1;
+            gone.push((oldest.id, oldest.place));
         }
+        gone
     }
 }
 
@@ -164,8 +198,8 @@ impl Record {
         StoredEvent {
             id: self.id.to_string(),
             event_id: self.event_id.as_deref().map(str::to_owned),
-            project_id: self.agent.project.id.to_string(),
-            agent_id: self.agent.id.to_string(),
+            project_id: self.project.to_string(),
+            agent_id: self.agent.to_string(),
             engine: self.engine.to_string(),
             task_id: self.task_id.to_string(),
             kind: self.kind.to_owned(),

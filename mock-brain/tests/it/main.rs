@@ -21,6 +21,10 @@ mod frames;
 #[cfg(test)]
 mod http;
 #[cfg(test)]
+mod journal;
+#[cfg(test)]
+mod kill;
+#[cfg(test)]
 mod longpoll;
 #[cfg(test)]
 mod outage;

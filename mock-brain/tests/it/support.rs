@@ -139,17 +139,21 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Agent<S> {
         scheme: &str,
         authorization: &str,
     ) -> Result<Self, tokio_tungstenite::tungstenite::Error> {
-        let mut request =
-            format!("{scheme}://127.0.0.1:{}/ws/agent", brain.local_addr().port()).into_client_request()?;
+        let url = format!("{scheme}://127.0.0.1:{}/ws/agent", brain.local_addr().port());
+        Self::dial(stream, &url, authorization, &brain.credentials().hmac_secret).await
+    }
+
+    /// Asks for the upgrade of a connection to whichever brain.
+    pub(crate) async fn dial(
+        stream: S,
+        url: &str,
+        authorization: &str,
+        secret: &str,
+    ) -> Result<Self, tokio_tungstenite::tungstenite::Error> {
+        let mut request = url.into_client_request()?;
         request.headers_mut().insert("authorization", authorization.parse().unwrap());
         let (socket, _) = within(client_async(request, stream)).await?;
-        let credentials = brain.credentials();
-        Ok(Self {
-            socket,
-            secret: HmacSecret::parse(&credentials.hmac_secret).unwrap(),
-            signer: None,
-            verifier: None,
-        })
+        Ok(Self { socket, secret: HmacSecret::parse(secret).unwrap(), signer: None, verifier: None })
     }
 
     /// Says hello and takes the session from the answer.

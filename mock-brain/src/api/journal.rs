@@ -1,0 +1,74 @@
+//! `/mock/v1/journal`: what was noted, a page at a time, and what is being noted.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Json;
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Query, State};
+use http::StatusCode;
+use serde::Deserialize;
+use tokio::time::{Instant, timeout_at};
+
+use super::commands::MAX_WAIT;
+use super::{Api, Refusal, unreadable};
+use crate::journal::{Page, Wanted};
+
+/// Most entries of a page.
+const MAX_ENTRIES: usize = 1_000;
+
+/// Which entries. With a limit of 0 only the newest number is told.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Asked {
+    #[serde(default)]
+    after: u64,
+    limit: Option<usize>,
+    /// Seconds to wait for the first line.
+    #[serde(default)]
+    wait: u64,
+    kind: Option<String>,
+    #[serde(rename = "type")]
+    type_: Option<String>,
+    agent: Option<String>,
+}
+
+pub(super) async fn page(
+    State(api): State<Arc<Api>>,
+    asked: Result<Query<Asked>, QueryRejection>,
+) -> Result<Json<Page>, Refusal> {
+    let Query(asked) = asked.map_err(|error| unreadable(error.body_text()))?;
+    let limit = asked.limit.unwrap_or(MAX_ENTRIES).min(MAX_ENTRIES);
+    let Asked { after, kind, type_, agent, .. } = asked;
+    let mut wanted = Wanted { after, limit, kind, type_, agent };
+    let until = Instant::now() + Duration::from_secs(asked.wait.min(MAX_WAIT));
+    let mut changes = api.hub.journal.changes();
+    loop {
+        changes.mark_unchanged();
+        let (hub, ask) = (Arc::clone(&api.hub), wanted.clone());
+        let page = on_disk(move || hub.journal.page(&ask)).await?;
+        let page =
+            page.map_err(|error| Refusal(StatusCode::INTERNAL_SERVER_ERROR, "journal", error.to_string()))?;
+        if !page.items.is_empty() || page.more || limit == 0 {
+            return Ok(Json(page));
+        }
+        wanted.after = page.next;
+        tokio::select! {
+            changed = timeout_at(until, changes.changed()) => {
+                if !matches!(changed, Ok(Ok(()))) {
+                    return Ok(Json(page));
+                }
+            }
+            () = api.hub.stopping() => return Ok(Json(page)),
+        }
+    }
+}
+
+/// Does what may wait for the disk, where others do not wait for it.
+pub(super) async fn on_disk<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, Refusal> {
+    tokio::task::spawn_blocking(work)
+        .await
+        .map_err(|error| Refusal(StatusCode::INTERNAL_SERVER_ERROR, "internal", error.to_string()))
+}

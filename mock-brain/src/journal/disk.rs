@@ -1,0 +1,199 @@
+//! The journal on disk, as the rest of the brain sees it: a queue to one thread.
+//!
+//! Owns the queue, its bound, and the marks by which others learn that something is safe. The thread
+//! (`writer`) has the file.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Condvar, Mutex, mpsc};
+use std::thread::JoinHandle;
+
+use serde::de::DeserializeOwned;
+use tokio::sync::watch;
+
+use super::entry::Entry;
+use super::file::{File, JournalError};
+use super::line::{Page, Wanted};
+use super::read::{self, Thing};
+use super::writer::Writer;
+use super::{Mark, Table};
+use crate::lock::lock;
+use crate::store::{Index, StoredEvent};
+
+/// With more than this waiting, in bytes, peers wait too.
+const PRESSED: usize = 32 << 20;
+
+/// Something to be written.
+pub(super) enum Work {
+    Entry(u64, Entry),
+    /// A thing as it is now, or that it went.
+    Thing(Table, u64, Option<String>),
+}
+
+/// A question to whoever has the file.
+pub(super) type Ask = Box<dyn FnOnce(&mut File) + Send>;
+
+#[derive(Default)]
+pub(super) struct Queue {
+    pub(super) work: Vec<Work>,
+    pub(super) bytes: usize,
+    pub(super) asks: Vec<Ask>,
+    /// How much was ever put in.
+    pub(super) mark: Mark,
+    pub(super) last_seq: u64,
+    pub(super) closed: bool,
+}
+
+/// What the thread and the others share.
+#[derive(Default)]
+pub(super) struct Shared {
+    pub(super) queue: Mutex<Queue>,
+    pub(super) wake: Condvar,
+    pub(super) committed: watch::Sender<Mark>,
+    pub(super) ready: watch::Sender<bool>,
+}
+
+/// The journal on disk.
+pub(super) struct Disk {
+    path: PathBuf,
+    shared: Arc<Shared>,
+    /// The things of earlier runs, until they are asked for.
+    kept: Mutex<Vec<Thing>>,
+    thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl Disk {
+    pub(super) fn open(dir: &Path, max_bytes: u64, index: &Arc<Index>) -> Result<Self, JournalError> {
+        let file = File::open(dir)?;
+        index.restore_counts(file.counters.accepted, file.counters.duplicates);
+        let path = file.path.clone();
+        let shared = Arc::new(Shared::default());
+        lock(&shared.queue).last_seq = file.counters.last_seq;
+        let kept = read::things(&file.connection).map_err(|error| JournalError::sqlite(&path, &error))?;
+        let (index, agents) = (Arc::clone(index), Default::default());
+        let writer = Writer { file, max_bytes, index, shared: Arc::clone(&shared), agents };
+        let thread = std::thread::Builder::new().name("journal".to_owned()).spawn(move || writer.run());
+        let thread = thread.map_err(|error| JournalError::system(&path, &error))?;
+        Ok(Self { path, shared, kept: Mutex::new(kept), thread: Mutex::new(Some(thread)) })
+    }
+
+    pub(super) async fn ready(&self) {
+        // An error would mean that the sender is gone, and it lives in `self`.
+        let _ = self.shared.ready.subscribe().wait_for(|ready| *ready).await;
+    }
+
+    /// Notes an entry. Entries get their numbers in the order in which they are written.
+    pub(super) fn push(&self, make: impl FnOnce(u64) -> Entry) -> Mark {
+        let mut queue = lock(&self.shared.queue);
+        let seq = queue.last_seq + 1;
+        let entry = make(seq);
+        queue.last_seq = seq;
+        queue.bytes += entry.weight();
+        self.enqueue(queue, Work::Entry(seq, entry))
+    }
+
+    pub(super) fn put(&self, table: Table, serial: u64, json: Option<String>) {
+        let mut queue = lock(&self.shared.queue);
+        queue.bytes += json.as_ref().map_or(0, String::len);
+        self.enqueue(queue, Work::Thing(table, serial, json));
+    }
+
+    fn enqueue(&self, mut queue: std::sync::MutexGuard<'_, Queue>, work: Work) -> Mark {
+        queue.work.push(work);
+        queue.mark += 1;
+        let mark = queue.mark;
+        drop(queue);
+        self.shared.wake.notify_one();
+        mark
+    }
+
+    pub(super) fn mark(&self) -> Mark {
+        lock(&self.shared.queue).mark
+    }
+
+    /// The mark to wait for, if too much waits.
+    pub(super) fn pressed(&self) -> Option<Mark> {
+        let queue = lock(&self.shared.queue);
+        (queue.bytes > PRESSED).then_some(queue.mark)
+    }
+
+    pub(super) async fn committed(&self, mark: Mark) {
+        let _ = self.shared.committed.subscribe().wait_for(|committed| *committed >= mark).await;
+    }
+
+    pub(super) fn changes(&self) -> watch::Receiver<Mark> {
+        self.shared.committed.subscribe()
+    }
+
+    /// Asks the thread something. It writes first what was noted before.
+    fn ask<T: Send + 'static>(
+        &self,
+        question: impl FnOnce(&mut File) -> rusqlite::Result<T> + Send + 'static,
+    ) -> Result<T, JournalError> {
+        let (answer, answered) = mpsc::sync_channel(1);
+        let ask: Ask = Box::new(move |file| {
+            // Whoever asked may be gone.
+            let _ = answer.send(question(file));
+        });
+        let mut queue = lock(&self.shared.queue);
+        if !queue.closed {
+            queue.asks.push(ask);
+        }
+        drop(queue);
+        self.shared.wake.notify_one();
+        match answered.recv() {
+            Ok(Ok(answer)) => Ok(answer),
+            Ok(Err(error)) => Err(JournalError::sqlite(&self.path, &error)),
+            Err(closed) => Err(JournalError::system(&self.path, &closed)),
+        }
+    }
+
+    /// The things of a table, once.
+    pub(super) fn kept<T: DeserializeOwned>(&self, table: Table) -> Result<Vec<(u64, T)>, JournalError> {
+        let parse = |thing: Thing| match serde_json::from_str(&thing.json) {
+            Ok(parsed) => Ok((thing.serial, parsed)),
+            Err(error) => {
+                let what = format!("{} {}: {error}", table.as_str(), thing.serial);
+                Err(JournalError::foreign(&self.path, &what))
+            }
+        };
+        lock(&self.kept).extract_if(.., |thing| thing.table == table).map(parse).collect()
+    }
+
+    /// All events, a slice at a time, so that the thread comes to write in between.
+    pub(super) fn events(&self) -> Result<Vec<StoredEvent>, JournalError> {
+        let counts = self.ask(|file| read::duplicate_counts(&file.connection))?;
+        let (mut all, mut after) = (Vec::new(), 0);
+        loop {
+            let slice = self.ask(move |file| read::events(&file.connection, after))?;
+            let Some((last, _)) = slice.last() else { break };
+            after = *last;
+            all.extend(slice.into_iter().map(|(place, event)| StoredEvent {
+                duplicates: counts.get(&place).copied().unwrap_or_default(),
+                ..event
+            }));
+        }
+        Ok(all)
+    }
+
+    pub(super) fn page(&self, wanted: &Wanted) -> Result<Page, JournalError> {
+        let wanted = wanted.clone();
+        self.ask(move |file| read::page(&file.connection, file.counters.last_seq, &wanted))
+    }
+
+    pub(super) fn close(&self) {
+        lock(&self.shared.queue).closed = true;
+        self.shared.wake.notify_one();
+        let thread = lock(&self.thread).take();
+        if let Some(thread) = thread
+            && thread.join().is_err()
+        {
+            tracing::error!("the journal's thread failed");
+        }
+    }
+}
+
+impl Drop for Disk {
+    fn drop(&mut self) {
+        self.close();
+    }
+}

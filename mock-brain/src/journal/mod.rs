@@ -1,0 +1,186 @@
+//! The journal: what happened on this brain, in its order, in memory or in `journal.sqlite`.
+//!
+//! Owns entries, their numbers, what is kept of them, and when an entry is safe. Must not judge anything,
+//! and nobody else knows how it is stored: it is told what happened, and asked for it again.
+//!
+//! On disk, what was committed outlives the process however it ends; a power cut may take the last moments
+//! (SQLite's WAL, `synchronous=NORMAL`). Whoever acknowledges an event waits for its commit first.
+
+mod disk;
+mod entry;
+mod event;
+mod evict;
+mod file;
+mod line;
+mod read;
+mod ring;
+mod writer;
+
+use std::path::Path;
+use std::sync::Arc;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use tokio::sync::watch;
+
+use crate::store::{Index, StoredEvent};
+use disk::Disk;
+pub(crate) use entry::{Entry, Kind};
+pub(crate) use event::{Place, Sighted, place};
+pub use file::JournalError;
+pub(crate) use line::{Line, Page, Wanted};
+use ring::Ring;
+
+/// How much of a journal is kept where nothing is said, in bytes: of everything that was received and sent.
+pub const DEFAULT_JOURNAL_BYTES: u64 = 4 << 30;
+
+/// How far the journal was, as [`Journal::committed`] takes it.
+pub(crate) type Mark = u64;
+
+/// What is kept by its number beside the entries, as it is now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Table {
+    Commands,
+    Sessions,
+    Violations,
+}
+
+impl Table {
+    const ALL: [Self; 3] = [Self::Commands, Self::Sessions, Self::Violations];
+
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Commands => "command",
+            Self::Sessions => "session",
+            Self::Violations => "violation",
+        }
+    }
+}
+
+enum Backing {
+    Memory(Ring),
+    Disk(Disk),
+}
+
+/// The journal of one brain.
+pub(crate) struct Journal(Backing);
+
+impl Journal {
+    /// One that is gone with the process.
+    pub(crate) fn in_memory() -> Self {
+        Self(Backing::Memory(Ring::default()))
+    }
+
+    /// The one of a directory, made if there is none. `index` learns of the events that it holds, in a while;
+    /// see [`Journal::ready`].
+    pub(crate) fn open(dir: &Path, max_bytes: u64, index: &Arc<Index>) -> Result<Self, JournalError> {
+        Ok(Self(Backing::Disk(Disk::open(dir, max_bytes, index)?)))
+    }
+
+    /// Whether it is on disk: then events are read from here.
+    pub(crate) const fn is_on_disk(&self) -> bool {
+        matches!(self.0, Backing::Disk(_))
+    }
+
+    /// Returns once the index knows the events of earlier runs. Until then no event must be taken.
+    pub(crate) async fn ready(&self) {
+        if let Backing::Disk(disk) = &self.0 {
+            disk.ready().await;
+        }
+    }
+
+    /// Notes an entry.
+    pub(crate) fn record(&self, entry: Entry) {
+        self.record_as(|_| entry);
+    }
+
+    /// Notes the entry that is made for a number. Nothing else is noted meanwhile.
+    pub(crate) fn record_as(&self, make: impl FnOnce(u64) -> Entry) -> Mark {
+        match &self.0 {
+            Backing::Memory(ring) => {
+                ring.push(make);
+                0
+            }
+            Backing::Disk(disk) => disk.push(make),
+        }
+    }
+
+    /// Returns once everything up to a mark is safe.
+    pub(crate) async fn committed(&self, mark: Mark) {
+        if let Backing::Disk(disk) = &self.0 {
+            disk.committed(mark).await;
+        }
+    }
+
+    /// Returns once everything is safe that was noted before.
+    pub(crate) async fn flushed(&self) {
+        if let Backing::Disk(disk) = &self.0 {
+            disk.committed(disk.mark()).await;
+        }
+    }
+
+    /// Returns at once, unless the disk is slower than the peers: then once it has caught up.
+    pub(crate) async fn relieved(&self) {
+        if let Backing::Disk(disk) = &self.0
+            && let Some(mark) = disk.pressed()
+        {
+            disk.committed(mark).await;
+        }
+    }
+
+    /// Keeps a thing as it is now.
+    pub(crate) fn put(&self, table: Table, serial: u64, thing: &impl Serialize) {
+        if let Backing::Disk(disk) = &self.0 {
+            match serde_json::to_string(thing) {
+                Ok(json) => disk.put(table, serial, Some(json)),
+                Err(error) => tracing::error!(%error, "something cannot be journaled"),
+            }
+        }
+    }
+
+    /// Lets go of a thing.
+    pub(crate) fn forget(&self, table: Table, serial: u64) {
+        if let Backing::Disk(disk) = &self.0 {
+            disk.put(table, serial, None);
+        }
+    }
+
+    /// What earlier runs kept, in the order of the numbers.
+    pub(crate) fn kept<T: DeserializeOwned>(&self, table: Table) -> Result<Vec<(u64, T)>, JournalError> {
+        match &self.0 {
+            Backing::Memory(_) => Ok(Vec::new()),
+            Backing::Disk(disk) => disk.kept(table),
+        }
+    }
+
+    /// The events on disk, oldest first; none in memory, where the store has them. Waits for the disk.
+    pub(crate) fn events(&self) -> Result<Vec<StoredEvent>, JournalError> {
+        match &self.0 {
+            Backing::Memory(_) => Ok(Vec::new()),
+            Backing::Disk(disk) => disk.events(),
+        }
+    }
+
+    /// What was noted behind a number, oldest first, a page at a time. Waits for the disk.
+    pub(crate) fn page(&self, wanted: &Wanted) -> Result<Page, JournalError> {
+        match &self.0 {
+            Backing::Memory(ring) => Ok(ring.page(wanted)),
+            Backing::Disk(disk) => disk.page(wanted),
+        }
+    }
+
+    /// Changes whenever there is more to read.
+    pub(crate) fn changes(&self) -> watch::Receiver<u64> {
+        match &self.0 {
+            Backing::Memory(ring) => ring.changes(),
+            Backing::Disk(disk) => disk.changes(),
+        }
+    }
+
+    /// Writes what is left, and closes the file. What is noted afterwards is lost.
+    pub(crate) fn close(&self) {
+        if let Backing::Disk(disk) = &self.0 {
+            disk.close();
+        }
+    }
+}
