@@ -9,6 +9,11 @@ use regex::{NoExpand, Regex};
 const RULES: &[(&str, &str)] = &[
     // The agent's default buffer bears its pid.
     (r"\bbuffer-\d+(-\d+)?\.sqlite", "buffer-{pid}.sqlite"),
+    // Its sockets and pidfile do, and its lines of JSON.
+    (r"\bagent-\d+(-\d+)?\.control\.sock\b", "agent-{pid}.control.sock"),
+    (r"\bagent-\d+(-\d+)?\.sock\b", "agent-{pid}.sock"),
+    (r"\bagent-\d+(-\d+)?\.pid\b", "agent-{pid}.pid"),
+    (r#""process": ?\d+"#, r#""process":{pid}"#),
     // Probe files bear whatever makes them unique.
     (r"\.z4j-probe-[0-9A-Za-z_-]+", ".z4j-probe-{unique}"),
     // ISO 8601 times, with or without fraction, in UTC.
@@ -62,6 +67,8 @@ mod tests {
         for (text, expected) in [
             ("/tmp/z4j-33/buffer-7281.sqlite", "/tmp/z4j-33/buffer-{pid}.sqlite"),
             ("/tmp/z4j-33/buffer-7281-2.sqlite-wal", "/tmp/z4j-33/buffer-{pid}.sqlite-wal"),
+            ("/run/z4j/agent-7281.control.sock", "/run/z4j/agent-{pid}.control.sock"),
+            ("\"msg\":\"x\",\"process\":23}", "\"msg\":\"x\",\"process\":{pid}}"),
             ("/var/lib/picker/.z4j/buffer.sqlite", "/var/lib/picker/.z4j/buffer.sqlite"),
             ("ended 2026-11-23T21:29:04Z (2 days ago)", "ended {time} ({age} ago)"),
             ("at 2026-11-23 21:29:04 UTC", "at {time}"),
