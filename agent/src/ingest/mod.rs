@@ -39,7 +39,7 @@ mod reply;
 mod server;
 mod stdin;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};

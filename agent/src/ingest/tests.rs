@@ -28,7 +28,7 @@ fn good(task: &str) -> String {
     format!(r#"{{"kind":"task.started","engine":"celery","task_id":"{task}","data":{{"n":1}}}}"#)
 }
 
-pub(super) fn intake(dir: &Path) -> Intake {
+pub(crate) fn intake(dir: &Path) -> Intake {
     let buffer = buffer_in(dir);
     let redactor = Redactor::new(&[], &[], 8_192).unwrap();
     Intake::new(buffer, Arc::new(redactor), Clock::system())

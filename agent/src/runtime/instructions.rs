@@ -59,14 +59,14 @@ impl Instructions {
         self.stop_at
     }
 
-    /// Waits for a future unless an order comes first. With `despite_stop`, it may go on until the time to
-    /// stop is up.
+    /// Waits for a future unless an order comes first. If `despite_stop` holds when the order to stop comes, it
+    /// may go on until the time to stop is up.
     ///
     /// # Errors
     /// The order.
     pub(super) async fn unless<T>(
         &mut self,
-        despite_stop: bool,
+        despite_stop: impl Fn() -> bool,
         future: impl Future<Output = T>,
     ) -> Result<T, Order> {
         let mut future = pin!(future);
@@ -82,7 +82,7 @@ impl Instructions {
                 done = &mut future => return Ok(done),
                 () = up => return Err(Order::Stop),
                 order = self.next() => match order {
-                    Order::Stop if despite_stop => {}
+                    Order::Stop if despite_stop() => {}
                     order => return Err(order),
                 },
             }
@@ -117,8 +117,8 @@ mod tests {
         let mut instructions = Instructions::new(receiver, Duration::from_secs(5));
         commander.stop();
         let soon = tokio::time::sleep(Duration::from_secs(4));
-        assert_eq!(instructions.unless(true, soon).await, Ok(()));
+        assert_eq!(instructions.unless(|| true, soon).await, Ok(()));
         let late = tokio::time::sleep(Duration::from_secs(4));
-        assert_eq!(instructions.unless(true, late).await, Err(Order::Stop));
+        assert_eq!(instructions.unless(|| true, late).await, Err(Order::Stop));
     }
 }

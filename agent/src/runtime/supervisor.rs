@@ -15,6 +15,7 @@ use super::instructions::{Instructions, Order};
 use super::longpoll::{self, Memory};
 use super::progress::{Progress, Shares};
 use super::websocket::{self, Opened, Unopened, Verdict};
+use crate::buffer::BufferStatus;
 use crate::config::Transport;
 use crate::orders::Orders;
 
@@ -107,7 +108,7 @@ impl Supervisor {
         if self.instructions.stop_at().is_some() {
             return false;
         }
-        match self.instructions.unless(false, sleep(wait)).await {
+        match self.instructions.unless(|| false, sleep(wait)).await {
             Ok(()) | Err(Order::Reconnect) => true,
             Err(Order::Stop) => {
                 self.progress.stopping();
@@ -117,9 +118,7 @@ impl Supervisor {
     }
 
     fn has_something_to_send(&self) -> bool {
-        let status = self.link.buffer.status();
-        let status = status.borrow();
-        status.events > 0 || status.unsettled_results > 0
+        waits(&self.link.buffer.status())
     }
 
     async fn attempt(&mut self) -> Ended {
@@ -157,7 +156,7 @@ impl Supervisor {
         }
         self.progress.connecting("long-poll");
         let opened = longpoll::open(&self.link);
-        match self.instructions.unless(true, opened).await {
+        match self.instructions.unless(|| true, opened).await {
             Ok(Ok(opened)) => {
                 self.tell_fallback(&unopened.failure);
                 self.fallen_back = true;
@@ -184,8 +183,8 @@ impl Supervisor {
     async fn open_websocket(&mut self) -> Result<Opened, Result<Unopened, Ended>> {
         self.progress.connecting("websocket");
         self.websocket_at = Instant::now();
-        let despite_stop = self.has_something_to_send();
-        match self.instructions.unless(despite_stop, websocket::open(&self.link)).await {
+        let status = self.link.buffer.status();
+        match self.instructions.unless(|| waits(&status), websocket::open(&self.link)).await {
             Ok(Ok(opened)) => Ok(opened),
             Ok(Err(unopened)) => Err(Ok(*unopened)),
             Err(order) => Err(Err(order.into())),
@@ -202,9 +201,9 @@ impl Supervisor {
 
     async fn over_longpoll(&mut self) -> Ended {
         self.progress.connecting("long-poll");
-        let despite_stop = self.has_something_to_send();
+        let status = self.link.buffer.status();
         let opened = longpoll::open(&self.link);
-        match self.instructions.unless(despite_stop, opened).await {
+        match self.instructions.unless(|| waits(&status), opened).await {
             Ok(Ok(opened)) => self.longpoll_session(opened).await,
             Ok(Err(failure)) => {
                 // What carried does not any more: the next attempt looks at both again.
@@ -233,6 +232,12 @@ impl From<Order> for Ended {
             Order::Stop => Self::Stopped,
         }
     }
+}
+
+/// Whether a buffer has something for the brain.
+fn waits(status: &watch::Receiver<BufferStatus>) -> bool {
+    let status = status.borrow();
+    status.events > 0 || status.unsettled_results > 0
 }
 
 /// Waits for the order to stop, and then for the time to be up.

@@ -173,6 +173,21 @@ async fn a_stop_flushes_and_closes_with_1000() -> Outcome {
 }
 
 #[tokio::test]
+async fn what_comes_in_while_it_connects_is_flushed_as_well() -> Outcome {
+    let brain = Brain::start().await?;
+    let agent = Agent::start(brain.port, "ws", 0).await?;
+    let mut peer = brain.upgraded().await?;
+    agent.buffer.append(vec![event(0)?]).await?;
+    agent.commander.stop();
+    peer.greet(1 << 20).await?;
+    let (id, sent) = batch(&mut peer).await?;
+    assert_eq!(sent, [0]);
+    peer.ack(&id).await?;
+    assert_eq!(peer.closed().await?, Some(1000));
+    agent.stop().await
+}
+
+#[tokio::test]
 async fn a_reconnect_drops_a_live_connection_and_a_back_off() -> Outcome {
     let brain = Brain::start().await?;
     let agent = Agent::start(brain.port, "ws", 0).await?;
