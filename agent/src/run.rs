@@ -98,7 +98,13 @@ pub(crate) async fn run(
     let buffer = open_buffer(&config, &environment)?;
     let (commander, orders) = Commander::new();
     let started = Instant::now();
-    let mut hands = Hands::take(&config, &environment, &buffer, &redactor, &orders).await?;
+    let mut hands = match Hands::take(&config, &environment, &buffer, &redactor, &orders).await {
+        Ok(hands) => hands,
+        Err(error) => {
+            buffer.close().await;
+            return Err(error);
+        }
+    };
 
     let worker = worker(&config, &environment, order.framework);
     ids.set("worker_id", Some(&worker.id));
@@ -213,7 +219,10 @@ impl Hands {
         let beside = buffer_path.parent().map(std::path::Path::to_owned).unwrap_or_default();
         let dir = instance::place(environment, &beside);
         let claim = instance::claim(&dir, environment).map_err(RunError::Files)?;
-        let ingest = config.ingest.clone().unwrap_or_else(|| claim.instance().ingest_socket());
+        // Others are led to it by a link, from another directory.
+        let absolute = |path: &PathBuf| environment.current_dir.clone().unwrap_or_default().join(path);
+        let ingest =
+            config.ingest.as_ref().map_or_else(|| claim.instance().ingest_socket(), absolute);
         let listener = ingest::bind(&ingest).await?;
         let control = instance::listen(&claim.instance().control_socket()).map_err(RunError::Files)?;
         let intake = Intake::new(buffer.clone(), Arc::clone(redactor), environment.clock);

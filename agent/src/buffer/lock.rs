@@ -50,6 +50,12 @@ impl From<io::Error> for Blocked {
         match error.raw_os_error() {
             Some(nix::libc::ENOENT) => Self::Gone,
             Some(nix::libc::ELOOP) => Self::Foreign("a link"),
+            Some(nix::libc::EISDIR | nix::libc::ENXIO) => {
+                Self::Foreign("a file beside something that is no lock")
+            }
+            Some(nix::libc::EACCES | nix::libc::EPERM) => {
+                Self::Foreign("a file beside a lock that this user may not open")
+            }
             _ => Self::Io(error),
         }
     }
@@ -87,7 +93,11 @@ impl Lock {
         let read = (&self.file).take(MAX_MARK_BYTES).read_to_string(&mut mark);
         match read {
             // Its maker died before it wrote the mark, and so before there was a buffer.
-            Ok(0) => self.file.write_all(deployment.as_bytes()).map_err(Blocked::Io)?,
+            Ok(0) => {
+                let written = self.file.write_all(deployment.as_bytes());
+                // A power cut must not leave events without the word whose they are.
+                written.and_then(|()| self.file.sync_all()).map_err(Blocked::Io)?;
+            }
             Ok(_) if mark == deployment => {}
             _ => return Err(Blocked::Others),
         }

@@ -71,13 +71,13 @@ pub(super) struct Connection {
     tally: Tally,
     /// Replies that the client has not taken.
     out: Vec<u8>,
-    long_line: Option<OwnedSemaphorePermit>,
+    /// The place of a long line that is not complete, and since when it is taken.
+    long_line: Option<(OwnedSemaphorePermit, Instant)>,
     /// Nothing more will be read.
     ended: bool,
     stopping: bool,
     /// The client takes no replies; what it said before may still have to be read.
     deaf: bool,
-    read_at: Instant,
     written_at: Instant,
 }
 
@@ -96,7 +96,6 @@ impl Connection {
             ended: false,
             stopping: false,
             deaf: false,
-            read_at: now,
             written_at: now,
             common,
         }
@@ -172,6 +171,10 @@ impl Connection {
 
     fn settle(&mut self, group: Group, settled: Settled) {
         self.common.intake.counters.settled(settled);
+        // The disk was what was waited for.
+        if let Some((_, since)) = &mut self.long_line {
+            *since = Instant::now();
+        }
         if self.out.is_empty() {
             self.written_at = Instant::now();
         }
@@ -190,7 +193,7 @@ impl Connection {
             _ = self.stream.writable(), if !self.out.is_empty() => Step::Writable,
             permit = readable(&self.stream, &self.common, long), if may_read => Step::Readable(permit),
             () = told_to_stop(orders), if !self.ended => Step::Stop,
-            () = sleep_until(stalled_at.unwrap_or(self.read_at)), if stalled_at.is_some() => Step::Stalled,
+            () = sleep_until(stalled_at.unwrap_or_else(Instant::now)), if stalled_at.is_some() => Step::Stalled,
         }
     }
 
@@ -201,13 +204,14 @@ impl Connection {
         } else if !self.out.is_empty() {
             Some(self.written_at + STALL)
         } else {
-            self.long_line.is_some().then(|| self.read_at + STALL)
+            self.long_line.as_ref().map(|(_, since)| *since + STALL)
         }
     }
 
     fn read(&mut self, permit: Option<OwnedSemaphorePermit>) {
-        self.long_line = self.long_line.take().or(permit);
-        self.read_at = Instant::now();
+        if let Some(permit) = permit {
+            self.long_line = Some((permit, Instant::now()));
+        }
         let mut chunk = [0; CHUNK_BYTES];
         match self.stream.try_read(&mut chunk) {
             Ok(0) => {

@@ -108,9 +108,10 @@ fn check_kind(object: &Object) -> Result<&'static str, Fault> {
         return fault("no-kind", "kind is missing");
     };
     let Some(known) = KINDS.into_iter().find(|known| *known == kind) else {
+        let taken: Vec<&str> = KINDS.into_iter().filter(|kind| !LEGACY_KINDS.contains(kind)).collect();
         return fault(
             "unknown-kind",
-            format!("{} is no kind of event: there are {}", shown(kind), join_words(&KINDS)),
+            format!("{} is no kind of event: there are {}", shown(kind), join_words(&taken)),
         );
     };
     if LEGACY_KINDS.contains(&known) {

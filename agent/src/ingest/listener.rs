@@ -3,7 +3,7 @@
 //! Owns how its name is taken and given back. A socket that nobody answers on is replaced if it is ours; what
 //! answers, belongs to somebody else or is no socket is never touched. Must not read from a connection.
 
-use std::fs::{DirBuilder, File, Permissions};
+use std::fs::{DirBuilder, Metadata, Permissions};
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, PermissionsExt};
@@ -13,7 +13,8 @@ use std::time::Duration;
 use nix::sys::stat::{Mode, umask};
 use nix::unistd::Uid;
 use tokio::net::{UnixListener, UnixStream};
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
+use uuid::Uuid;
 
 use crate::words::errno_text;
 
@@ -21,6 +22,8 @@ use crate::words::errno_text;
 const MAX_PATH_BYTES: usize = 107;
 /// How long a socket that exists is asked whether anybody answers.
 const PATIENCE: Duration = Duration::from_secs(1);
+/// How long another agent may take between its bind(2) and its listen(2).
+const LISTENS_SOON: Duration = Duration::from_millis(100);
 
 /// Why there is no ingest socket.
 #[derive(Debug, thiserror::Error)]
@@ -86,13 +89,11 @@ pub(crate) async fn bind(path: &Path) -> Result<Listener, IngestError> {
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(failed(error)),
         _ => {}
     }
-    // Two that both find a dead socket must not remove each other's new one: the directory's lock lets one in.
-    let lock = File::open(dir).map_err(failed)?;
-    if path.symlink_metadata().is_ok() {
-        lock.try_lock().map_err(|_| IngestError::Live { path: path.to_owned() })?;
-        remove_if_dead(path).await?;
-    }
-    let socket = bind_closed(path).map_err(failed)?;
+    remove_if_dead(path, dir).await?;
+    let socket = bind_closed(path).map_err(|error| match error.kind() {
+        io::ErrorKind::AddrInUse => IngestError::Live { path: path.to_owned() },
+        _ => failed(error),
+    })?;
     std::fs::set_permissions(path, Permissions::from_mode(0o600)).map_err(failed)?;
     let metadata = path.symlink_metadata().map_err(failed)?;
     let identity = (metadata.dev(), metadata.ino());
@@ -111,7 +112,7 @@ fn owner_of(dir: &Path) -> Option<u32> {
     dir.metadata().ok().map(|found| found.uid())
 }
 
-async fn remove_if_dead(path: &Path) -> Result<(), IngestError> {
+async fn remove_if_dead(path: &Path, dir: &Path) -> Result<(), IngestError> {
     let path_owned = || path.to_owned();
     let metadata = match path.symlink_metadata() {
         Ok(metadata) => metadata,
@@ -124,12 +125,37 @@ async fn remove_if_dead(path: &Path) -> Result<(), IngestError> {
     if metadata.uid() != Uid::effective().as_raw() {
         return Err(IngestError::Foreign { path: path_owned(), what: "another user's socket" });
     }
-    match timeout(PATIENCE, UnixStream::connect(path)).await {
-        Ok(Err(error)) if error.kind() == io::ErrorKind::ConnectionRefused => {
-            std::fs::remove_file(path).map_err(|error| IngestError::Io { path: path_owned(), error })
+    // One that is bound and does not listen yet looks dead for a moment.
+    for pause in [LISTENS_SOON, Duration::ZERO] {
+        match timeout(PATIENCE, UnixStream::connect(path)).await {
+            Ok(Err(error)) if error.kind() == io::ErrorKind::ConnectionRefused => sleep(pause).await,
+            Ok(Err(error)) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            _ => return Err(IngestError::Live { path: path_owned() }),
         }
-        _ => Err(IngestError::Live { path: path_owned() }),
     }
+    match remove_that(path, dir, &metadata) {
+        Ok(true) => Ok(()),
+        Ok(false) => Err(IngestError::Live { path: path_owned() }),
+        Err(error) => Err(IngestError::Io { path: path_owned(), error }),
+    }
+}
+
+/// Removes a socket, and no other that took its name meanwhile: two may find the same one dead, and the first
+/// of them listens there already. It is moved aside to be looked at, and put back if it is another.
+fn remove_that(path: &Path, dir: &Path, dead: &Metadata) -> io::Result<bool> {
+    let aside = dir.join(format!(".z4j-{}", Uuid::new_v4().simple()));
+    match std::fs::rename(path, &aside) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(true),
+        moved => moved?,
+    }
+    // The inode's number may be that of the dead one again, but then it is younger.
+    let which = |found: &Metadata| (found.dev(), found.ino(), found.mtime(), found.mtime_nsec());
+    let is_dead = which(&aside.symlink_metadata()?) == which(dead);
+    if !is_dead {
+        let _ = std::fs::hard_link(&aside, path);
+    }
+    std::fs::remove_file(&aside)?;
+    Ok(is_dead)
 }
 
 impl Listener {

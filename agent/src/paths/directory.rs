@@ -34,9 +34,12 @@ pub(crate) struct OpenDirectory {
 }
 
 impl OpenDirectory {
-    /// Leaves in place what was made.
+    /// Leaves in place what was made, durably: what lies in a directory is as safe as its name.
     pub(crate) fn keep(mut self) -> PathBuf {
-        self.created.0.clear();
+        for parent in self.created.0.drain(..).filter_map(|dir| dir.parent().map(Path::to_owned)) {
+            // Some file systems cannot sync directories.
+            let _ = fs::File::open(parent).and_then(|parent| parent.sync_all());
+        }
         std::mem::take(&mut self.path)
     }
 }
