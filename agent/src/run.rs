@@ -221,8 +221,7 @@ impl Hands {
         let claim = instance::claim(&dir, environment).map_err(RunError::Files)?;
         // Others are led to it by a link, from another directory.
         let absolute = |path: &PathBuf| environment.current_dir.clone().unwrap_or_default().join(path);
-        let ingest =
-            config.ingest.as_ref().map_or_else(|| claim.instance().ingest_socket(), absolute);
+        let ingest = config.ingest.as_ref().map_or_else(|| claim.instance().ingest_socket(), absolute);
         let listener = ingest::bind(&ingest).await?;
         let control = instance::listen(&claim.instance().control_socket()).map_err(RunError::Files)?;
         let intake = Intake::new(buffer.clone(), Arc::clone(redactor), environment.clock);
