@@ -159,9 +159,14 @@ async fn files_that_do_not_serve() {
     drop(Serve::start(dir.path(), &[]));
     let file = state.join("journal.sqlite");
     assert_eq!(file.metadata().unwrap().permissions().mode() & 0o777, 0o600);
-    for (content, complaint) in [("garbage, and a lot of it ".repeat(500), "not a database")] {
-        std::fs::write(&file, content).unwrap();
-        let _ = std::fs::remove_file(state.join("journal.sqlite-wal"));
+    let pragma = |sql: &str| rusqlite::Connection::open(&file).unwrap().execute_batch(sql).unwrap();
+    let cases: [(&dyn Fn(), &str); 3] = [
+        (&|| pragma("PRAGMA user_version = 99"), "layout 99"),
+        (&|| pragma("PRAGMA application_id = 1"), "another program wrote it"),
+        (&|| std::fs::write(&file, "no database at all ".repeat(500)).unwrap(), "not a database"),
+    ];
+    for (spoil, complaint) in cases {
+        spoil();
         let (code, _, error) = told(dir.path(), &["serve", "--listen", "127.0.0.1:0"]);
         assert_eq!((code, error.matches('\n').count()), (2, 1), "{error}");
         assert!(error.contains(complaint) && error.contains("--memory"), "{error}");
@@ -173,6 +178,25 @@ async fn files_that_do_not_serve() {
     let error = brain.err().expect("refused").to_string();
     assert!(error.contains("journal.sqlite") && !state.join("elsewhere").exists(), "{error}");
 }
+
+/// Kind, type and number of the lines of the session below.
+const SEEN: [(&str, &str, usize); 15] = [
+    ("connection", "tcp", 1),
+    ("handshake", "hello", 1),
+    ("session", "accepted", 1),
+    ("session", "ended", 1),
+    ("frame-in", "event_batch", 2),
+    ("frame-in", "heartbeat", 1),
+    ("frame-out", "hello_ack", 1),
+    ("frame-out", "event_batch_ack", 2),
+    ("frame-out", "command", 1),
+    ("event", "task.sent", 1),
+    ("event", "task.failed", 2),
+    ("command", "pending", 1),
+    ("command", "dispatched", 1),
+    ("violation", "frame.unknown-field", 1),
+    ("fault", "ws.close", 1),
+];
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_was_seen_is_exported() {
@@ -196,23 +220,7 @@ async fn what_was_seen_is_exported() {
         let of = |kind: &str, type_: &str| -> Vec<&Json> {
             lines.iter().filter(|line| line["kind"] == kind && line["type"] == type_).collect()
         };
-        for (kind, type_, count) in [
-            ("connection", "tcp", 1),
-            ("handshake", "hello", 1),
-            ("session", "accepted", 1),
-            ("session", "ended", 1),
-            ("frame-in", "event_batch", 2),
-            ("frame-in", "heartbeat", 1),
-            ("frame-out", "hello_ack", 1),
-            ("frame-out", "event_batch_ack", 2),
-            ("frame-out", "command", 1),
-            ("event", "task.sent", 1),
-            ("event", "task.failed", 2),
-            ("command", "pending", 1),
-            ("command", "dispatched", 1),
-            ("violation", "frame.unknown-field", 1),
-            ("fault", "ws.close", 1),
-        ] {
+        for (kind, type_, count) in SEEN {
             assert_eq!(of(kind, type_).len(), count, "{kind} {type_}: {all}");
         }
         let outcomes: Vec<_> = of("event", "task.failed").iter().map(|line| &line["detail"]).collect();
