@@ -20,6 +20,9 @@ const MAX_BODY_BYTES: usize = 8 << 20;
 /// How long a request may take to be written.
 const WRITE: Duration = Duration::from_secs(15);
 
+/// How long an answer is waited for after the request could not be written.
+const LAST_WORDS: Duration = Duration::from_secs(1);
+
 /// Sends a request and reads its whole answer. Whether the connection can be used again comes with it.
 ///
 /// # Errors
@@ -30,15 +33,19 @@ pub(crate) async fn exchange(
     request: &Request,
     wait: Duration,
 ) -> Result<(Answer, bool), Failure> {
-    http::send(stream, host, request, &within(WRITE)).await?;
-    let budget = within(wait);
-    let (mut answer, rest) = http::read_head(stream, &budget).await?;
+    let sent = http::send(stream, host, request, &within(WRITE)).await;
+    // Who refuses a body for its size may hang up before reading it; the answer says more than the failed write.
+    let budget = within(if sent.is_ok() { wait } else { LAST_WORDS });
+    let (mut answer, rest) = match (http::read_head(stream, &budget).await, &sent) {
+        (Err(_), Err(unsent)) => return Err(unsent.clone()),
+        (read, _) => read?,
+    };
     let read = budget.bound(read_body(stream, &answer, rest)).await;
     let (body, whole) = read.unwrap_or_else(|up| Err(Break::from(up).into()))?;
     answer.body = body;
     let closes =
         answer.header("connection").is_some_and(|value| value.to_ascii_lowercase().contains("close"));
-    let usable = whole && !closes && !answer.is_old;
+    let usable = whole && !closes && !answer.is_old && sent.is_ok();
     Ok((answer, usable))
 }
 
@@ -192,6 +199,22 @@ mod tests {
         for (text, failure) in rows {
             assert_eq!(answer(&text).await, Err(failure), "{text}");
         }
+    }
+
+    #[tokio::test]
+    async fn an_answer_that_came_before_the_request_was_written_is_read() {
+        let (near, far) = tokio::io::duplex(64);
+        drop(far);
+        let text = "HTTP/1.1 413 Too Large\r\nContent-Length: 2\r\n\r\n{}";
+        let mut stream = tokio::io::join(text.as_bytes(), near);
+        let body = Some("x".repeat(1_000));
+        let request = Request { method: "POST", target: "/".into(), headers: Vec::new(), body };
+        let done = exchange(&mut stream, "h", &request, Duration::from_secs(5)).await;
+        let done = done.map(|(answer, usable)| (answer.status, usable));
+        assert_eq!(done, Ok((413, false)));
+        let mut stream = tokio::io::join(&b""[..], stream.into_inner().1);
+        let done = exchange(&mut stream, "h", &request, Duration::from_secs(5)).await;
+        assert_eq!(done.map(|_| ()), Err(Failure::Broken(Break::Reset)));
     }
 
     #[tokio::test]

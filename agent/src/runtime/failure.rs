@@ -91,10 +91,12 @@ pub(super) fn class_of_complaint(code: &str) -> FailureClass {
     }
 }
 
-/// `Retry-After` in seconds (RFC 9110, 10.2.3; a date is not read), bounded.
-fn retry_after(answer: &Answer) -> Option<Duration> {
-    let seconds = answer.header("retry-after")?.trim().parse::<u64>().ok()?;
-    Some(Duration::from_secs(seconds).min(LONGEST_REQUESTED))
+/// `Retry-After` in seconds (RFC 9110, 10.2.3; a date is not read), bounded. Fractions are no part of that
+/// and come all the same.
+pub(super) fn retry_after(answer: &Answer) -> Option<Duration> {
+    let seconds = answer.header("retry-after")?.trim().parse::<f64>().ok().filter(|seconds| !seconds.is_nan())?;
+    let seconds = seconds.min(LONGEST_REQUESTED.as_secs_f64());
+    Duration::try_from_secs_f64(seconds).ok()
 }
 
 #[cfg(test)]
@@ -149,7 +151,11 @@ mod tests {
             retry_after(&Answer { status: 503, headers, ..Answer::default() })
         };
         assert_eq!(wait("1"), Some(Duration::from_secs(1)));
+        assert_eq!(wait(" 1.5 "), Some(Duration::from_millis(1_500)));
         assert_eq!(wait("86400"), Some(LONGEST_REQUESTED));
+        for no_time in ["-1", "NaN", "", "soon"] {
+            assert_eq!(wait(no_time).unwrap_or_default(), Duration::ZERO, "{no_time}");
+        }
         assert_eq!(wait("Sun, 06 Nov 1994 08:49:37 GMT"), None);
     }
 

@@ -41,6 +41,11 @@ impl Reporter {
         }
     }
 
+    /// Whether anything is reported at all.
+    pub(super) const fn reports(&self) -> bool {
+        self.heartbeat
+    }
+
     fn loss(&self, buffer: &BufferStatus) -> TelemetryLoss {
         let counter = |value: u64| value.min(MAX_COUNTER);
         TelemetryLoss {

@@ -7,12 +7,14 @@
 mod backoff;
 mod ended;
 mod failure;
+mod flow;
 mod heartbeat;
 mod instructions;
 mod longpoll;
 mod progress;
 mod reader;
 mod results;
+mod silence;
 mod supervisor;
 mod websocket;
 mod window;

@@ -46,6 +46,11 @@ impl Reader {
         }
     }
 
+    /// How much the reads from now on bring.
+    pub(super) fn set_limit(&mut self, limit: Limit) {
+        self.limit = limit;
+    }
+
     /// Waits until there are events, or a read has brought none: whoever flushes waits for that. Nothing is
     /// lost if this is given up.
     pub(super) async fn ready(&mut self) {
@@ -94,6 +99,11 @@ impl Reader {
     /// Whether events have been read that nobody took.
     pub(super) fn has_rows(&self) -> bool {
         !self.rows.is_empty()
+    }
+
+    /// How many events have been read that nobody took, and their bytes, commas included.
+    pub(super) fn size(&self) -> (usize, usize) {
+        (self.rows.len(), self.rows.iter().map(|row| row.text.as_str().len() + 1).sum())
     }
 
     /// The events that have been read.

@@ -12,7 +12,7 @@ use super::ended::Ended;
 use super::failure::Failure;
 use super::heartbeat::Reporter;
 use super::instructions::{Instructions, Order};
-use super::longpoll::{self, Memory};
+use super::longpoll;
 use super::progress::{Progress, Shares};
 use super::websocket::{self, Opened, Unopened, Verdict};
 use crate::buffer::BufferStatus;
@@ -34,7 +34,8 @@ pub(super) struct Supervisor {
     stop_timeout: Duration,
     progress: Progress,
     reporter: Reporter,
-    memory: Memory,
+    websocket: websocket::Memory,
+    longpoll: longpoll::Memory,
     /// In `auto`: whether long-poll carries, and how often in a row a WebSocket was cut.
     fallen_back: bool,
     cuts: u32,
@@ -55,7 +56,8 @@ impl Supervisor {
             instructions: Instructions::new(orders.clone(), stop_timeout),
             progress: Progress::new(link.status.clone(), link.clock(), shares),
             reporter: Reporter::new(&link.hello, &link.config, link.environment.pid),
-            memory: Memory::default(),
+            websocket: websocket::Memory::default(),
+            longpoll: longpoll::Memory::default(),
             fallen_back: false,
             cuts: 0,
             websocket_at: Instant::now(),
@@ -90,6 +92,8 @@ impl Supervisor {
                 Ended::Reconnect => {
                     tracing::info!("connecting anew, by order");
                     self.progress.offline();
+                    // Who asks for it may have mended what kept WebSockets from passing.
+                    self.fallen_back = false;
                 }
                 Ended::Switched(opened) => switched = Some(opened),
                 Ended::Failed(failure) => {
@@ -196,7 +200,7 @@ impl Supervisor {
         self.cuts = 0;
         self.told_fallback = false;
         let (progress, orders) = (&mut self.progress, &mut self.instructions);
-        websocket::run(&self.link, &self.reporter, progress, orders, opened).await
+        websocket::run(&self.link, &self.reporter, progress, orders, &mut self.websocket, opened).await
     }
 
     async fn over_longpoll(&mut self) -> Ended {
@@ -218,7 +222,7 @@ impl Supervisor {
         let again = (self.link.config.transport == Transport::Auto).then_some(self.websocket_at);
         let (progress, orders) = (&mut self.progress, &mut self.instructions);
         let (ended, tried_at) =
-            longpoll::run(&self.link, &self.reporter, progress, orders, &mut self.memory, opened, again)
+            longpoll::run(&self.link, &self.reporter, progress, orders, &mut self.longpoll, opened, again)
                 .await;
         self.websocket_at = tried_at.unwrap_or(self.websocket_at);
         ended

@@ -6,8 +6,7 @@ use std::collections::VecDeque;
 
 use tokio::time::Instant;
 
-/// Most batches without an ack.
-const SIZE: usize = 8;
+use super::flow::Load;
 
 /// A batch that was sent.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,8 +17,9 @@ pub(super) struct Batch {
     pub(super) ordinal: u64,
     /// The places of its first and last event; none if it has no events.
     pub(super) rows: Option<(i64, i64)>,
-    /// How many events it has.
-    pub(super) events: u64,
+    /// How many events it has, and their bytes.
+    pub(super) events: usize,
+    pub(super) bytes: usize,
     /// When it was sent.
     pub(super) sent_at: Instant,
 }
@@ -32,15 +32,16 @@ pub(super) struct Window {
 }
 
 impl Window {
-    /// Whether another batch may be sent.
-    pub(super) fn has_room(&self) -> bool {
-        self.batches.len() < SIZE
-    }
-
     /// A batch was sent.
-    pub(super) fn push(&mut self, id: String, rows: Option<(i64, i64)>, events: u64, now: Instant) {
+    pub(super) fn push(
+        &mut self,
+        id: String,
+        rows: Option<(i64, i64)>,
+        (events, bytes): (usize, usize),
+        now: Instant,
+    ) {
         self.sent += 1;
-        self.batches.push_back(Batch { id, ordinal: self.sent, rows, events, sent_at: now });
+        self.batches.push_back(Batch { id, ordinal: self.sent, rows, events, bytes, sent_at: now });
     }
 
     /// An ack came: the batch that it settles, if it is one of ours.
@@ -54,9 +55,11 @@ impl Window {
         self.batches.front().map(|batch| batch.sent_at)
     }
 
-    /// How many wait.
-    pub(super) fn len(&self) -> usize {
-        self.batches.len()
+    /// How much waits.
+    pub(super) fn load(&self) -> Load {
+        let events = self.batches.iter().map(|batch| batch.events).sum();
+        let bytes = self.batches.iter().map(|batch| batch.bytes).sum();
+        Load { batches: self.batches.len(), events, bytes }
     }
 
     /// How many were sent in this session.
@@ -73,23 +76,20 @@ mod tests {
     fn acks_settle_their_own_batch_in_any_order() {
         let (mut window, now) = (Window::default(), Instant::now());
         for number in 1..=8_i64 {
-            assert!(window.has_room());
-            window.push(format!("b{number}"), Some((number, number)), 1, now);
+            window.push(format!("b{number}"), Some((number, number)), (1, 10), now);
         }
-        assert!(!window.has_room());
         assert_eq!(window.ack("unknown"), None);
         assert_eq!(window.ack("b3").map(|batch| (batch.ordinal, batch.rows)), Some((3, Some((3, 3)))));
         assert_eq!(window.ack("b3"), None);
-        assert!(window.has_room());
-        assert_eq!((window.len(), window.sent()), (7, 8));
+        assert_eq!((window.load(), window.sent()), (Load { batches: 7, events: 7, bytes: 70 }, 8));
     }
 
     #[test]
     fn the_oldest_is_the_one_that_waits_longest() {
         let (mut window, now) = (Window::default(), Instant::now());
         let later = now + std::time::Duration::from_secs(1);
-        window.push("a".into(), None, 0, now);
-        window.push("b".into(), None, 0, later);
+        window.push("a".into(), None, (0, 0), now);
+        window.push("b".into(), None, (0, 0), later);
         assert_eq!(window.oldest_sent_at(), Some(now));
         window.ack("a");
         assert_eq!(window.oldest_sent_at(), Some(later));

@@ -143,7 +143,9 @@ impl Socket {
     pub(crate) async fn next(&mut self) -> Incoming {
         loop {
             let next = self.stream.next().await;
-            self.heard_at = Instant::now();
+            if matches!(next, Some(Ok(_))) {
+                self.heard_at = Instant::now();
+            }
             match next {
                 None => return Incoming::Broken(Break::Closed),
                 Some(Err(error)) => return Incoming::Broken(read_error(&error)),

@@ -33,6 +33,13 @@ pub(super) enum LineFailure {
     Broken(Failure),
 }
 
+impl LineFailure {
+    /// Whether the answer did not come in time.
+    pub(super) const fn is_timeout(&self) -> bool {
+        matches!(self, Self::Broken(Failure::Broken(Break::TimedOut)))
+    }
+}
+
 /// The connection.
 pub(super) struct Line {
     config: Arc<Config>,

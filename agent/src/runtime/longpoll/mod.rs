@@ -23,6 +23,7 @@ pub(super) use session::run;
 
 use super::Link;
 use super::failure::Failure;
+use super::silence::Silence;
 use crate::doctor::diagnosis::Journey;
 use crate::net::http::{self, Answer, Request};
 use crate::transport::longpoll::RoundTrip;
@@ -42,11 +43,32 @@ pub(super) struct Memory {
     sizes: Sizes,
     /// How long requests for commands ask the brain to wait, in seconds: less where a proxy waits less.
     wait: u64,
+    /// Requests for commands that were cut while they waited.
+    silence: Silence,
 }
 
 impl Default for Memory {
     fn default() -> Self {
-        Self { sizes: Sizes::default(), wait: FIRST_WAIT }
+        Self { sizes: Sizes::default(), wait: FIRST_WAIT, silence: Silence::default() }
+    }
+}
+
+impl Memory {
+    /// A request for commands was not answered. Whether it is enough to wait for less long: something on the
+    /// way cuts connections that are quiet.
+    fn cut(&mut self, failed: &LineFailure, waited: Duration) -> bool {
+        let LineFailure::Broken(http::Failure::Broken(how)) = failed else { return false };
+        let Some(limit) = self.silence.cut(how, waited) else { return false };
+        let wait = (limit.as_secs() / 2).max(1);
+        let is_less = wait < self.wait;
+        if is_less {
+            self.wait = wait;
+            tracing::info!(
+                "requests are cut on the way after {} s: those for commands wait {wait} s from now on",
+                limit.as_secs()
+            );
+        }
+        is_less
     }
 }
 

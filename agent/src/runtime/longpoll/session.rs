@@ -186,6 +186,8 @@ impl Session<'_> {
                         self.stopping = true;
                         self.poll = None;
                         self.progress.stopping();
+                        // What finished meanwhile may not have been heard of yet.
+                        self.queue_results().await;
                     }
                 },
             }
@@ -232,6 +234,8 @@ impl Session<'_> {
     fn start_poll(&mut self, now: Instant) {
         let Some(line) = self.poll_line.take() else { return };
         self.polled_at = now;
+        // The brain counts all requests; those for commands need not wait for their turn, they are few.
+        self.pace.took(now);
         let wait = self.memory.wait;
         let target = format!("{}/api/v1/agent/commands?wait={wait}&max_frames={MAX_COMMANDS}", self.prefix);
         let limit = Duration::from_secs(wait) + POLL_MORE;
@@ -251,6 +255,10 @@ impl Session<'_> {
             Ok(answer) => Ok(self.judge_post(&answer, &posted).await?),
             // The content is signed anew; see `line`.
             Err(LineFailure::Stale) => Ok(()),
+            Err(failed) if failed.is_timeout() => {
+                self.memory.sizes.slow();
+                Err(unanswered(self.link, Some(&self.journey), failed, Some(&self.probe)).into())
+            }
             Err(failed) => Err(unanswered(self.link, Some(&self.journey), failed, Some(&self.probe)).into()),
         }
     }
@@ -260,6 +268,7 @@ impl Session<'_> {
         self.poll_line = Some(line);
         match answered {
             Ok(answer) => Ok(self.judge_poll(&answer).await?),
+            Err(failed) if self.memory.cut(&failed, self.polled_at.elapsed()) => Ok(()),
             Err(failed) => Err(unanswered(self.link, Some(&self.journey), failed, None).into()),
         }
     }
@@ -289,8 +298,10 @@ impl Session<'_> {
 
     fn next_deadline(&self, orders: &Instructions) -> Instant {
         let post = self.post_due().filter(|_| self.post.is_none() && !self.outbox.is_empty());
-        let poll = self.poll_after.filter(|_| self.poll.is_none());
-        let trial = self.tried_at.filter(|_| self.trial.is_none()).map(|at| at + WEBSOCKET_AGAIN);
+        // What is not begun while stopping must not be woken up for either.
+        let poll = self.poll_after.filter(|_| self.poll.is_none() && !self.stopping);
+        let trial = self.tried_at.filter(|_| self.trial.is_none() && !self.stopping);
+        let trial = trial.map(|at| at + WEBSOCKET_AGAIN);
         let others = [post, poll, trial, self.progress.proof_due(), orders.stop_at()];
         others.into_iter().flatten().fold(self.beat_at, Instant::min)
     }

@@ -48,6 +48,11 @@ impl Sizes {
         self.limit = self.refused.map_or(self.limit, |refused| self.limit.min(refused - 1));
     }
 
+    /// A body was too much to be sent and answered in time. What passes once more may grow again.
+    pub(super) fn slow(&mut self) {
+        (self.limit, self.passed) = ((self.limit / 2).max(SMALLEST), 0);
+    }
+
     /// A body was refused for its size.
     pub(super) fn refused(&mut self, size: usize) {
         if size <= self.passed {
@@ -107,6 +112,18 @@ mod tests {
         sizes.passed(600, false);
         sizes.passed(7_000, false);
         assert_eq!(sizes.limit(), 8_192);
+    }
+
+    #[test]
+    fn a_slow_way_is_given_less_until_it_is_fast_again() {
+        let mut sizes = Sizes::default();
+        send(&mut sizes, usize::MAX, 20);
+        for _ in 0..4 {
+            sizes.slow();
+        }
+        assert_eq!(sizes.limit(), LARGEST >> 4);
+        sizes.passed(LARGEST >> 4, true);
+        assert_eq!(sizes.limit(), LARGEST >> 3);
     }
 
     proptest! {

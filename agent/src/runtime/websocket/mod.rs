@@ -5,16 +5,19 @@
 
 #[cfg(test)]
 mod measure;
+mod pings;
 mod session;
 #[cfg(test)]
 mod tests;
 
 use std::time::Duration;
 
+use pings::Pings;
 pub(super) use session::run;
 
 use super::Link;
-use super::failure::{Failure, class_of_answer, class_of_end};
+use super::failure::{Failure, class_of_answer, class_of_end, retry_after};
+use super::flow::Flow;
 use crate::doctor::diagnosis::Journey;
 use crate::net::Break;
 use crate::net::budget::Budget;
@@ -30,6 +33,15 @@ const ALL_STEPS: Duration = Duration::from_secs(120);
 /// How long a farewell may take.
 pub(super) const FAREWELL: Duration = Duration::from_secs(1);
 
+/// What outlives a session.
+#[derive(Debug, Default)]
+pub(super) struct Memory {
+    /// How much may be on the way.
+    flow: Flow,
+    /// How often the peer is pinged.
+    pings: Pings,
+}
+
 /// A session that has begun: hello_ack has come, and is for us.
 pub(super) struct Opened {
     pub(super) socket: Socket,
@@ -42,7 +54,7 @@ pub(super) struct Opened {
 pub(super) enum Verdict {
     /// The upgrade is answered otherwise: something on the way does not let WebSockets through.
     Stripped,
-    /// It was cut between the 101 and hello_ack, which such a thing may do as well.
+    /// It was cut between the 101 and hello_ack, or failed in the gateway, which such a thing may do as well.
     Cut,
     /// Nothing.
     Silent,
@@ -79,8 +91,13 @@ pub(super) async fn open(link: &Link) -> Result<Opened, Box<Unopened>> {
         Err(failure) => {
             let silent = seen.is_some_and(|seen| seen.get().bytes == 0);
             let (class, verdict) = weigh(&failure);
+            let asked = match &failure {
+                UpgradeFailure::Answered(answer) => retry_after(answer),
+                _ => None,
+            };
             let diagnosis = patient.refused_upgrade(&journey, &route, failure, silent).await;
-            return Err(Box::new(Unopened { failure: Failure::of(class, diagnosis), verdict }));
+            let failure = Failure { retry_after: asked, ..Failure::of(class, diagnosis) };
+            return Err(Box::new(Unopened { failure, verdict }));
         }
     };
     let welcome = match greet(&mut socket, &link.hello, link.clock(), &within(EACH_STEP)).await {
@@ -114,16 +131,22 @@ fn ungreeted(link: &Link, journey: &Journey, end: End) -> Unopened {
 fn weigh(failure: &UpgradeFailure) -> (FailureClass, Verdict) {
     match failure {
         UpgradeFailure::Answered(answer) => {
-            let verdict = if is_stripped(answer) { Verdict::Stripped } else { Verdict::Silent };
-            (class_of_answer(answer), verdict)
+            (class_of_answer(answer), verdict_on(answer))
         }
         UpgradeFailure::BadAccept(_) | UpgradeFailure::Forced(_) => (FailureClass::Connection, Verdict::Cut),
         UpgradeFailure::NoAnswer(_) => (FailureClass::Connection, Verdict::Silent),
     }
 }
 
-/// Whether an answer is that of something that took the upgrade for a plain request. Refused credentials,
-/// redirects, limits, and a gateway without its brain would meet long-poll as well.
-fn is_stripped(answer: &Answer) -> bool {
-    matches!(answer.status, 200..=299 | 400 | 404 | 405 | 406 | 410 | 426 | 501 | 505)
+/// What an answer to the upgrade says. Long-poll takes over only where it works, so a wrong guess costs a
+/// probe.
+const fn verdict_on(answer: &Answer) -> Verdict {
+    match answer.status {
+        // These would meet long-poll as well: redirects, refused credentials, limits.
+        300..=399 | 401 | 407 | 408 | 425 | 429 => Verdict::Silent,
+        // Mostly a gateway whose brain is away for a moment; some give it to every upgrade.
+        500 | 502..=504 => Verdict::Cut,
+        // It took the upgrade for a plain request, or does not let it through.
+        _ => Verdict::Stripped,
+    }
 }

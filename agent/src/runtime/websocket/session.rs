@@ -12,14 +12,15 @@ use z4j_protocol::{CanonicalText, FrameType, MAX_EVENTS_PER_BATCH};
 use super::super::Link;
 use super::super::ended::Ended;
 use super::super::failure::{Failure, class_of_complaint, class_of_end};
+use super::super::flow::{Flow, MAX_EVENTS};
 use super::super::heartbeat::Reporter;
 use super::super::instructions::{Instructions, Order};
 use super::super::progress::Progress;
 use super::super::reader::Reader;
 use super::super::results::{Results, too_large};
 use super::super::window::Window;
-use super::{FAREWELL, Opened, within};
-use crate::buffer::{Limit, Loss, Row, StoredResult};
+use super::{FAREWELL, Memory, Opened, within};
+use crate::buffer::{Loss, Row, StoredResult};
 use crate::doctor::diagnosis::Journey;
 use crate::status::FailureClass;
 use crate::transport::frame_id;
@@ -27,8 +28,6 @@ use crate::transport::session::{End, Event, Signed, Stage, Welcome};
 use crate::transport::websocket::{Incoming, Socket};
 use crate::words::printable;
 
-/// Most events in a batch.
-const MAX_EVENTS: usize = 500;
 const _: () = assert!(MAX_EVENTS <= MAX_EVENTS_PER_BATCH);
 /// Everything of a signed `event_batch` but its events, in bytes, at most.
 const ENVELOPE_BYTES: usize = 256;
@@ -38,8 +37,7 @@ const SMALLEST_FRAME: u64 = 4 * 1024;
 const LARGEST_FRAME: usize = 1 << 20;
 /// How long a batch may wait for its ack.
 const ACK_DEADLINE: Duration = Duration::from_secs(90);
-/// How often the peer is asked whether it lives, and after what silence it does not.
-const PING_EVERY: Duration = Duration::from_secs(20);
+/// After what silence the peer is dead.
 const SILENCE: Duration = Duration::from_secs(60);
 /// How long one frame may take to be written.
 const WRITE: Duration = Duration::from_secs(60);
@@ -65,6 +63,7 @@ struct Session<'a> {
     welcome: Welcome,
     journey: Journey,
     max_frame: usize,
+    memory: &'a mut Memory,
     reader: Reader,
     window: Window,
     results: Results,
@@ -82,21 +81,22 @@ pub(in crate::runtime) async fn run(
     reporter: &Reporter,
     progress: &mut Progress,
     orders: &mut Instructions,
+    memory: &mut Memory,
     opened: Opened,
 ) -> Ended {
     let Opened { socket, welcome, journey } = opened;
     progress.online("websocket", Some(&welcome.ack.brain_version), &welcome.ack.session_id);
     let max_frame = usize::try_from(welcome.ack.max_frame_bytes().max(SMALLEST_FRAME)).unwrap_or(usize::MAX);
-    let bytes = max_frame.min(LARGEST_FRAME) - ENVELOPE_BYTES;
+    memory.flow.begin(max_frame.min(LARGEST_FRAME) - ENVELOPE_BYTES);
     let now = Instant::now();
     let mut session = Session {
         signed: Signed::new(&link.secret, welcome.binding(), link.clock()),
-        reader: Reader::new(&link.buffer, Limit { events: MAX_EVENTS, bytes }),
+        reader: Reader::new(&link.buffer, memory.flow.limit()),
         window: Window::default(),
         results: Results::default(),
         finished: link.dispatcher.finished(),
         beat_at: now,
-        ping_at: now + PING_EVERY,
+        ping_at: now + memory.pings.every(),
         told: None,
         stopping: orders.stop_at().is_some(),
         link,
@@ -106,6 +106,7 @@ pub(in crate::runtime) async fn run(
         welcome,
         journey,
         max_frame,
+        memory,
     };
     let exit = match session.converse(orders).await {
         Ok(never) => match never {},
@@ -143,6 +144,8 @@ impl Session<'_> {
                     Order::Stop => {
                         self.stopping = true;
                         self.progress.stopping();
+                        // What finished meanwhile may not have been heard of yet.
+                        self.send_results().await?;
                     }
                 },
             }
@@ -151,13 +154,18 @@ impl Session<'_> {
 
     /// Sends batches while there are events and room.
     async fn fill(&mut self) -> Result<(), Exit> {
-        while self.window.has_room() && self.reader.has_rows() {
+        while self.reader.has_rows() {
+            let (events, bytes) = self.reader.size();
+            if !self.memory.flow.has_room(self.window.load(), events, bytes) {
+                break;
+            }
             let rows = self.reader.take();
             self.send_events(rows).await?;
         }
-        if self.window.has_room() && self.results.lack_a_batch(self.window.sent()) {
+        self.reader.set_limit(self.memory.flow.limit());
+        if Flow::has_place(self.window.load()) && self.results.lack_a_batch(self.window.sent()) {
             // Results that nothing follows are proved by a batch without events.
-            self.send_batch(&CanonicalText::event_batch([]), None, 0).await?;
+            self.send_batch(&CanonicalText::event_batch([]), None, (0, 0)).await?;
         }
         Ok(())
     }
@@ -175,19 +183,22 @@ impl Session<'_> {
             self.link.buffer.reject(places.0).await;
             return Ok(());
         }
-        self.send_batch(&payload, Some(places), rows.len() as u64).await
+        self.send_batch(&payload, Some(places), (rows.len(), payload.as_str().len())).await
     }
 
     async fn send_batch(
         &mut self,
         payload: &CanonicalText,
         rows: Option<(i64, i64)>,
-        events: u64,
+        size: (usize, usize),
     ) -> Result<(), Exit> {
         let id = frame_id("batch");
         let frame = self.signed.text(FrameType::EventBatch, &id, payload);
-        self.window.push(id, rows, events, Instant::now());
-        self.progress.unacked(self.window.len());
+        self.window.push(id, rows, size, Instant::now());
+        if rows.is_some() {
+            self.memory.flow.sent();
+        }
+        self.progress.unacked(self.window.load().batches);
         self.send(frame).await
     }
 
@@ -236,7 +247,10 @@ impl Session<'_> {
             Incoming::Closed { code, reason } => {
                 return Err(Exit::Gone(self.ended(End::Closed { code, reason })));
             }
-            Incoming::Broken(broken) => return Err(Exit::Gone(self.ended(End::Broken(broken)))),
+            Incoming::Broken(broken) => {
+                self.memory.pings.cut(&broken, self.socket.heard_at().elapsed());
+                return Err(Exit::Gone(self.ended(End::Broken(broken))));
+            }
         };
         match self.signed.read(&bytes).map_err(|end| Exit::Left(self.ended(end)))? {
             Event::BatchAck(ack) => self.settle(&ack).await,
@@ -259,12 +273,14 @@ impl Session<'_> {
 
     /// Any ack settles its batch, whatever the counts say.
     async fn settle(&mut self, ack: &EventBatchAck) {
+        let waiting = self.window.load();
         let Some(batch) = self.window.ack(&ack.acked_id) else { return };
         if let Some((first, last)) = batch.rows {
+            self.memory.flow.acked(batch.ordinal, batch.sent_at.elapsed(), waiting, self.window.sent());
             self.link.buffer.settle(first, last).await;
         }
-        self.progress.settled(batch.events);
-        self.progress.unacked(self.window.len());
+        self.progress.settled(batch.events as u64);
+        self.progress.unacked(self.window.load().batches);
         let results = self.results.acked(batch.ordinal);
         if !results.is_empty() {
             self.link.buffer.settle_results(results).await;
@@ -295,7 +311,7 @@ impl Session<'_> {
     }
 
     fn is_flushed(&self) -> bool {
-        self.reader.is_dry() && self.window.len() == 0 && self.results.is_empty()
+        self.reader.is_dry() && self.window.load().batches == 0 && self.results.is_empty()
     }
 
     fn next_deadline(&self, orders: &Instructions) -> Instant {
@@ -322,7 +338,7 @@ impl Session<'_> {
             self.progress.proved();
         }
         if self.ping_at <= now {
-            self.ping_at = now + PING_EVERY;
+            self.ping_at = now + self.memory.pings.every();
             if let Err(broken) = self.socket.ping(&within(WRITE)).await {
                 return Err(Exit::Gone(self.ended(End::Broken(broken))));
             }
@@ -344,6 +360,10 @@ impl Session<'_> {
             self.send(frame).await?;
         }
         self.told = Some((buffer.loss, self.window.sent()));
+        if !self.reporter.reports() && self.window.load().batches == 0 {
+            // A brain ends a session in which nothing is said, and pings are nothing (reference-brain.md, 1.3).
+            self.send_batch(&CanonicalText::event_batch([]), None, (0, 0)).await?;
+        }
         Ok(())
     }
 }

@@ -61,27 +61,61 @@ async fn heartbeat_and_status_come_at_once() -> Outcome {
 #[tokio::test]
 async fn no_more_than_eight_batches_wait_for_their_ack() -> Outcome {
     let brain = Brain::start().await?;
-    let agent = Agent::start(brain.port, "ws", 4_500).await?;
+    let agent = Agent::start(brain.port, "ws", 0).await?;
     let mut peer = brain.session().await?;
     let mut ids = Vec::new();
-    for _ in 0..8 {
-        let (id, sent) = batch(&mut peer).await?;
-        assert_eq!(sent.len(), 500);
-        ids.push(id);
+    for number in 0..8 {
+        agent.buffer.append(vec![event(number)?]).await?;
+        ids.push(batch(&mut peer).await?.0);
     }
     // The ninth comes only after an ack. What would come without one is the frame behind this command's ack.
-    command(&mut peer, "null").await?;
-    let (kind, id, _) = peer.frame().await?;
-    assert_eq!((kind, id.as_str()), (FrameType::CommandAck, COMMAND));
+    agent.buffer.append(vec![event(8)?]).await?;
+    assert!(until_command_ack(&mut peer).await?.is_empty());
     peer.ack(&ids[4]).await?;
     let (ninth, sent) = batch(&mut peer).await?;
-    assert_eq!(sent.first(), Some(&4_000));
+    assert_eq!(sent, [8]);
     for id in ids.iter().chain([&ninth]) {
         peer.ack(id).await?;
     }
     agent.until_buffered(0).await?;
     agent.running.abort();
     Ok(())
+}
+
+#[tokio::test]
+async fn a_brain_that_acks_at_once_is_sent_more_and_more() -> Outcome {
+    let brain = Brain::start().await?;
+    let agent = Agent::start(brain.port, "ws", 8_000).await?;
+    let mut peer = brain.session().await?;
+    let (mut id, mut sent) = batch(&mut peer).await?;
+    let (mut sizes, mut waiting) = (vec![sent.len()], until_command_ack(&mut peer).await?);
+    assert_eq!((sent.len(), waiting.len()), (125, 0));
+    while sizes.iter().sum::<usize>() < 8_000 {
+        peer.ack(&id).await?;
+        (id, sent) = batch(&mut peer).await?;
+        sizes.push(sent.len());
+        waiting.push(id.clone());
+    }
+    assert!(sizes.contains(&500), "{sizes:?}");
+    for id in waiting {
+        peer.ack(&id).await?;
+    }
+    agent.until_buffered(0).await?;
+    agent.running.abort();
+    Ok(())
+}
+
+/// The batches that come before the ack of a command, which is sent for this.
+async fn until_command_ack(peer: &mut Peer) -> Outcome<Vec<String>> {
+    command(peer, "null").await?;
+    let mut batches = Vec::new();
+    loop {
+        match peer.frame().await? {
+            (FrameType::EventBatch, id, _) => batches.push(id),
+            (FrameType::CommandAck, ..) => return Ok(batches),
+            _ => {}
+        }
+    }
 }
 
 async fn command(peer: &mut Peer, engine: &str) -> Outcome {
@@ -158,14 +192,14 @@ async fn an_event_that_fits_no_frame_is_given_up_and_the_others_are_not() -> Out
 #[tokio::test]
 async fn a_stop_flushes_and_closes_with_1000() -> Outcome {
     let brain = Brain::start().await?;
-    let agent = Agent::start(brain.port, "ws", 700).await?;
+    let agent = Agent::start(brain.port, "ws", 200).await?;
     let mut peer = brain.session().await?;
     let (first, _) = batch(&mut peer).await?;
     agent.commander.stop();
     agent.until(|status| status.state == LinkState::Stopping).await?;
-    let (second, sent) = batch(&mut peer).await?;
-    assert_eq!(sent.len(), 200);
     peer.ack(&first).await?;
+    let (second, sent) = batch(&mut peer).await?;
+    assert_eq!(sent.len(), 75);
     peer.ack(&second).await?;
     assert_eq!(peer.closed().await?, Some(1000));
     agent.until_buffered(0).await?;
