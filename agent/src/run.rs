@@ -98,38 +98,22 @@ pub(crate) async fn run(
     let buffer = open_buffer(&config, &environment)?;
     let (commander, orders) = Commander::new();
     let started = Instant::now();
-    let mut hands = match Hands::take(&config, &environment, &buffer, &redactor, &orders).await {
-        Ok(hands) => hands,
-        Err(error) => {
-            buffer.close().await;
-            return Err(error);
-        }
-    };
+    let taken = Hands::take(&config, &environment, &buffer, &redactor, &orders).await;
+    if taken.is_err() {
+        buffer.close().await;
+    }
+    let mut hands = taken?;
 
     let worker = worker(&config, &environment, order.framework);
     ids.set("worker_id", Some(&worker.id));
-    let dispatcher = Dispatcher::new(DispatcherParts {
-        buffer: buffer.clone(),
-        adapters: commands::adapters(&config.engines, &environment),
-        clock: environment.clock,
-        commander: commander.clone(),
-        orchestrated: is_orchestrated(config.orchestrated, &environment, &Signs::default()),
-        started_at: started,
-        redact: Arc::new(move |value| redactor.redact(value)),
-    });
+    let dispatcher = dispatcher(&config, &environment, (&buffer, &commander, started), redactor);
     let abilities = Abilities::configured(&config);
     let hello = hello::build(&config, order.framework, &abilities, env!("CARGO_PKG_VERSION"), &worker);
     let (status, link_status) = watch::channel(LinkStatus::default());
     let source = snapshots(identity(&config, &environment, &worker, &hands), started, &hands, &link_status);
-    let uid = environment.account.uid;
+    let (uid, socket) = (environment.account.uid, hands.claim.instance().control_socket());
     let helpers = [
-        tokio::spawn(control::serve(
-            hands.control,
-            hands.claim.instance().control_socket(),
-            uid,
-            source,
-            commander.clone(),
-        )),
+        tokio::spawn(control::serve(hands.control, socket, uid, source, commander.clone())),
         tokio::spawn(notify::watch(environment.clone(), link_status, buffer.status(), orders.clone())),
         tokio::spawn(signals.follow(commander.clone())),
     ];
@@ -140,9 +124,8 @@ pub(crate) async fn run(
     let link_orders = after_intake(orders, hands.serving, dispatcher.clone());
     let stop_timeout = config.stop_timeout;
     let (config, environment) = (Arc::new(config), Arc::new(environment));
-    let buffer_of_link = buffer.clone();
-    let link =
-        Link { config, environment, secret, reread, hello, buffer: buffer_of_link, dispatcher, status };
+    let waiting = buffer.clone();
+    let link = Link { config, environment, secret, reread, hello, buffer: waiting, dispatcher, status };
     tokio::select! {
         () = runtime::supervise(link, link_orders, stop_timeout) => {}
         never = hands.claim.keep(&hands.ingest) => match never {},
@@ -152,6 +135,23 @@ pub(crate) async fn run(
     helpers.iter().for_each(JoinHandle::abort);
     drop(hands.claim);
     Ok(())
+}
+
+fn dispatcher(
+    config: &Config,
+    environment: &Environment,
+    (buffer, commander, started_at): (&Buffer, &Commander, Instant),
+    redactor: Arc<Redactor>,
+) -> Dispatcher {
+    Dispatcher::new(DispatcherParts {
+        buffer: buffer.clone(),
+        adapters: commands::adapters(&config.engines, environment),
+        clock: environment.clock,
+        commander: commander.clone(),
+        orchestrated: is_orchestrated(config.orchestrated, environment, &Signs::default()),
+        started_at,
+        redact: Arc::new(move |value| redactor.redact(value)),
+    })
 }
 
 fn redactor(config: &Config) -> Result<Redactor, RedactionError> {

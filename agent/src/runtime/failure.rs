@@ -94,7 +94,8 @@ pub(super) fn class_of_complaint(code: &str) -> FailureClass {
 /// `Retry-After` in seconds (RFC 9110, 10.2.3; a date is not read), bounded. Fractions are no part of that
 /// and come all the same.
 pub(super) fn retry_after(answer: &Answer) -> Option<Duration> {
-    let seconds = answer.header("retry-after")?.trim().parse::<f64>().ok().filter(|seconds| !seconds.is_nan())?;
+    let seconds =
+        answer.header("retry-after")?.trim().parse::<f64>().ok().filter(|seconds| !seconds.is_nan())?;
     let seconds = seconds.min(LONGEST_REQUESTED.as_secs_f64());
     Duration::try_from_secs_f64(seconds).ok()
 }

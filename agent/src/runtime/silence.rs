@@ -39,7 +39,8 @@ mod tests {
         ];
         for (silences, limit) in rows {
             let mut silence = Silence::default();
-            let cuts = silences.iter().map(|quiet| silence.cut(&Break::Closed, Duration::from_millis(*quiet)));
+            let cuts =
+                silences.iter().map(|quiet| silence.cut(&Break::Closed, Duration::from_millis(*quiet)));
             assert_eq!(cuts.last().flatten(), limit.map(Duration::from_millis), "{silences:?}");
         }
         let mut silence = Silence::default();

@@ -130,9 +130,7 @@ fn ungreeted(link: &Link, journey: &Journey, end: End) -> Unopened {
 
 fn weigh(failure: &UpgradeFailure) -> (FailureClass, Verdict) {
     match failure {
-        UpgradeFailure::Answered(answer) => {
-            (class_of_answer(answer), verdict_on(answer))
-        }
+        UpgradeFailure::Answered(answer) => (class_of_answer(answer), verdict_on(answer)),
         UpgradeFailure::BadAccept(_) | UpgradeFailure::Forced(_) => (FailureClass::Connection, Verdict::Cut),
         UpgradeFailure::NoAnswer(_) => (FailureClass::Connection, Verdict::Silent),
     }

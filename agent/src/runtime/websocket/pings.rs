@@ -56,6 +56,9 @@ mod tests {
             pings.every().as_millis()
         };
         // A limit beyond the interval is not met; what follows is.
-        assert_eq!([cut(60), cut(60), cut(5), cut(5), cut(9), cut(9)], [20_000, 20_000, 20_000, 2_500, 2_500, 2_500]);
+        assert_eq!(
+            [cut(60), cut(60), cut(5), cut(5), cut(9), cut(9)],
+            [20_000, 20_000, 20_000, 2_500, 2_500, 2_500]
+        );
     }
 }
