@@ -82,11 +82,15 @@ impl AgentProgram {
     }
 
     /// Runs an agent in the foreground: SIGTERM ends it, SIGHUP has it reconnect. Where a unit file says how,
-    /// its own words are taken, with this program for the one that they name.
+    /// its own words are taken.
     pub(crate) fn run(&self, by_unit: Option<&[String]>, more: &[String]) -> Vec<String> {
-        let Some((program, rest)) = by_unit.and_then(<[_]>::split_first) else {
-            return self.verb(["run"], more);
-        };
+        let Some(words) = by_unit else { return self.verb(["run"], more) };
+        self.of_unit(words, more)
+    }
+
+    /// A unit file's command line, with this program where it names it by its installed path.
+    pub(crate) fn of_unit(&self, words: &[String], more: &[String]) -> Vec<String> {
+        let Some((program, rest)) = words.split_first() else { return more.to_vec() };
         let program = program.trim_start_matches(['-', '@', ':', '+', '!']);
         let same = Path::new(program).file_name() == self.file.file_name();
         let mut line = if same { self.words() } else { vec![program.to_owned()] };
