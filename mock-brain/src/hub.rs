@@ -123,6 +123,11 @@ impl Hub {
         let _ = self.stop.subscribe().wait_for(|stop| *stop).await;
     }
 
+    /// Whether the brain is to stop.
+    pub(crate) fn is_stopping(&self) -> bool {
+        *self.stop.borrow()
+    }
+
     /// Counts a task as at work until the guard is dropped.
     pub(crate) fn task(self: &Arc<Self>) -> TaskGuard {
         self.busy.send_modify(|count| *count += 1);

@@ -9,7 +9,7 @@ use axum::extract::rejection::{JsonRejection, PathRejection};
 use axum::extract::{Path, State};
 use serde::{Deserialize, Serialize};
 
-use super::{Api, EnvAnswer, Items, Refusal, unreadable};
+use super::{Api, EnvAnswer, Items, Refusal};
 use crate::registry::{Agent, AgentInfo};
 use crate::state;
 
@@ -45,7 +45,7 @@ pub(super) async fn add(
     State(api): State<Arc<Api>>,
     body: Result<Json<AddAgent>, JsonRejection>,
 ) -> Result<Json<EnvAnswer>, Refusal> {
-    let Json(AddAgent { name, project }) = body.map_err(|error| unreadable(error.body_text()))?;
+    let Json(AddAgent { name, project }) = body.map_err(|error| Refusal::unreadable(error.body_text()))?;
     let agent = api.hub.registry.add_agent(&name, project.as_deref())?;
     tracing::info!(agent = %agent.name, project = %agent.project.slug, "agent added");
     Ok(answer(&api, &agent))
@@ -55,7 +55,7 @@ pub(super) async fn revoke(
     State(api): State<Arc<Api>>,
     name: Result<Path<String>, PathRejection>,
 ) -> Result<Json<Items<AgentInfo>>, Refusal> {
-    let Path(name) = name.map_err(|error| unreadable(error.body_text()))?;
+    let Path(name) = name.map_err(|error| Refusal::unreadable(error.body_text()))?;
     api.hub.revoke(&name)?;
     tracing::info!(agent = %name, "agent revoked");
     Ok(list(State(api)).await)
@@ -66,8 +66,8 @@ pub(super) async fn set_token(
     name: Result<Path<String>, PathRejection>,
     body: Result<Json<SetToken>, JsonRejection>,
 ) -> Result<Json<EnvAnswer>, Refusal> {
-    let Path(name) = name.map_err(|error| unreadable(error.body_text()))?;
-    let Json(SetToken { token }) = body.map_err(|error| unreadable(error.body_text()))?;
+    let Path(name) = name.map_err(|error| Refusal::unreadable(error.body_text()))?;
+    let Json(SetToken { token }) = body.map_err(|error| Refusal::unreadable(error.body_text()))?;
     let agent = api.hub.set_token(&name, &token.unwrap_or_else(state::new_token))?;
     tracing::info!(agent = %name, "agent has a new token");
     Ok(answer(&api, &agent))
@@ -77,7 +77,7 @@ pub(super) async fn add_project(
     State(api): State<Arc<Api>>,
     body: Result<Json<AddProject>, JsonRejection>,
 ) -> Result<Json<AddProject>, Refusal> {
-    let Json(AddProject { slug }) = body.map_err(|error| unreadable(error.body_text()))?;
+    let Json(AddProject { slug }) = body.map_err(|error| Refusal::unreadable(error.body_text()))?;
     api.hub.registry.add_project(&slug)?;
     tracing::info!(project = %slug, "project added");
     Ok(Json(AddProject { slug }))

@@ -13,6 +13,7 @@ mod journal;
 mod output;
 mod serve;
 mod steps;
+mod wait;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -44,6 +45,8 @@ enum Command {
     Env(env::Args),
     /// List the events that the running brain accepted
     Events(events::Args),
+    /// Wait until the running brain saw something
+    Wait(wait::Args),
     /// Follow what the running brain sees
     Tail(journal::Tail),
     /// Write out what the running brain saw
@@ -64,6 +67,8 @@ enum Command {
     /// Canonical bytes, signatures and verdicts of frames, for those who write an agent
     #[command(subcommand)]
     Frame(frame::Command),
+    /// End the running brain
+    Stop(wait::Stop),
     /// Print shell completions
     #[command(
         after_help = "Example:\n  mock-brain completions bash > ~/.local/share/bash-completion/completions/mock-brain"
@@ -151,6 +156,8 @@ fn dispatch(command: Command, environment: &Environment) -> Result<(), Failure> 
         Command::Serve(args) => serve::run(*args, environment),
         Command::Env(args) => env::run(&args, environment),
         Command::Events(args) => events::run(&args, environment),
+        Command::Wait(args) => wait::run(&args, environment),
+        Command::Stop(args) => wait::stop(&args, environment),
         Command::Tail(args) => journal::tail(&args, environment),
         Command::Journal(command) => journal::run(&command, environment),
         Command::Agent(command) => agent::run(command, environment),

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use serde_json::json;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::Notify;
 use tracing_subscriber::EnvFilter;
 
 use super::Failure;
@@ -179,12 +180,14 @@ async fn serve(
     let brain_url = format!("{scheme}://{}/", reachable(brain.local_addr()));
     let ca_file = brain.ca_pem().map(|_| dir.join(CA_FILE).to_string_lossy().into_owned());
     let hub = Arc::clone(&brain.hub);
+    let shutdown = Arc::new(Notify::new());
     let api = Api {
         hub,
         token: file.token.clone(),
         address,
         brain_url: brain_url.clone(),
         ca_file: ca_file.clone(),
+        shutdown: Arc::clone(&shutdown),
     };
     let api = tokio::spawn(api::serve(api, control));
     let said = announce(&brain, &dir, &brain_url, &file.url, ca_file.as_deref(), json);
@@ -192,6 +195,7 @@ async fn serve(
         tokio::select! {
             _ = terminate.recv() => {}
             _ = interrupt.recv() => {}
+            () = shutdown.notified() => {}
         }
     }
     tracing::info!("stopping");
