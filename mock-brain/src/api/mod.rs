@@ -99,7 +99,7 @@ fn router(api: Arc<Api>) -> Router {
         .route("/mock/v1/env", get(env))
         .route("/mock/v1/events", get(events))
         .route("/mock/v1/sessions", get(sessions))
-        .route("/mock/v1/agents", get(agents::list).post(agents::add))
+        .route("/mock/v1/agents", get(agents::list).post(agents::add).put(agents::ensure))
         .route("/mock/v1/agents/{name}", delete(agents::revoke))
         .route("/mock/v1/agents/{name}/token", post(agents::set_token))
         .route("/mock/v1/projects", post(agents::add_project))

@@ -10,6 +10,7 @@ mod events;
 mod fault;
 mod frame;
 mod journal;
+mod load;
 mod output;
 mod serve;
 mod steps;
@@ -64,6 +65,8 @@ enum Command {
     /// Show, set and clear faults
     #[command(subcommand)]
     Fault(fault::Command),
+    /// Drive simulated agents against a brain, this one or another
+    Load(Box<load::Args>),
     /// Canonical bytes, signatures and verdicts of frames, for those who write an agent
     #[command(subcommand)]
     Frame(frame::Command),
@@ -164,6 +167,7 @@ fn dispatch(command: Command, environment: &Environment) -> Result<(), Failure> 
         Command::Project(command) => agent::run_project(&command, environment),
         Command::Command(command) => command::run(command, environment),
         Command::Fault(command) => fault::run(command, environment),
+        Command::Load(args) => load::run(&args, environment),
         Command::Frame(command) => frame::run(&command),
         Command::Completions { shell } => {
             let mut script = Vec::new();

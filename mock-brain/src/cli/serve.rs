@@ -15,6 +15,7 @@ use super::Failure;
 use super::output::{print, print_json, shell_word};
 use crate::api::{self, Api};
 use crate::control::Control;
+use crate::descriptors;
 use crate::limits::LimitSettings;
 use crate::quote::quote;
 use crate::settings::{Resolved, Settings};
@@ -123,6 +124,7 @@ pub(super) fn run(args: Args, environment: &Environment) -> Result<(), Failure> 
     let json = args.json;
     let settings = args.settings()?.resolve(environment.state_dir()).map_err(Failure::usage)?;
     start_logging(environment)?;
+    descriptors::raise();
     let listener = bind(&settings, "listen", settings.listen)?;
     let control = bind(&settings, "control", settings.control)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();

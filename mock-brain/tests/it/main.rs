@@ -25,6 +25,8 @@ mod journal;
 #[cfg(test)]
 mod kill;
 #[cfg(test)]
+mod load;
+#[cfg(test)]
 mod longpoll;
 #[cfg(test)]
 mod outage;
