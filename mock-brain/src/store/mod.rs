@@ -54,7 +54,7 @@ pub struct StoredEvent {
     /// Its `data`.
     pub payload: Value,
     /// How often it came again.
-    #[serde(skip)]
+    #[serde(default)]
     pub duplicates: u64,
 }
 
