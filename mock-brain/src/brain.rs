@@ -29,6 +29,7 @@ use crate::sessions::{SessionInfo, Sessions};
 use crate::state::{State, StateError, Wanted};
 use crate::store::{Store, StoredEvent};
 use crate::strict::{Violation, Violations};
+use crate::voice::Release;
 
 /// How long sessions may take to end: less than a peer has to answer a close frame, because whoever stops a
 /// brain waits for this.
@@ -47,6 +48,8 @@ pub struct Options {
     pub agent: String,
     /// Record violations.
     pub strict: bool,
+    /// The release of the real brain that is spoken as.
+    pub release: Release,
     /// Where CA and credentials are kept; all in memory if none.
     pub state_dir: Option<PathBuf>,
     /// Keep the journal, and with it events, sessions, violations and commands, in the state directory, and
@@ -66,6 +69,7 @@ impl Default for Options {
             project: "demo".to_owned(),
             agent: "demo-agent".to_owned(),
             strict: false,
+            release: Release::NEWEST,
             state_dir: None,
             journal_bytes: None,
             faults: Vec::new(),
@@ -125,7 +129,8 @@ impl Brain {
     /// There is no tokio runtime.
     pub fn start_with(options: Options, listener: TcpListener, limits: Limits) -> Result<Self, StartError> {
         let listener = Listener::new(listener)?;
-        let Options { tls, names, project, agent, strict, state_dir, journal_bytes, faults, seed } = options;
+        let Options { tls, names, project, agent, strict, release, state_dir, journal_bytes, faults, seed } =
+            options;
         let wanted = Wanted { project: &project, agent: &agent, tls, names: &names };
         let State { registry, authority, lock } = State::open(state_dir.as_deref(), &wanted)?;
         let credentials = registry.named(None).map_err(|_| StateError::AgentName(agent))?.credentials();
@@ -156,6 +161,7 @@ impl Brain {
             listener,
             hosts,
             limits,
+            release,
             activity: watch::Sender::new(0),
             orders: watch::Sender::new(0),
             killed: watch::Sender::new(Farewell::None),

@@ -28,6 +28,7 @@ use crate::store::{Store, StoredEvent};
 use crate::stream::silence::{self, Silence};
 use crate::strict::Violations;
 use crate::verdict::Closing;
+use crate::voice::Release;
 
 /// The brain's times and sizes. The defaults are the real brain's where it has them; head and body are bounded so that
 /// silent connections do not use up the places there are.
@@ -102,6 +103,8 @@ pub(crate) struct Hub {
     /// Names that a Host header may bear.
     pub(crate) hosts: Hosts,
     pub(crate) limits: Limits,
+    /// The release that is spoken as.
+    pub(crate) release: Release,
     /// Something happened that somebody may wait for.
     pub(crate) activity: watch::Sender<u64>,
     /// What a long-poll request waits for: commands, and who is let in.

@@ -36,6 +36,7 @@ mod store;
 mod stream;
 mod strict;
 mod verdict;
+mod voice;
 mod web;
 
 pub use brain::{Brain, Options, StartError};
@@ -51,6 +52,7 @@ pub use sessions::{ClosedBy, SessionInfo, Transport};
 pub use state::StateError;
 pub use store::{MAX_EVENTS, MAX_PAYLOAD_BYTES, StoredEvent};
 pub use strict::Violation;
+pub use voice::{Release, UnknownRelease};
 
-/// The release of the real brain that is emulated.
+/// The newest release of the real brain that is emulated.
 pub const BRAIN_VERSION: &str = "1.13.0";

@@ -20,7 +20,7 @@ use crate::limits::LimitSettings;
 use crate::quote::quote;
 use crate::settings::{Resolved, Settings};
 use crate::state::CA_FILE;
-use crate::{BRAIN_VERSION, Brain, Environment, random};
+use crate::{Brain, Environment, random};
 
 /// Run a brain.
 #[derive(Debug, clap::Args)]
@@ -73,7 +73,7 @@ pub(super) struct Args {
     /// Let --listen and --control be addresses that others can reach
     #[arg(long)]
     allow_remote: bool,
-    /// Behave like the real brain (the default)
+    /// Behave like the real brain, of that release: 1.0 to 1.13 (the default: 1.13)
     #[arg(long, value_name = "VERSION", num_args = 0..=1, require_equals = true, conflicts_with = "strict")]
     like_real: Option<Option<String>>,
     /// As the real brain, and record what a client gets wrong although it would pass
@@ -88,15 +88,6 @@ pub(super) struct Args {
 
 impl Args {
     fn settings(self) -> Result<Settings, Failure> {
-        if let Some(Some(version)) = &self.like_real
-            && version != BRAIN_VERSION
-        {
-            let line = format!(
-                "--like-real={}: only {BRAIN_VERSION} is emulated; leave the version out",
-                quote(version)
-            );
-            return Err(Failure::usage(line));
-        }
         let file = self.config.as_deref().map(Settings::read).transpose().map_err(Failure::usage)?;
         let flags = Settings {
             listen: self.listen,
@@ -109,6 +100,7 @@ impl Args {
             fault: self.fault,
             allow_remote: self.allow_remote.then_some(true),
             strict: (self.strict || self.like_real.is_some()).then_some(self.strict),
+            like_real: self.like_real.flatten(),
             seed: self.seed,
             // A bound on the command line is one for the disk, whatever the file says.
             memory: (self.memory || self.journal_max.is_some()).then_some(self.memory),

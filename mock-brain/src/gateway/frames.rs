@@ -13,7 +13,6 @@ use tokio::time::{Instant, sleep_until, timeout_at};
 use z4j_protocol::payload::EventBatchAck;
 use z4j_protocol::{Frame, FrameType, Reason, Timestamp, Value, Verifier, close};
 
-use super::reply::{Replies, with_bad_signature};
 use super::session::{Ending, Never, Session, message, unsendable};
 use crate::batch::{self, BatchOutcome};
 use crate::clock;
@@ -21,6 +20,7 @@ use crate::fault::{Ack, Fault, Point, Ws};
 use crate::journal::{Entry, Kind};
 use crate::registry::Agent;
 use crate::verdict::{self, Closing};
+use crate::voice::{Pen, with_bad_signature};
 
 /// The id in an acknowledgement that is for nothing.
 const WRONG_ID: &str = "nobody-sent-this";
@@ -32,7 +32,7 @@ pub(super) struct Established<'s, 'h> {
     session: &'s mut Session<'h>,
     agent: Arc<Agent>,
     verifier: Verifier,
-    replies: Replies,
+    pen: Pen,
     frames: u64,
     events: u64,
     acks: u64,
@@ -42,13 +42,14 @@ pub(super) struct Established<'s, 'h> {
 }
 
 impl<'s, 'h> Established<'s, 'h> {
-    pub(super) fn new(session: &'s mut Session<'h>, agent: Arc<Agent>, replies: Replies) -> Self {
-        let verifier = Verifier::new(&agent.project.secret, agent.binding(&session.id));
+    pub(super) fn new(session: &'s mut Session<'h>, agent: Arc<Agent>, pen: Pen) -> Self {
+        let binding = agent.binding(&session.id, session.hub.release);
+        let verifier = Verifier::new(&agent.project.secret, binding);
         Self {
             session,
             agent,
             verifier,
-            replies,
+            pen,
             frames: 0,
             events: 0,
             acks: 0,
@@ -81,7 +82,7 @@ impl<'s, 'h> Established<'s, 'h> {
         let fault = self.session.strike(point, from, to)?;
         if let Some(Fault::Ws(Ws::ErrorFrame { code, fatal })) = &fault {
             let message = "fault ws.error-frame";
-            let text = self.replies.error(&self.session.id, code, message, *fatal, clock::now());
+            let text = self.pen.error(&self.session.id, code, message, *fatal, clock::now());
             self.session.send(FrameType::Error, text.map_err(|error| unsendable(&error))?).await?;
         }
         Ok(fault)
@@ -92,7 +93,7 @@ impl<'s, 'h> Established<'s, 'h> {
         while let Some(command) = self.session.hub.commands.push(self.agent.id, clock::now()) {
             self.commands += 1;
             let fault = self.strike(Point::Command, self.commands - 1, self.commands).await?;
-            let text = self.replies.command(&command, clock::now());
+            let text = self.pen.command(&command, clock::now()).map_err(|error| unsendable(&error))?;
             self.session.send(FrameType::Command, spoiled(text, fault.as_ref())).await?;
             self.session.hub.happened();
         }
@@ -158,7 +159,7 @@ impl<'s, 'h> Established<'s, 'h> {
                 self.acknowledge(ack).await
             }
             BatchOutcome::SchedulerUpgrade => {
-                let text = self.replies.scheduler_upgrade(frame.id().unwrap_or_default(), now);
+                let text = self.pen.scheduler_upgrade(frame.id().unwrap_or_default(), now);
                 self.session.send(FrameType::Error, text.map_err(|error| unsendable(&error))?).await
             }
         }
@@ -175,7 +176,7 @@ impl<'s, 'h> Established<'s, 'h> {
             _ => {}
         }
         if wait.is_zero() && self.late.is_empty() {
-            let text = self.replies.ack(&ack, clock::now()).map_err(|error| unsendable(&error))?;
+            let text = self.pen.ack(&ack, clock::now()).map_err(|error| unsendable(&error))?;
             return self.session.send(FrameType::EventBatchAck, spoiled(text, fault.as_ref())).await;
         }
         if self.late.len() < MAX_LATE {
@@ -190,7 +191,7 @@ impl<'s, 'h> Established<'s, 'h> {
             && *due <= Instant::now()
             && let Some((_, ack)) = self.late.pop_front()
         {
-            let text = self.replies.ack(&ack, clock::now()).map_err(|error| unsendable(&error))?;
+            let text = self.pen.ack(&ack, clock::now()).map_err(|error| unsendable(&error))?;
             self.session.send(FrameType::EventBatchAck, text).await?;
         }
         Ok(())

@@ -13,7 +13,6 @@ use z4j_protocol::{FrameType, close};
 
 use super::frames::Established;
 use super::link::{Arrival, Link};
-use super::reply::Replies;
 use crate::clock;
 use crate::fault::table::Site;
 use crate::fault::{self, Fault, Point, Ws};
@@ -26,6 +25,7 @@ use crate::sessions::{ClosedBy, Serial, Signals, Transport};
 use crate::stream::silence::Silence;
 use crate::stream::wire::Cut;
 use crate::verdict::{self, Closing};
+use crate::voice::Pen;
 use crate::web::Peer;
 
 /// How a session ends.
@@ -110,9 +110,10 @@ impl Session<'_> {
         self.strike(Point::Upgrade, 0, 0)?;
         let agent = self.authenticate(headers)?;
         let hello = self.hello(&agent).await?;
-        let replies = Replies::new(&agent, &self.id, &self.hub.limits);
+        let pen = Pen::new(&agent, &self.id, self.hub.release);
         let checked_slug = hello.project_id.is_some().then_some(agent.project.slug.as_str());
-        let ack = replies.hello_ack(checked_slug, clock::now()).map_err(|error| unsendable(&error))?;
+        let ack = pen.hello_ack(&agent, &self.id, &self.hub.limits, checked_slug, clock::now());
+        let ack = ack.map_err(|error| unsendable(&error))?;
         // The acknowledgement is written before the slot is judged, as the real brain does.
         self.hub.sessions.accepted(self.serial);
         self.send(FrameType::HelloAck, ack).await?;
@@ -129,7 +130,7 @@ impl Session<'_> {
             version = %quote(&hello.agent_version), "session started"
         );
         self.hub.happened();
-        Established::new(self, agent, replies).run().await
+        Established::new(self, agent, pen).run().await
     }
 
     /// Whether a fault strikes at this point: an end, or something for the caller to carry out.

@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex};
 
 use aws_lc_rs::digest;
 use uuid::Uuid;
-use z4j_protocol::{Class, Frame, Refusal, Signer, Timestamp, Verifier};
+use z4j_protocol::{Class, Frame, Refusal, Timestamp, Verifier};
 
 use crate::clock;
 use crate::commands::Delivery;
@@ -19,6 +19,7 @@ use crate::lock::lock;
 use crate::registry::Agent;
 use crate::sessions::{ClosedBy, Serial, Transport};
 use crate::verdict::Closing;
+use crate::voice::Pen;
 
 /// Most nonces of one agent; a further one takes the place of the one idle longest.
 const MAX_NONCES: usize = 16;
@@ -58,7 +59,20 @@ enum Session {
 /// The two directions of a session.
 struct Pair {
     verifier: Verifier,
-    signer: Signer,
+    pen: Pen,
+}
+
+impl Pair {
+    fn commands(&mut self, deliveries: &[Delivery], now: Timestamp) -> Vec<String> {
+        let texts = deliveries.iter().filter_map(|delivery| match self.pen.command(delivery, now) {
+            Ok(text) => Some(text),
+            Err(error) => {
+                tracing::error!(%error, "a command cannot be written");
+                None
+            }
+        });
+        texts.collect()
+    }
 }
 
 struct Entry {
@@ -100,9 +114,9 @@ impl LongPollSessions {
             return Err(Invalidated::ProbeFirst);
         }
         evict(hub, nonces);
-        let verifier = Verifier::new(&agent.project.secret, agent.binding(nonce));
-        let signer = Signer::new(&agent.project.secret, agent.binding(nonce));
-        let session = Session::Live(Box::new(Pair { verifier, signer }));
+        let verifier = Verifier::new(&agent.project.secret, agent.binding(nonce, hub.release));
+        let pen = Pen::new(agent, nonce, hub.release);
+        let session = Session::Live(Box::new(Pair { verifier, pen }));
         nonces.insert(key, Entry { session, used_at: now, listed: None });
         Ok(())
     }
@@ -143,9 +157,7 @@ impl LongPollSessions {
         let mut agents = lock(&self.0);
         let entry = agents.get_mut(&agent.id).and_then(|nonces| nonces.get_mut(&key(nonce)));
         match entry.map(|entry| &mut entry.session) {
-            Some(Session::Live(pair)) => {
-                Ok(deliveries.iter().map(|delivery| delivery.sign(&mut pair.signer, now)).collect())
-            }
+            Some(Session::Live(pair)) => Ok(pair.commands(deliveries, now)),
             Some(Session::Tombstone) => Err(Invalidated::Signature),
             None => Err(Invalidated::ProbeFirst),
         }
