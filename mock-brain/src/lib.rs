@@ -24,6 +24,7 @@ mod listener;
 mod lock;
 mod longpoll;
 mod pki;
+mod place;
 mod quote;
 mod random;
 mod registry;
@@ -43,7 +44,9 @@ pub use environment::Environment;
 pub use fault::table::ActiveFault;
 pub use hub::{Farewell, Limits};
 pub use journal::{DEFAULT_JOURNAL_BYTES, JournalError};
-pub use pki::PkiError;
+pub use pki::{
+    CertificateFacts, Certificates, IssuedCertificate, PkiError, Profile, ProfileError, WORDS, Word,
+};
 pub use registry::{AgentInfo, Credentials, RegistryError};
 pub use sessions::{ClosedBy, SessionInfo, Transport};
 pub use state::StateError;

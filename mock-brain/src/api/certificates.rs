@@ -1,0 +1,73 @@
+//! `/mock/v1/certificates`: what is shown, a rotation, and certificates for others.
+//!
+//! Owns the bodies. Must not make a certificate (`pki`).
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::State;
+use axum::extract::rejection::JsonRejection;
+use http::StatusCode;
+use serde::{Deserialize, Serialize};
+
+use super::{Api, Refusal, unreadable};
+use crate::pki::{Certificates, IssuedCertificate, PkiError, Profile};
+use crate::state::StateError;
+
+/// `POST /mock/v1/certificates/rotate`.
+#[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Rotate {
+    /// What is shown from now on; as before if none.
+    pub(crate) profile: Option<Profile>,
+}
+
+/// `POST /mock/v1/certificates`.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Issue {
+    pub(crate) names: Vec<String>,
+    /// For a client, in place of a server.
+    #[serde(default)]
+    pub(crate) client: bool,
+    #[serde(default)]
+    pub(crate) profile: Profile,
+}
+
+impl From<PkiError> for Refusal {
+    fn from(error: PkiError) -> Self {
+        let (status, code) = match &error {
+            PkiError::NoTls => (StatusCode::CONFLICT, "no_tls"),
+            PkiError::Name(_) | PkiError::ClientNames => (StatusCode::UNPROCESSABLE_ENTITY, "bad_value"),
+            PkiError::Key | PkiError::Issue(_) | PkiError::Tls(_) => {
+                (StatusCode::INTERNAL_SERVER_ERROR, "certificate")
+            }
+        };
+        Self(status, code, error.to_string())
+    }
+}
+
+pub(super) async fn show(State(api): State<Arc<Api>>) -> Result<Json<Certificates>, Refusal> {
+    Ok(Json(api.hub.pki.as_ref().ok_or(PkiError::NoTls)?.certificates()?))
+}
+
+pub(super) async fn rotate(
+    State(api): State<Arc<Api>>,
+    body: Result<Json<Rotate>, JsonRejection>,
+) -> Result<Json<Certificates>, Refusal> {
+    let Json(Rotate { profile }) = body.map_err(|error| unreadable(error.body_text()))?;
+    api.hub.rotate_certificate(profile).map_err(|error| match error {
+        StateError::Pki(error) => error.into(),
+        error => Refusal(StatusCode::INTERNAL_SERVER_ERROR, "state", error.to_string()),
+    })?;
+    show(State(api)).await
+}
+
+pub(super) async fn issue(
+    State(api): State<Arc<Api>>,
+    body: Result<Json<Issue>, JsonRejection>,
+) -> Result<Json<IssuedCertificate>, Refusal> {
+    let Json(Issue { names, client, profile }) = body.map_err(|error| unreadable(error.body_text()))?;
+    let pki = api.hub.pki.as_ref().ok_or(PkiError::NoTls)?;
+    Ok(Json(pki.issue(&names, client, profile)?))
+}
