@@ -401,6 +401,7 @@ fn start_servers(runtime: &Runtime, scenario: &Scenario, sockets: Sockets) -> Re
         project: scenario.brain.project.clone(),
         agent: scenario.brain.agent.clone(),
         strict: true,
+        certificate: scenario.brain.certificate,
         faults: scenario.brain.faults.clone(),
         ..Options::default()
     };

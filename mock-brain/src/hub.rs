@@ -17,13 +17,14 @@ use crate::commands::{CommandError, CommandInfo, Commands, NewCommand};
 use crate::fault::table::{self, FaultTable};
 use crate::fault::{FaultError, FaultSpec, Point};
 use crate::hosts::Hosts;
-use crate::journal::Journal;
+use crate::journal::{Entry, Journal, Kind};
 use crate::listener::Listener;
 use crate::longpoll::sessions::LongPollSessions;
-use crate::pki::Pki;
+use crate::pki::{Pki, PkiError, Profile};
 use crate::quote::quote;
 use crate::registry::{Agent, Registry, RegistryError};
 use crate::sessions::{ClosedBy, Serial, Sessions};
+use crate::state::StateError;
 use crate::store::{Store, StoredEvent};
 use crate::stream::silence::{self, Silence};
 use crate::strict::Violations;
@@ -241,6 +242,15 @@ impl Hub {
                 self.happened();
             }
         }
+    }
+
+    /// Issues the server's certificate anew; it is on disk before it is shown.
+    pub(crate) fn rotate_certificate(&self, profile: Option<Profile>) -> Result<(), StateError> {
+        let pki = self.pki.as_ref().ok_or(PkiError::NoTls)?;
+        pki.rotate(profile, |authority| self.registry.keep_authority(authority))?;
+        tracing::info!("certificate rotated");
+        self.journal.record(Entry::new(Kind::Handshake, "certificate-rotated", clock::now()));
+        Ok(())
     }
 
     /// Sets a fault; it takes effect before this returns.

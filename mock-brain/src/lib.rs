@@ -26,6 +26,7 @@ mod load;
 mod lock;
 mod longpoll;
 mod pki;
+mod place;
 mod quote;
 mod random;
 mod registry;
@@ -46,7 +47,9 @@ pub use environment::{AgentVariables, Environment};
 pub use fault::table::ActiveFault;
 pub use hub::{Farewell, Limits};
 pub use journal::{DEFAULT_JOURNAL_BYTES, JournalError};
-pub use pki::PkiError;
+pub use pki::{
+    CertificateFacts, Certificates, IssuedCertificate, PkiError, Profile, ProfileError, WORDS, Word,
+};
 pub use registry::{AgentInfo, Credentials, RegistryError};
 pub use sessions::{ClosedBy, SessionInfo, Transport};
 pub use state::StateError;

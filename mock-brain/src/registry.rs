@@ -13,6 +13,7 @@ use uuid::Uuid;
 use z4j_protocol::{Binding, HmacSecret};
 
 use crate::lock::lock;
+use crate::pki::authority::Authority;
 use crate::state::{Book, StateError, StoredAgent};
 use crate::voice::Release;
 
@@ -248,6 +249,11 @@ impl Registry {
         let project = Arc::new(inner.book.add_project(slug)?);
         inner.projects.push(Arc::clone(&project));
         Ok(project)
+    }
+
+    /// Keeps the certificate authority with what it issued last.
+    pub(crate) fn keep_authority(&self, authority: &Authority) -> Result<(), StateError> {
+        lock(&self.0).book.set_authority(authority)
     }
 
     /// Makes an agent of a project, or of the primary agent's one.

@@ -4,6 +4,7 @@
 //! page can (DNS rebinding). Must not be reachable on the agent port.
 
 pub(crate) mod agents;
+pub(crate) mod certificates;
 pub(crate) mod commands;
 mod error;
 pub(crate) mod journal;
@@ -106,6 +107,8 @@ fn router(api: Arc<Api>) -> Router {
         .route("/mock/v1/commands", get(commands::list).post(commands::send))
         .route("/mock/v1/commands/{id}", get(commands::one))
         .route("/mock/v1/journal", get(journal::page))
+        .route("/mock/v1/certificates", get(certificates::show).post(certificates::issue))
+        .route("/mock/v1/certificates/rotate", post(certificates::rotate))
         .route("/mock/v1/violations", get(violations))
         .route("/mock/v1/wait", post(wait::wait))
         .route("/mock/v1/shutdown", post(wait::shutdown))

@@ -4,6 +4,7 @@
 //! setting. Data goes to stdout, everything else to stderr; an error is one line.
 
 mod agent;
+mod cert;
 mod command;
 mod env;
 mod events;
@@ -62,6 +63,9 @@ enum Command {
     /// Send commands to agents, and see what came of them
     #[command(subcommand)]
     Command(command::Command),
+    /// Show, rotate and issue certificates
+    #[command(subcommand)]
+    Cert(cert::Command),
     /// Show, set and clear faults
     #[command(subcommand)]
     Fault(fault::Command),
@@ -166,6 +170,7 @@ fn dispatch(command: Command, environment: &Environment) -> Result<(), Failure> 
         Command::Agent(command) => agent::run(command, environment),
         Command::Project(command) => agent::run_project(&command, environment),
         Command::Command(command) => command::run(command, environment),
+        Command::Cert(command) => cert::run(command, environment),
         Command::Fault(command) => fault::run(command, environment),
         Command::Load(args) => load::run(&args, environment),
         Command::Frame(command) => frame::run(&command),

@@ -26,7 +26,8 @@ use crate::{Brain, Environment, random};
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  mock-brain serve\n  \
     mock-brain serve --listen 127.0.0.1:0 --state-dir ./brain --json\n  \
-    mock-brain serve --name tasks.example.com --fault 'tls.expired first 2'\n\n\
+    mock-brain serve --name tasks.example.com --fault 'tls.expired first 2'\n  \
+    mock-brain serve --certificate expires-in=20s+rsa\n\n\
     On a first start it makes a CA, a server certificate, a project, an agent, its token and HMAC secret, and \
     keeps them in the state directory, and so the journal: events, sessions, violations, commands and frames, \
     the newest 4 GiB and 1,000,000 events of it.")]
@@ -49,6 +50,9 @@ pub(super) struct Args {
     /// A name for the certificate beside localhost, 127.0.0.1 and ::1; may be repeated
     #[arg(long, value_name = "HOST")]
     name: Vec<String>,
+    /// What the server shows, as `cert profiles` explains: words joined by + [default: valid]
+    #[arg(long, value_name = "PROFILE", conflicts_with = "no_tls")]
+    certificate: Option<String>,
     /// The project's slug [default: demo]
     #[arg(long, value_name = "SLUG")]
     project: Option<String>,
@@ -95,6 +99,7 @@ impl Args {
             state_dir: self.state_dir,
             tls: (self.tls || self.no_tls).then_some(self.tls),
             name: self.name,
+            certificate: self.certificate,
             project: self.project,
             agent: self.agent,
             fault: self.fault,

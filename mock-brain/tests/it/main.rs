@@ -6,6 +6,7 @@
 mod agents;
 #[cfg(test)]
 mod breaking;
+mod certificates;
 #[cfg(test)]
 mod cli;
 #[cfg(test)]
