@@ -6,6 +6,7 @@
 mod claim;
 mod search;
 mod socket;
+mod sweep;
 
 use std::path::PathBuf;
 use std::time::Duration;
