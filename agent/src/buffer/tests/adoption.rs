@@ -217,7 +217,7 @@ fn nothing_is_taken_over_into_a_file_without_a_name() -> TestResult {
     let world = World::new()?;
     let place = world.chooser(8).choose()?;
     let path = place.path.clone();
-    let (mut writer, _status) = crate::buffer::open::writer(place, ROOMY, Clock::system())?;
+    let (mut writer, _status) = open::writer(place, ROOMY, Clock::system())?;
     for file in crate::buffer::files::of(&path) {
         let _ = std::fs::remove_file(file);
     }
@@ -225,7 +225,7 @@ fn nothing_is_taken_over_into_a_file_without_a_name() -> TestResult {
     writer.duties();
     assert_eq!(writer.store.counters.events, 1);
     // Killed now, and found by the next.
-    let super::super::writer::Writer { store: old, lock, .. } = writer;
+    let crate::buffer::writer::Writer { store: old, lock, .. } = writer;
     old.abandon();
     drop(lock);
     let mut next = store(&world.chooser(9).choose()?)?;
