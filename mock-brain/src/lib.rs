@@ -16,6 +16,9 @@ mod control;
 mod descriptors;
 mod environment;
 pub mod fault;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzz;
 mod gateway;
 mod hosts;
 mod hub;

@@ -30,6 +30,8 @@ pub(crate) use error::{ConfigError, UnreadableSecret};
 pub(crate) use flags::ConfigFlags;
 #[cfg(test)]
 pub(crate) use resolve::tests::environment as resolve_environment;
+#[cfg(any(test, fuzzing))]
+pub(crate) use resolve::resolve_text;
 pub(crate) use resolve::{is_disabled, resolve};
 pub(crate) use show::Shown;
 
