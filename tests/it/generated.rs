@@ -6,6 +6,7 @@ use std::process::Command;
 
 use anyhow::Context;
 use mock_brain::fault::catalog::{ENTRIES, Entry};
+use mock_brain::violation::RULES;
 use serde_json::Value;
 
 use crate::program;
@@ -16,6 +17,11 @@ const END: &str = "<!-- end -->\n";
 #[test]
 fn the_fault_table_is_that_of_the_code() -> anyhow::Result<()> {
     compare("mock-brain.md", "<!-- faults: written by ./dev generate -->\n", &faults())
+}
+
+#[test]
+fn the_rule_table_is_that_of_the_code() -> anyhow::Result<()> {
+    compare("mock-brain.md", "<!-- rules: written by ./dev generate -->\n", &rules())
 }
 
 #[test]
@@ -48,6 +54,15 @@ fn faults() -> String {
         let Entry { name, about, example, .. } = entry;
         let points: Vec<_> = entry.points.iter().map(|point| format!("`{}`", point.as_str())).collect();
         let _ = writeln!(out, "| `{name}` | {} | {about} | `{example}` |", points.join(", "));
+    }
+    out
+}
+
+fn rules() -> String {
+    let mut out = "| rule | looked at | what breaks it |\n| --- | --- | --- |\n".to_owned();
+    for rule in RULES {
+        let when = if rule.strict_only { "`--strict`" } else { "always" };
+        let _ = writeln!(out, "| `{}` | {when} | {} |", rule.name, rule.about);
     }
     out
 }

@@ -32,8 +32,8 @@ use crate::registry::{Credentials, RegistryError};
 use crate::sessions::SessionInfo;
 use crate::state::StateError;
 use crate::store::StoredEvent;
-use crate::strict::Violation;
 use crate::verdict;
+use crate::violation::Violation;
 
 /// Largest request body.
 const MAX_BODY: usize = 64 << 10;

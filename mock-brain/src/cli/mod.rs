@@ -13,6 +13,7 @@ mod journal;
 mod output;
 mod serve;
 mod steps;
+mod violations;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -46,6 +47,8 @@ enum Command {
     Events(events::Args),
     /// Follow what the running brain sees
     Tail(journal::Tail),
+    /// List what agents did that they must not
+    Violations(violations::Args),
     /// Write out what the running brain saw
     #[command(subcommand)]
     Journal(journal::Command),
@@ -152,6 +155,7 @@ fn dispatch(command: Command, environment: &Environment) -> Result<(), Failure> 
         Command::Env(args) => env::run(&args, environment),
         Command::Events(args) => events::run(&args, environment),
         Command::Tail(args) => journal::tail(&args, environment),
+        Command::Violations(args) => violations::run(&args, environment),
         Command::Journal(command) => journal::run(&command, environment),
         Command::Agent(command) => agent::run(command, environment),
         Command::Project(command) => agent::run_project(&command, environment),

@@ -36,3 +36,5 @@ mod state;
 mod support;
 #[cfg(test)]
 mod tls;
+#[cfg(test)]
+mod violations;
