@@ -121,7 +121,7 @@ impl Violations {
         let now = clock::now();
         let kept = raw.map(|raw| scrubbed(raw, who.agent));
         let violation = Violation {
-            session: who.session.map(|session| session.to_string()).unwrap_or_default(),
+            session: who.session.map(ToString::to_string).unwrap_or_default(),
             rule: info.name.to_owned(),
             detail: hidden(detail, who.agent),
             agent: who.agent.map(|agent| agent.name.clone()),

@@ -22,7 +22,7 @@ pub(crate) fn judge_request(uri: &Uri, headers: &HeaderMap) -> Vec<Found> {
         // The query itself is not told.
         found.push((Rule::TokenInQuery, format!("{path} with a token in its query")));
     }
-    if headers.get(HOST).is_none_or(|host| host.is_empty()) {
+    if headers.get(HOST).is_none_or(http::HeaderValue::is_empty) {
         found.push((Rule::HostMissing, path.to_owned()));
     }
     if headers.contains_key(SEC_WEBSOCKET_PROTOCOL) {

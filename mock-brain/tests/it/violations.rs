@@ -33,7 +33,8 @@ fn event_with(key: &str, value: Json) -> Json {
     event
 }
 
-fn batch(events: Json) -> Json {
+fn batch(events: impl Into<Json>) -> Json {
+    let events: Json = events.into();
     json!({"v": 2, "type": "event_batch", "id": "b", "payload": {"events": events}})
 }
 
