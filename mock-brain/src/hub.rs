@@ -17,13 +17,14 @@ use crate::commands::{Answered, CommandError, CommandInfo, Commands, NewCommand}
 use crate::fault::table::{self, FaultTable};
 use crate::fault::{FaultError, FaultSpec, Point};
 use crate::hosts::Hosts;
-use crate::journal::Journal;
+use crate::journal::{Entry, Journal, Kind};
 use crate::listener::Listener;
 use crate::longpoll::sessions::LongPollSessions;
-use crate::pki::Pki;
+use crate::pki::{Pki, PkiError, Profile};
 use crate::quote::quote;
 use crate::registry::{Agent, Registry, RegistryError};
 use crate::sessions::{ClosedBy, Serial, Sessions};
+use crate::state::StateError;
 use crate::store::{Store, StoredEvent};
 use crate::stream::silence::{self, Silence};
 use crate::verdict::Closing;
@@ -124,6 +125,11 @@ impl Hub {
     pub(crate) async fn stopping(&self) {
         // An error would mean that the sender is gone, and it lives in `self`.
         let _ = self.stop.subscribe().wait_for(|stop| *stop).await;
+    }
+
+    /// Whether the brain is to stop.
+    pub(crate) fn is_stopping(&self) -> bool {
+        *self.stop.borrow()
     }
 
     /// Counts a task as at work until the guard is dropped.
@@ -243,6 +249,15 @@ impl Hub {
                 self.happened();
             }
         }
+    }
+
+    /// Issues the server's certificate anew; it is on disk before it is shown.
+    pub(crate) fn rotate_certificate(&self, profile: Option<Profile>) -> Result<(), StateError> {
+        let pki = self.pki.as_ref().ok_or(PkiError::NoTls)?;
+        pki.rotate(profile, |authority| self.registry.keep_authority(authority))?;
+        tracing::info!("certificate rotated");
+        self.journal.record(Entry::new(Kind::Handshake, "certificate-rotated", clock::now()));
+        Ok(())
     }
 
     /// Sets a fault; it takes effect before this returns.

@@ -14,6 +14,7 @@ use serde::Deserialize;
 use crate::fault::FaultSpec;
 use crate::journal::DEFAULT_JOURNAL_BYTES;
 use crate::limits::LimitSettings;
+use crate::pki::Profile;
 use crate::quote::quote;
 use crate::{Limits, Options, Release, StartError, pki, state};
 
@@ -33,6 +34,8 @@ pub(crate) struct Settings {
     pub(crate) state_dir: Option<PathBuf>,
     pub(crate) tls: Option<bool>,
     pub(crate) name: Vec<String>,
+    /// A profile.
+    pub(crate) certificate: Option<String>,
     pub(crate) project: Option<String>,
     pub(crate) agent: Option<String>,
     pub(crate) fault: Vec<String>,
@@ -137,6 +140,7 @@ impl Settings {
             ("control", self.control.is_none()),
             ("state-dir", self.state_dir.is_none() && other.state_dir.is_some()),
             ("name", self.name.is_empty()),
+            ("certificate", self.certificate.is_none() && other.certificate.is_some()),
             ("project", self.project.is_none() && other.project.is_some()),
             ("agent", self.agent.is_none() && other.agent.is_some()),
             ("fault", self.fault.is_empty()),
@@ -150,6 +154,7 @@ impl Settings {
             state_dir: self.state_dir.or(other.state_dir),
             tls: self.tls.or(other.tls),
             name: list(self.name, other.name),
+            certificate: self.certificate.or(other.certificate),
             project: self.project.or(other.project),
             agent: self.agent.or(other.agent),
             fault: list(self.fault, other.fault),
@@ -190,9 +195,17 @@ impl Settings {
         state::check_agent_name(&agent).map_err(|error| origin.complaint("agent", &error))?;
         pki::check_names(&self.name).map_err(|error| origin.complaint("name", &error))?;
         let release = release(origin, self.like_real.as_deref())?;
+        let tls = self.tls.unwrap_or(true);
+        if self.certificate.is_some() && !tls {
+            let message = "a certificate profile needs TLS: leave it out, or --no-tls";
+            return Err(origin.complaint("certificate", &message));
+        }
+        let certificate = self.certificate.as_deref().map(str::parse::<Profile>).transpose();
+        let certificate = certificate.map_err(|error| origin.complaint("certificate", &error))?;
         let options = Options {
-            tls: self.tls.unwrap_or(true),
+            tls,
             names: self.name,
+            certificate: certificate.unwrap_or_default(),
             project,
             agent,
             strict: self.strict.unwrap_or(false),

@@ -3,6 +3,7 @@
 use std::fmt::Write;
 use std::fs;
 use std::process::Command;
+use std::sync::{Mutex, PoisonError};
 
 use anyhow::Context;
 use mock_brain::fault::catalog::{ENTRIES, Entry};
@@ -29,7 +30,12 @@ fn the_settings_table_is_that_of_the_code() -> anyhow::Result<()> {
     compare("agent.md", "<!-- settings: written by ./dev generate -->\n", &settings()?)
 }
 
+/// Several tables stand in one page, and tests run side by side.
+static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+
 fn compare(page: &str, start: &str, table: &str) -> anyhow::Result<()> {
+    // A test that failed meanwhile has written nothing.
+    let _guard = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
     let path = format!("{DOCS}{page}");
     let text = fs::read_to_string(&path)?;
     let (before, rest) = text.split_once(start).context("the start mark")?;

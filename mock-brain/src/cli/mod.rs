@@ -4,16 +4,19 @@
 //! setting. Data goes to stdout, everything else to stderr; an error is one line.
 
 mod agent;
+mod cert;
 mod command;
 mod env;
 mod events;
 mod fault;
 mod frame;
 mod journal;
+mod load;
 mod output;
 mod serve;
 mod steps;
 mod violations;
+mod wait;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -45,6 +48,8 @@ enum Command {
     Env(env::Args),
     /// List the events that the running brain accepted
     Events(events::Args),
+    /// Wait until the running brain saw something
+    Wait(wait::Args),
     /// Follow what the running brain sees
     Tail(journal::Tail),
     /// List what agents did that they must not
@@ -61,12 +66,19 @@ enum Command {
     /// Send commands to agents, and see what came of them
     #[command(subcommand)]
     Command(command::Command),
+    /// Show, rotate and issue certificates
+    #[command(subcommand)]
+    Cert(cert::Command),
     /// Show, set and clear faults
     #[command(subcommand)]
     Fault(fault::Command),
+    /// Drive simulated agents against a brain, this one or another
+    Load(Box<load::Args>),
     /// Canonical bytes, signatures and verdicts of frames, for those who write an agent
     #[command(subcommand)]
     Frame(frame::Command),
+    /// End the running brain
+    Stop(wait::Stop),
     /// Print shell completions
     #[command(
         after_help = "Example:\n  mock-brain completions bash > ~/.local/share/bash-completion/completions/mock-brain"
@@ -154,13 +166,17 @@ fn dispatch(command: Command, environment: &Environment) -> Result<(), Failure> 
         Command::Serve(args) => serve::run(*args, environment),
         Command::Env(args) => env::run(&args, environment),
         Command::Events(args) => events::run(&args, environment),
+        Command::Wait(args) => wait::run(&args, environment),
+        Command::Stop(args) => wait::stop(&args, environment),
         Command::Tail(args) => journal::tail(&args, environment),
         Command::Violations(args) => violations::run(&args, environment),
         Command::Journal(command) => journal::run(&command, environment),
         Command::Agent(command) => agent::run(command, environment),
         Command::Project(command) => agent::run_project(&command, environment),
         Command::Command(command) => command::run(command, environment),
+        Command::Cert(command) => cert::run(command, environment),
         Command::Fault(command) => fault::run(command, environment),
+        Command::Load(args) => load::run(&args, environment),
         Command::Frame(command) => frame::run(&command),
         Command::Completions { shell } => {
             let mut script = Vec::new();

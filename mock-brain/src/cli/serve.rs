@@ -8,12 +8,14 @@ use std::sync::Arc;
 
 use serde_json::json;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::Notify;
 use tracing_subscriber::EnvFilter;
 
 use super::Failure;
 use super::output::{print, print_json, shell_word};
 use crate::api::{self, Api};
 use crate::control::Control;
+use crate::descriptors;
 use crate::limits::LimitSettings;
 use crate::quote::quote;
 use crate::settings::{Resolved, Settings};
@@ -24,7 +26,8 @@ use crate::{Brain, Environment, random};
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  mock-brain serve\n  \
     mock-brain serve --listen 127.0.0.1:0 --state-dir ./brain --json\n  \
-    mock-brain serve --name tasks.example.com --fault 'tls.expired first 2'\n\n\
+    mock-brain serve --name tasks.example.com --fault 'tls.expired first 2'\n  \
+    mock-brain serve --certificate expires-in=20s+rsa\n\n\
     On a first start it makes a CA, a server certificate, a project, an agent, its token and HMAC secret, and \
     keeps them in the state directory, and so the journal: events, sessions, violations, commands and frames, \
     the newest 4 GiB and 1,000,000 events of it.")]
@@ -47,6 +50,9 @@ pub(super) struct Args {
     /// A name for the certificate beside localhost, 127.0.0.1 and ::1; may be repeated
     #[arg(long, value_name = "HOST")]
     name: Vec<String>,
+    /// What the server shows, as `cert profiles` explains: words joined by + [default: valid]
+    #[arg(long, value_name = "PROFILE", conflicts_with = "no_tls")]
+    certificate: Option<String>,
     /// The project's slug [default: demo]
     #[arg(long, value_name = "SLUG")]
     project: Option<String>,
@@ -93,6 +99,7 @@ impl Args {
             state_dir: self.state_dir,
             tls: (self.tls || self.no_tls).then_some(self.tls),
             name: self.name,
+            certificate: self.certificate,
             project: self.project,
             agent: self.agent,
             fault: self.fault,
@@ -114,6 +121,7 @@ pub(super) fn run(args: Args, environment: &Environment) -> Result<(), Failure> 
     let json = args.json;
     let settings = args.settings()?.resolve(environment.state_dir()).map_err(Failure::usage)?;
     start_logging(environment)?;
+    descriptors::raise();
     let listener = bind(&settings, "listen", settings.listen)?;
     let control = bind(&settings, "control", settings.control)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
@@ -171,12 +179,14 @@ async fn serve(
     let brain_url = format!("{scheme}://{}/", reachable(brain.local_addr()));
     let ca_file = brain.ca_pem().map(|_| dir.join(CA_FILE).to_string_lossy().into_owned());
     let hub = Arc::clone(&brain.hub);
+    let shutdown = Arc::new(Notify::new());
     let api = Api {
         hub,
         token: file.token.clone(),
         address,
         brain_url: brain_url.clone(),
         ca_file: ca_file.clone(),
+        shutdown: Arc::clone(&shutdown),
     };
     let api = tokio::spawn(api::serve(api, control));
     let said = announce(&brain, &dir, &brain_url, &file.url, ca_file.as_deref(), json);
@@ -184,6 +194,7 @@ async fn serve(
         tokio::select! {
             _ = terminate.recv() => {}
             _ = interrupt.recv() => {}
+            () = shutdown.notified() => {}
         }
     }
     tracing::info!("stopping");

@@ -17,6 +17,8 @@ struct Inner {
     places: HashMap<Uuid, Place>,
     accepted: u64,
     duplicates: u64,
+    /// How many were accepted of each agent.
+    by_agent: HashMap<Uuid, u64>,
     last_received: Option<Timestamp>,
 }
 
@@ -36,11 +38,12 @@ impl Index {
     }
 
     /// Takes an event in at a place, unless it is there already: then its place is returned.
-    pub(super) fn take(&self, id: Uuid, place: Place) -> Option<Place> {
+    pub(super) fn take(&self, id: Uuid, place: Place, agent: Uuid) -> Option<Place> {
         let mut inner = lock(&self.0);
         let known = *inner.places.entry(id).or_insert(place);
         if known == place {
             inner.accepted += 1;
+            *inner.by_agent.entry(agent).or_default() += 1;
             return None;
         }
         inner.duplicates += 1;
@@ -48,8 +51,12 @@ impl Index {
     }
 
     /// Takes in an event of an earlier run.
-    pub(crate) fn restore(&self, id: Uuid, place: Place) {
-        lock(&self.0).places.insert(id, place);
+    pub(crate) fn restore(&self, id: Uuid, place: Place, agent: Option<Uuid>) {
+        let mut inner = lock(&self.0);
+        inner.places.insert(id, place);
+        if let Some(agent) = agent {
+            *inner.by_agent.entry(agent).or_default() += 1;
+        }
     }
 
     /// Goes on counting where an earlier run ended.
@@ -70,6 +77,10 @@ impl Index {
 
     pub(super) fn accepted(&self) -> u64 {
         lock(&self.0).accepted
+    }
+
+    pub(super) fn accepted_of(&self, agent: Uuid) -> u64 {
+        lock(&self.0).by_agent.get(&agent).copied().unwrap_or_default()
     }
 
     pub(super) fn duplicates(&self) -> u64 {

@@ -54,7 +54,7 @@ pub struct StoredEvent {
     /// Its `data`.
     pub payload: Value,
     /// How often it came again.
-    #[serde(skip)]
+    #[serde(default)]
     pub duplicates: u64,
 }
 
@@ -133,7 +133,7 @@ impl Store {
         let mut kept = self.kept.as_ref().map(lock);
         let take = |Usable { nth, at, id, sighting }| {
             let place = place(entry, nth);
-            let original = self.index.take(id, place);
+            let original = self.index.take(id, place, agent.id);
             if let Some(kept) = &mut kept {
                 match original {
                     None => {
@@ -157,6 +157,12 @@ impl Store {
     /// How many events were accepted so far, those that are no longer kept included.
     pub(crate) fn accepted(&self) -> u64 {
         self.index.accepted()
+    }
+
+    /// How many of them are of an agent; without one, all of them. Of those of earlier runs only the ones that
+    /// are kept are known by agent.
+    pub(crate) fn accepted_of(&self, agent: Option<Uuid>) -> u64 {
+        agent.map_or_else(|| self.accepted(), |agent| self.index.accepted_of(agent))
     }
 
     /// How many events came again.

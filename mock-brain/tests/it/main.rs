@@ -6,6 +6,7 @@
 mod agents;
 #[cfg(test)]
 mod breaking;
+mod certificates;
 #[cfg(test)]
 mod cli;
 #[cfg(test)]
@@ -25,6 +26,8 @@ mod journal;
 #[cfg(test)]
 mod kill;
 #[cfg(test)]
+mod load;
+#[cfg(test)]
 mod longpoll;
 #[cfg(test)]
 mod outage;
@@ -38,3 +41,5 @@ mod support;
 mod tls;
 #[cfg(test)]
 mod violations;
+#[cfg(test)]
+mod wait;
