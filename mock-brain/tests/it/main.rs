@@ -40,4 +40,6 @@ mod support;
 #[cfg(test)]
 mod tls;
 #[cfg(test)]
+mod violations;
+#[cfg(test)]
 mod wait;
