@@ -53,7 +53,11 @@ struct Portions<'b> {
 }
 
 impl AsyncRead for Portions<'_> {
-    fn poll_read(mut self: Pin<&mut Self>, _: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
         let count = self.step.min(self.bytes.len()).min(buf.remaining());
         let (portion, rest) = self.bytes.split_at(count);
         buf.put_slice(portion);

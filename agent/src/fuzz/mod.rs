@@ -6,8 +6,8 @@
 mod answer;
 mod settings;
 
-pub use answer::answer;
 pub use crate::ingest::fuzz::ingest;
+pub use answer::answer;
 pub use settings::settings;
 
 #[cfg(test)]

@@ -28,10 +28,10 @@ pub(crate) use emit::{Emit, Verdict};
 pub(crate) use parse::{Loaded, load};
 #[cfg(any(test, fuzzing))]
 pub(crate) use parse::{impossible, parse};
-#[cfg(any(test, fuzzing))]
-pub(crate) use unit::parse as parse_unit;
 pub(crate) use service::{ProtectHome, ProtectSystem, Service};
 pub(crate) use step::{Step, Verb};
+#[cfg(any(test, fuzzing))]
+pub(crate) use unit::parse as parse_unit;
 pub(crate) use unit::words;
 pub(crate) use value::{
     AbsolutePath, AgentName, Answer, BrainUrl, Duration, Id, Mode, Packages, Signal, Size, Snapshot, UserName,

@@ -140,8 +140,7 @@ fn read(id: ScenarioId) -> Result<Loaded, LoadError> {
 
 /// Reads the text of a scenario file. What its parts say together is not looked at.
 pub(crate) fn parse(file: &Path, text: &str) -> Result<Scenario, LoadError> {
-    toml::from_str(text)
-        .map_err(|error| LoadError::Invalid(place(file, text, error.span(), error.message())))
+    toml::from_str(text).map_err(|error| LoadError::Invalid(place(file, text, error.span(), error.message())))
 }
 
 /// The service of a unit file beside the scenario, with what the scenario says on top.
