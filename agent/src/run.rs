@@ -79,7 +79,9 @@ impl RunError {
                 | Self::Redaction(_)
                 | Self::Place(Outside { .. } | Foreign { .. })
                 | Self::Ingest(
-                    IngestError::TooLong { .. } | IngestError::Foreign { .. } | IngestError::NoDirectory { .. }
+                    IngestError::TooLong { .. }
+                        | IngestError::Foreign { .. }
+                        | IngestError::NoDirectory { .. }
                 )
         )
     }
