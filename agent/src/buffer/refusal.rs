@@ -62,6 +62,7 @@ pub(super) fn by_errno(dir: &Path, errno: i32) -> Refused {
         nix::libc::EDQUOT => "raise this user's quota, or make room there",
         nix::libc::EFBIG => "lift the limit of file sizes (LimitFSIZE=infinity)",
         nix::libc::EROFS => "mount it writable",
+        nix::libc::EIO => "the disk or its driver fails: look at the kernel's log (dmesg)",
         _ => "z4j doctor says more",
     };
     Refused {
