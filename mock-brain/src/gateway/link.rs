@@ -21,8 +21,9 @@ use crate::violation::Rule;
 
 /// Largest message that is read at all.
 const MAX_MESSAGE: usize = 16 << 20;
-/// Read buffer of a connection, in bytes.
-const READ_BUFFER: usize = 16 << 10;
+/// Read buffer of a connection, in bytes: all of it is resident, and there may be thousands. A longer message
+/// gets a buffer of its own.
+const READ_BUFFER: usize = 4 << 10;
 /// How long a message may take to be written.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
 
