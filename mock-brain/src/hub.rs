@@ -12,11 +12,11 @@ use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 use z4j_protocol::{DEFAULT_MAX_FRAME_BYTES, Frame, FrameType};
 
+use crate::admission::{Admission, Hosts};
 use crate::clock;
 use crate::commands::{Answered, CommandError, CommandInfo, Commands, NewCommand};
 use crate::fault::table::{self, FaultTable};
 use crate::fault::{FaultError, FaultSpec, Point};
-use crate::hosts::Hosts;
 use crate::journal::{Entry, Journal, Kind};
 use crate::listener::Listener;
 use crate::longpoll::sessions::LongPollSessions;
@@ -57,6 +57,8 @@ pub struct Limits {
     pub body_bytes: u64,
     /// Most connections at a time; more wait in the kernel's queue.
     pub connections: usize,
+    /// Most WebSocket handshakes and long-poll requests of an address in a minute; 0 for any number.
+    pub connects: u32,
     /// Most worker slots of one agent; one more is closed with 4429.
     pub workers: usize,
 }
@@ -75,6 +77,7 @@ impl Default for Limits {
             frame_bytes: DEFAULT_MAX_FRAME_BYTES,
             body_bytes: 8_192,
             connections: 4_096,
+            connects: 600,
             workers: 64,
         }
     }
@@ -103,6 +106,8 @@ pub(crate) struct Hub {
     pub(crate) listener: Listener,
     /// Names that a Host header may bear.
     pub(crate) hosts: Hosts,
+    /// Who may come, and how often.
+    pub(crate) admission: Admission,
     pub(crate) limits: Limits,
     /// The release that is spoken as.
     pub(crate) release: Release,

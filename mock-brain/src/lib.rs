@@ -4,6 +4,7 @@
 //! As a library: [`Brain::start`] with a bound listener. As a program: `mock-brain serve`. This crate owns
 //! the brain's behaviour (`docs/protocol.md`); it must not know the agent, and meets it on the wire only.
 
+mod admission;
 mod api;
 mod batch;
 mod brain;
@@ -17,7 +18,6 @@ mod descriptors;
 mod environment;
 pub mod fault;
 mod gateway;
-mod hosts;
 mod hub;
 mod journal;
 mod limits;

@@ -196,7 +196,7 @@ fn refused(hub: &Hub, peer: &Peer, point: Point, headers: &HeaderMap, id: &str) 
     Some(retry_later(response, retry_after))
 }
 
-fn retry_later(mut response: Response<Body>, seconds: Option<u32>) -> Response<Body> {
+pub(crate) fn retry_later(mut response: Response<Body>, seconds: Option<u32>) -> Response<Body> {
     if let Some(seconds) = seconds {
         response.headers_mut().insert(RETRY_AFTER, seconds.into());
     }
@@ -251,7 +251,7 @@ async fn route(hub: &Arc<Hub>, peer: Peer, request: AgentRequest, id: &str) -> R
         "/api/v1/health/ready" if is_get => json_response(StatusCode::OK, &json!({ "status": "ready" })),
         "/api/v1/agent/commands" if is_get => match refused(hub, &peer, Point::Poll, request.headers(), id) {
             Some(refusal) => refusal,
-            None => longpoll::commands(hub, &peer, &request).await,
+            None => longpoll::commands(hub, &peer, &request, id).await,
         },
         "/api/v1/agent/events" if request.method() == Method::POST => {
             match refused(hub, &peer, Point::Post, request.headers(), id) {

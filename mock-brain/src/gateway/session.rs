@@ -15,6 +15,7 @@ use z4j_protocol::{FrameType, close};
 
 use super::frames::Established;
 use super::link::{Arrival, Link};
+use crate::admission::TurnedAway;
 use crate::clock;
 use crate::fault::table::Site;
 use crate::fault::{self, Fault, Point, Ws};
@@ -120,6 +121,7 @@ pub(super) struct Session<'h> {
 
 impl Session<'_> {
     async fn converse(&mut self, headers: &HeaderMap) -> Result<Never, Ending> {
+        self.turn_away(headers)?;
         if self.hub.faults.any() {
             // A fault may be meant for this agent only; whether it may come in is asked after it.
             self.agent = verdict::bearer(headers).and_then(|token| self.hub.registry.by_token(token));
@@ -173,6 +175,20 @@ impl Session<'_> {
             }
             _ => Ok(Some(fault)),
         }
+    }
+
+    /// Connects of an address are counted first, then it is looked up, whatever the token.
+    fn turn_away(&self, headers: &HeaderMap) -> Result<(), Ending> {
+        let admission = &self.hub.admission;
+        let client = admission.client(self.peer.address.ip(), headers);
+        let admitted = admission.connect(client, StdInstant::now()).and_then(|()| admission.admit(client));
+        admitted.map_err(|away| match away {
+            TurnedAway::TooOften(_) => {
+                let detail = format!("{client} connects too often");
+                Closing::with_reason(close::RATE, "agent connect rate limit exceeded", detail).into()
+            }
+            TurnedAway::Address => Ending::close(close::FORBIDDEN, &format!("{client} is not admitted")),
+        })
     }
 
     fn authenticate(&mut self, headers: &HeaderMap) -> Result<Arc<Agent>, Ending> {
