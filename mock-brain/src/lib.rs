@@ -4,6 +4,7 @@
 //! As a library: [`Brain::start`] with a bound listener. As a program: `mock-brain serve`. This crate owns
 //! the brain's behaviour (`docs/protocol.md`); it must not know the agent, and meets it on the wire only.
 
+mod admission;
 mod api;
 mod batch;
 mod brain;
@@ -17,7 +18,6 @@ mod descriptors;
 mod environment;
 pub mod fault;
 mod gateway;
-mod hosts;
 mod hub;
 mod journal;
 mod limits;
@@ -35,8 +35,8 @@ mod settings;
 mod state;
 mod store;
 mod stream;
-mod strict;
 mod verdict;
+pub mod violation;
 mod voice;
 mod web;
 
@@ -54,7 +54,7 @@ pub use registry::{AgentInfo, Credentials, RegistryError};
 pub use sessions::{ClosedBy, SessionInfo, Transport};
 pub use state::StateError;
 pub use store::{MAX_EVENTS, MAX_PAYLOAD_BYTES, StoredEvent};
-pub use strict::Violation;
+pub use violation::Violation;
 pub use voice::{Release, UnknownRelease};
 
 /// The newest release of the real brain that is emulated.

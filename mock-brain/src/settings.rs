@@ -9,6 +9,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroU64;
 use std::path::{Path, PathBuf};
 
+use ipnet::IpNet;
 use serde::Deserialize;
 
 use crate::fault::FaultSpec;
@@ -16,7 +17,7 @@ use crate::journal::DEFAULT_JOURNAL_BYTES;
 use crate::limits::LimitSettings;
 use crate::pki::Profile;
 use crate::quote::quote;
-use crate::{Limits, Options, Release, StartError, pki, state};
+use crate::{Limits, Options, Release, StartError, admission, pki, state};
 
 /// Largest configuration file.
 const MAX_CONFIG_BYTES: u64 = 1 << 20;
@@ -36,6 +37,12 @@ pub(crate) struct Settings {
     pub(crate) name: Vec<String>,
     /// A profile.
     pub(crate) certificate: Option<String>,
+    /// Names that a Host header may bear.
+    pub(crate) host: Vec<String>,
+    /// Networks that agents may come from.
+    pub(crate) admit: Vec<String>,
+    /// Proxies that are believed.
+    pub(crate) trusted_proxy: Vec<String>,
     pub(crate) project: Option<String>,
     pub(crate) agent: Option<String>,
     pub(crate) fault: Vec<String>,
@@ -140,6 +147,9 @@ impl Settings {
             ("control", self.control.is_none()),
             ("state-dir", self.state_dir.is_none() && other.state_dir.is_some()),
             ("name", self.name.is_empty()),
+            ("host", self.host.is_empty()),
+            ("admit", self.admit.is_empty()),
+            ("trusted-proxy", self.trusted_proxy.is_empty()),
             ("certificate", self.certificate.is_none() && other.certificate.is_some()),
             ("project", self.project.is_none() && other.project.is_some()),
             ("agent", self.agent.is_none() && other.agent.is_some()),
@@ -155,6 +165,9 @@ impl Settings {
             tls: self.tls.or(other.tls),
             name: list(self.name, other.name),
             certificate: self.certificate.or(other.certificate),
+            host: list(self.host, other.host),
+            admit: list(self.admit, other.admit),
+            trusted_proxy: list(self.trusted_proxy, other.trusted_proxy),
             project: self.project.or(other.project),
             agent: self.agent.or(other.agent),
             fault: list(self.fault, other.fault),
@@ -202,7 +215,18 @@ impl Settings {
         }
         let certificate = self.certificate.as_deref().map(str::parse::<Profile>).transpose();
         let certificate = certificate.map_err(|error| origin.complaint("certificate", &error))?;
+        let admit = networks(origin, "admit", &self.admit)?;
+        let trusted_proxies = networks(origin, "trusted-proxy", &self.trusted_proxy)?;
+        for name in &self.host {
+            pki::check_names(std::slice::from_ref(name)).map_err(|_| {
+                let what = "not a DNS name or IP address, such as tasks.example.com";
+                SettingsError(format!("{} {}: {what}", origin.named("host"), quote(name)))
+            })?;
+        }
         let options = Options {
+            hosts: self.host,
+            admit,
+            trusted_proxies,
             tls,
             names: self.name,
             certificate: certificate.unwrap_or_default(),
@@ -219,6 +243,17 @@ impl Settings {
         let limits = self.limits.resolve();
         Ok(Resolved { listen, control, state_dir, options, limits, origin: self.origin })
     }
+}
+
+/// Networks as settings say them.
+fn networks(origin: &Origin, key: &str, texts: &[String]) -> Result<Vec<IpNet>, SettingsError> {
+    let read = |text: &String| {
+        admission::network(text).ok_or_else(|| {
+            let what = "not a network or address, such as 10.0.0.0/8 or 192.0.2.7";
+            SettingsError(format!("{} {}: {what}", origin.named(key), quote(text)))
+        })
+    };
+    texts.iter().map(read).collect()
 }
 
 /// The release of a setting; the newest one where nothing is said.

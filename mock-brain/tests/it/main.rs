@@ -3,6 +3,8 @@
 //! Nothing here sleeps to synchronise or uses a fixed port; whatever waits has a deadline (`support::within`).
 
 #[cfg(test)]
+mod admission;
+#[cfg(test)]
 mod agents;
 #[cfg(test)]
 mod breaking;
@@ -39,5 +41,7 @@ mod state;
 mod support;
 #[cfg(test)]
 mod tls;
+#[cfg(test)]
+mod violations;
 #[cfg(test)]
 mod wait;
