@@ -29,7 +29,7 @@ use crate::store::{Store, StoredEvent};
 use crate::stream::silence::{self, Silence};
 use crate::verdict::Closing;
 use crate::violation::{Found, Rule, Violations};
-use crate::voice::Release;
+use crate::voice::{Oddities, Release};
 
 /// The brain's times and sizes. The defaults are the real brain's where it has them; head and body are bounded so that
 /// silent connections do not use up the places there are.
@@ -109,6 +109,8 @@ pub(crate) struct Hub {
     /// Who may come, and how often.
     pub(crate) admission: Admission,
     pub(crate) limits: Limits,
+    /// How odd it is; only a strict brain is.
+    pub(crate) oddities: Option<Oddities>,
     /// The release that is spoken as.
     pub(crate) release: Release,
     /// Something happened that somebody may wait for.

@@ -55,7 +55,7 @@ pub use sessions::{ClosedBy, SessionInfo, Transport};
 pub use state::StateError;
 pub use store::{MAX_EVENTS, MAX_PAYLOAD_BYTES, StoredEvent};
 pub use violation::Violation;
-pub use voice::{Release, UnknownRelease};
+pub use voice::{ODDITIES, Release, UnknownRelease};
 
 /// The newest release of the real brain that is emulated.
 pub const BRAIN_VERSION: &str = "1.13.0";

@@ -20,6 +20,7 @@ use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
 use crate::hub::Hub;
 use crate::stream::Stream;
+use crate::voice::{Oddities, Quirks};
 use crate::web::{AgentRequest, Peer, closing, text};
 use link::Link;
 
@@ -84,6 +85,9 @@ async fn upgraded(hub: Arc<Hub>, peer: Peer, upgrade: OnUpgrade, headers: Header
     let Ok(parts) = Upgraded::downcast::<TokioIo<Stream>>(upgraded) else {
         return tracing::error!("the upgraded connection is not the one that was served");
     };
-    let link = Link::new(parts.io.into_inner(), parts.read_buf.into(), hub.limits).await;
-    session::run(&hub, peer, link, &headers).await;
+    let mut quirks = hub.oddities.as_ref().map(Oddities::roll);
+    let limits = quirks.as_mut().map_or(hub.limits, |quirks| quirks.limits(hub.limits));
+    let of_link = quirks.as_mut().map(Quirks::split);
+    let link = Link::new(parts.io.into_inner(), parts.read_buf.into(), limits, of_link).await;
+    session::run(&hub, peer, link, (limits, quirks), &headers).await;
 }
