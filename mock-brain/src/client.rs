@@ -34,8 +34,8 @@ pub(crate) enum ClientError {
     Unreadable { dir: PathBuf, error: io::Error },
     #[error("the mock-brain of {dir:?} did not answer: {why}")]
     NoAnswer { dir: PathBuf, why: String },
-    #[error("{0}")]
-    Refused(String),
+    #[error("{}", .0.message)]
+    Refused(ApiError),
 }
 
 /// A running `serve`.
@@ -66,7 +66,7 @@ impl Client {
         if !status.is_success() {
             let refusal: Option<ApiError> = serde_json::from_slice(&bytes).ok();
             return Err(match refusal {
-                Some(refusal) => ClientError::Refused(refusal.message),
+                Some(refusal) => ClientError::Refused(refusal),
                 None => self.no_answer(format!("HTTP status {status}")),
             });
         }

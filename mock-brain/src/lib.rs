@@ -26,6 +26,7 @@ mod load;
 mod lock;
 mod longpoll;
 mod pki;
+mod place;
 mod quote;
 mod random;
 mod registry;
@@ -34,8 +35,9 @@ mod settings;
 mod state;
 mod store;
 mod stream;
-mod strict;
 mod verdict;
+pub mod violation;
+mod voice;
 mod web;
 
 pub use brain::{Brain, Options, StartError};
@@ -45,12 +47,15 @@ pub use environment::{AgentVariables, Environment};
 pub use fault::table::ActiveFault;
 pub use hub::{Farewell, Limits};
 pub use journal::{DEFAULT_JOURNAL_BYTES, JournalError};
-pub use pki::PkiError;
+pub use pki::{
+    CertificateFacts, Certificates, IssuedCertificate, PkiError, Profile, ProfileError, WORDS, Word,
+};
 pub use registry::{AgentInfo, Credentials, RegistryError};
 pub use sessions::{ClosedBy, SessionInfo, Transport};
 pub use state::StateError;
 pub use store::{MAX_EVENTS, MAX_PAYLOAD_BYTES, StoredEvent};
-pub use strict::Violation;
+pub use violation::Violation;
+pub use voice::{Release, UnknownRelease};
 
-/// The release of the real brain that is emulated.
+/// The newest release of the real brain that is emulated.
 pub const BRAIN_VERSION: &str = "1.13.0";

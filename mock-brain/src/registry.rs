@@ -13,7 +13,9 @@ use uuid::Uuid;
 use z4j_protocol::{Binding, HmacSecret};
 
 use crate::lock::lock;
+use crate::pki::authority::Authority;
 use crate::state::{Book, StateError, StoredAgent};
+use crate::voice::Release;
 
 /// Longest token, in bytes.
 const MAX_TOKEN_BYTES: usize = 512;
@@ -56,12 +58,12 @@ impl Agent {
         self.project.id == project.id && self.name == name
     }
 
-    /// What signatures of one of its sessions are bound to.
-    pub(crate) fn binding(&self, session_id: &str) -> Binding {
+    /// What signatures of one of its sessions are bound to, as the release has it.
+    pub(crate) fn binding(&self, session_id: &str, release: Release) -> Binding {
         Binding {
             agent_id: self.id.to_string(),
             project_id: self.project.id.to_string(),
-            session_id: session_id.to_owned(),
+            session_id: if release.binds_session() { session_id.to_owned() } else { String::new() },
         }
     }
 
@@ -247,6 +249,11 @@ impl Registry {
         let project = Arc::new(inner.book.add_project(slug)?);
         inner.projects.push(Arc::clone(&project));
         Ok(project)
+    }
+
+    /// Keeps the certificate authority with what it issued last.
+    pub(crate) fn keep_authority(&self, authority: &Authority) -> Result<(), StateError> {
+        lock(&self.0).book.set_authority(authority)
     }
 
     /// Makes an agent of a project, or of the primary agent's one.

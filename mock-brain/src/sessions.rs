@@ -316,11 +316,20 @@ impl Sessions {
         lock(&self.inner).live
     }
 
-    /// Whether an accepted session lives; of a worker, if one is named.
-    pub(crate) fn is_online(&self, worker: Option<&str>) -> bool {
+    /// How many sessions of an agent live; without one, of all.
+    pub(crate) fn live_of(&self, agent: Option<Uuid>) -> usize {
+        let Some(agent) = agent.map(|id| id.to_string()) else { return self.live() };
+        let live = |info: &&SessionInfo| info.ended_at.is_none() && info.agent_id.as_ref() == Some(&agent);
+        lock(&self.inner).listed.values().filter(live).count()
+    }
+
+    /// Whether an accepted session lives; of an agent and a worker, if they are named.
+    pub(crate) fn is_online(&self, agent: Option<Uuid>, worker: Option<&str>) -> bool {
+        let agent = agent.map(|id| id.to_string());
         let wanted = |info: &SessionInfo| {
             info.accepted
                 && info.ended_at.is_none()
+                && (agent.is_none() || info.agent_id == agent)
                 && worker.is_none_or(|id| info.worker_id.as_deref() == Some(id))
         };
         // The newest are the likely ones.

@@ -211,6 +211,11 @@ impl Book {
         })
     }
 
+    /// Keeps the authority with what it issued last.
+    pub(crate) fn set_authority(&mut self, authority: &Authority) -> Result<(), StateError> {
+        self.change(|stored| stored.authority = Some(authority.clone()))
+    }
+
     fn change(&mut self, change: impl FnOnce(&mut Stored)) -> Result<(), StateError> {
         match &self.dir {
             None => change(&mut self.stored),

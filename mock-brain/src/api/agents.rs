@@ -9,7 +9,7 @@ use axum::extract::rejection::{JsonRejection, PathRejection};
 use axum::extract::{Path, State};
 use serde::{Deserialize, Serialize};
 
-use super::{Api, EnvAnswer, Items, Refusal, unreadable};
+use super::{Api, EnvAnswer, Items, Refusal};
 use crate::quote::quote;
 use crate::registry::{Agent, AgentInfo, Credentials};
 use crate::state;
@@ -59,7 +59,7 @@ pub(super) async fn add(
     State(api): State<Arc<Api>>,
     body: Result<Json<AddAgent>, JsonRejection>,
 ) -> Result<Json<EnvAnswer>, Refusal> {
-    let Json(AddAgent { name, project }) = body.map_err(|error| unreadable(error.body_text()))?;
+    let Json(AddAgent { name, project }) = body.map_err(|error| Refusal::unreadable(error.body_text()))?;
     let agent = api.hub.registry.add_agent(&name, project.as_deref())?;
     tracing::info!(agent = %agent.name, project = %agent.project.slug, "agent added");
     Ok(answer(&api, &agent))
@@ -71,9 +71,9 @@ pub(super) async fn ensure(
     body: Result<Json<EnsureAgents>, JsonRejection>,
 ) -> Result<Json<Items<Credentials>>, Refusal> {
     let Json(EnsureAgents { prefix, count, project }) =
-        body.map_err(|error| unreadable(error.body_text()))?;
+        body.map_err(|error| Refusal::unreadable(error.body_text()))?;
     if count > MAX_ENSURED {
-        return Err(unreadable(format!("count: at most {MAX_ENSURED}")));
+        return Err(Refusal::unreadable(format!("count: at most {MAX_ENSURED}")));
     }
     let names: Vec<_> = (1..=count).map(|number| format!("{prefix}{number}")).collect();
     let agents = api.hub.registry.ensure_agents(&names, project.as_deref())?;
@@ -85,7 +85,7 @@ pub(super) async fn revoke(
     State(api): State<Arc<Api>>,
     name: Result<Path<String>, PathRejection>,
 ) -> Result<Json<Items<AgentInfo>>, Refusal> {
-    let Path(name) = name.map_err(|error| unreadable(error.body_text()))?;
+    let Path(name) = name.map_err(|error| Refusal::unreadable(error.body_text()))?;
     api.hub.revoke(&name)?;
     tracing::info!(agent = %name, "agent revoked");
     Ok(list(State(api)).await)
@@ -96,8 +96,8 @@ pub(super) async fn set_token(
     name: Result<Path<String>, PathRejection>,
     body: Result<Json<SetToken>, JsonRejection>,
 ) -> Result<Json<EnvAnswer>, Refusal> {
-    let Path(name) = name.map_err(|error| unreadable(error.body_text()))?;
-    let Json(SetToken { token }) = body.map_err(|error| unreadable(error.body_text()))?;
+    let Path(name) = name.map_err(|error| Refusal::unreadable(error.body_text()))?;
+    let Json(SetToken { token }) = body.map_err(|error| Refusal::unreadable(error.body_text()))?;
     let agent = api.hub.set_token(&name, &token.unwrap_or_else(state::new_token))?;
     tracing::info!(agent = %name, "agent has a new token");
     Ok(answer(&api, &agent))
@@ -107,7 +107,7 @@ pub(super) async fn add_project(
     State(api): State<Arc<Api>>,
     body: Result<Json<AddProject>, JsonRejection>,
 ) -> Result<Json<AddProject>, Refusal> {
-    let Json(AddProject { slug }) = body.map_err(|error| unreadable(error.body_text()))?;
+    let Json(AddProject { slug }) = body.map_err(|error| Refusal::unreadable(error.body_text()))?;
     api.hub.registry.add_project(&slug)?;
     tracing::info!(project = %slug, "project added");
     Ok(Json(AddProject { slug }))

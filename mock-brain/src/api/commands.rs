@@ -6,11 +6,10 @@ use std::time::Duration;
 use axum::Json;
 use axum::extract::rejection::{JsonRejection, PathRejection, QueryRejection};
 use axum::extract::{Path, Query, State};
-use http::StatusCode;
 use serde::Deserialize;
 
-use super::{Api, Items, Refusal, unreadable};
-use crate::commands::{CommandError, CommandInfo, NewCommand};
+use super::{Api, ErrorCode, Items, Refusal};
+use crate::commands::{CommandInfo, NewCommand};
 
 /// Longest that a request is held, in seconds.
 pub(crate) const MAX_WAIT: u64 = 20;
@@ -23,21 +22,6 @@ pub(super) struct Wait {
     wait: u64,
 }
 
-impl From<CommandError> for Refusal {
-    fn from(error: CommandError) -> Self {
-        match error {
-            CommandError::Agent(error) => error.into(),
-            CommandError::Full(_) => {
-                Self(StatusCode::TOO_MANY_REQUESTS, "too_many_commands", error.to_string())
-            }
-            CommandError::Revoked(_) => Self(StatusCode::CONFLICT, "revoked", error.to_string()),
-            CommandError::Unusable(_) => {
-                Self(StatusCode::UNPROCESSABLE_ENTITY, "bad_command", error.to_string())
-            }
-        }
-    }
-}
-
 pub(super) async fn list(State(api): State<Arc<Api>>) -> Json<Items<CommandInfo>> {
     Json(Items { items: api.hub.commands.list() })
 }
@@ -46,7 +30,7 @@ pub(super) async fn send(
     State(api): State<Arc<Api>>,
     body: Result<Json<NewCommand>, JsonRejection>,
 ) -> Result<Json<CommandInfo>, Refusal> {
-    let Json(command) = body.map_err(|error| unreadable(error.body_text()))?;
+    let Json(command) = body.map_err(|error| Refusal::unreadable(error.body_text()))?;
     let info = api.hub.send_command(command)?;
     // What was answered is not lost.
     api.hub.journal.flushed().await;
@@ -59,12 +43,13 @@ pub(super) async fn one(
     id: Result<Path<String>, PathRejection>,
     wait: Result<Query<Wait>, QueryRejection>,
 ) -> Result<Json<CommandInfo>, Refusal> {
-    let Path(id) = id.map_err(|error| unreadable(error.body_text()))?;
-    let Query(Wait { wait }) = wait.map_err(|error| unreadable(error.body_text()))?;
+    let Path(id) = id.map_err(|error| Refusal::unreadable(error.body_text()))?;
+    let Query(Wait { wait }) = wait.map_err(|error| Refusal::unreadable(error.body_text()))?;
     let hub = &api.hub;
     let limit = Duration::from_secs(wait.min(MAX_WAIT));
     hub.wait_until(limit, || hub.commands.is_final(&id) != Some(false)).await;
-    hub.commands.get(&id).map(Json).ok_or_else(|| {
-        Refusal(StatusCode::NOT_FOUND, "not_found", format!("no command {}", crate::quote::quote(&id)))
-    })
+    hub.commands
+        .get(&id)
+        .map(Json)
+        .ok_or_else(|| Refusal::new(ErrorCode::NotFound, format!("no command {}", crate::quote::quote(&id))))
 }

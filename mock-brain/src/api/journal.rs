@@ -6,12 +6,11 @@ use std::time::Duration;
 use axum::Json;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
-use http::StatusCode;
 use serde::Deserialize;
 use tokio::time::{Instant, timeout_at};
 
 use super::commands::MAX_WAIT;
-use super::{Api, Refusal, unreadable};
+use super::{Api, ErrorCode, Refusal};
 use crate::journal::{Page, Wanted};
 
 /// Most entries of a page.
@@ -37,7 +36,7 @@ pub(super) async fn page(
     State(api): State<Arc<Api>>,
     asked: Result<Query<Asked>, QueryRejection>,
 ) -> Result<Json<Page>, Refusal> {
-    let Query(asked) = asked.map_err(|error| unreadable(error.body_text()))?;
+    let Query(asked) = asked.map_err(|error| Refusal::unreadable(error.body_text()))?;
     let limit = asked.limit.unwrap_or(MAX_ENTRIES).min(MAX_ENTRIES);
     let Asked { after, kind, type_, agent, .. } = asked;
     let mut wanted = Wanted { after, limit, kind, type_, agent };
@@ -46,9 +45,7 @@ pub(super) async fn page(
     loop {
         changes.mark_unchanged();
         let (hub, ask) = (Arc::clone(&api.hub), wanted.clone());
-        let page = on_disk(move || hub.journal.page(&ask)).await?;
-        let page =
-            page.map_err(|error| Refusal(StatusCode::INTERNAL_SERVER_ERROR, "journal", error.to_string()))?;
+        let page = on_disk(move || hub.journal.page(&ask)).await??;
         if !page.items.is_empty() || page.more || limit == 0 {
             return Ok(Json(page));
         }
@@ -68,7 +65,5 @@ pub(super) async fn page(
 pub(super) async fn on_disk<T: Send + 'static>(
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, Refusal> {
-    tokio::task::spawn_blocking(work)
-        .await
-        .map_err(|error| Refusal(StatusCode::INTERNAL_SERVER_ERROR, "internal", error.to_string()))
+    tokio::task::spawn_blocking(work).await.map_err(|error| Refusal::new(ErrorCode::Internal, error))
 }

@@ -4,10 +4,12 @@
 //! page can (DNS rebinding). Must not be reachable on the agent port.
 
 pub(crate) mod agents;
+pub(crate) mod certificates;
 pub(crate) mod commands;
+mod error;
 pub(crate) mod journal;
+pub(crate) mod wait;
 
-use std::fmt::Display;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -19,21 +21,22 @@ use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{delete, get, post};
 use axum::{Json, Router};
-use http::StatusCode;
 use http::header::{HOST, ORIGIN};
 use serde::{Deserialize, Serialize};
-use serde_json::json;
 use tokio::net::TcpListener;
+use tokio::sync::Notify;
 
 use crate::fault::FaultSpec;
 use crate::fault::table::ActiveFault;
 use crate::hub::Hub;
-use crate::registry::{Credentials, RegistryError};
+use crate::registry::Credentials;
 use crate::sessions::SessionInfo;
-use crate::state::StateError;
 use crate::store::StoredEvent;
-use crate::strict::Violation;
 use crate::verdict;
+use crate::violation::Violation;
+
+use error::Refusal;
+pub(crate) use error::{ApiError, ErrorCode};
 
 /// Largest request body.
 const MAX_BODY: usize = 64 << 10;
@@ -69,42 +72,6 @@ pub(crate) struct SetFault {
     pub(crate) spec: String,
 }
 
-/// A refusal.
-#[derive(Debug, Serialize, Deserialize)]
-pub(crate) struct ApiError {
-    pub(crate) error: String,
-    pub(crate) message: String,
-}
-
-struct Refusal(StatusCode, &'static str, String);
-
-impl IntoResponse for Refusal {
-    fn into_response(self) -> Response {
-        (self.0, Json(json!({ "error": self.1, "message": self.2 }))).into_response()
-    }
-}
-
-impl From<RegistryError> for Refusal {
-    fn from(error: RegistryError) -> Self {
-        let (status, code) = match &error {
-            RegistryError::NoAgent { .. } | RegistryError::NoProject(_) => {
-                (StatusCode::NOT_FOUND, "not_found")
-            }
-            RegistryError::Taken(_) => (StatusCode::CONFLICT, "conflict"),
-            RegistryError::Token | RegistryError::State(StateError::Slug(_) | StateError::AgentName(_)) => {
-                (StatusCode::UNPROCESSABLE_ENTITY, "bad_value")
-            }
-            RegistryError::State(_) => (StatusCode::INTERNAL_SERVER_ERROR, "state"),
-        };
-        Self(status, code, error.to_string())
-    }
-}
-
-/// A body or query that cannot be read.
-fn unreadable(error: impl Display) -> Refusal {
-    Refusal(StatusCode::BAD_REQUEST, "bad_request", error.to_string())
-}
-
 /// The API of one brain.
 pub(crate) struct Api {
     pub(crate) hub: Arc<Hub>,
@@ -113,6 +80,8 @@ pub(crate) struct Api {
     pub(crate) address: SocketAddr,
     pub(crate) brain_url: String,
     pub(crate) ca_file: Option<String>,
+    /// Told when the brain is to end.
+    pub(crate) shutdown: Arc<Notify>,
 }
 
 /// Serves until the brain stops.
@@ -124,11 +93,9 @@ pub(crate) async fn serve(api: Api, listener: TcpListener) -> io::Result<()> {
 }
 
 fn router(api: Arc<Api>) -> Router {
-    let unknown = || async { Refusal(StatusCode::NOT_FOUND, "not_found", "no such endpoint".to_owned()) };
-    let wrong_method = || async {
-        let message = "this endpoint does not take that method".to_owned();
-        Refusal(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", message)
-    };
+    let unknown = || async { Refusal::new(ErrorCode::NotFound, "no such endpoint") };
+    let wrong_method =
+        || async { Refusal::new(ErrorCode::MethodNotAllowed, "this endpoint does not take that method") };
     Router::new()
         .route("/mock/v1/env", get(env))
         .route("/mock/v1/events", get(events))
@@ -140,7 +107,11 @@ fn router(api: Arc<Api>) -> Router {
         .route("/mock/v1/commands", get(commands::list).post(commands::send))
         .route("/mock/v1/commands/{id}", get(commands::one))
         .route("/mock/v1/journal", get(journal::page))
+        .route("/mock/v1/certificates", get(certificates::show).post(certificates::issue))
+        .route("/mock/v1/certificates/rotate", post(certificates::rotate))
         .route("/mock/v1/violations", get(violations))
+        .route("/mock/v1/wait", post(wait::wait))
+        .route("/mock/v1/shutdown", post(wait::shutdown))
         .route("/mock/v1/faults", get(faults).post(set_fault).delete(clear_faults))
         .route("/mock/v1/faults/{name}", delete(clear_fault))
         .fallback(unknown)
@@ -156,16 +127,15 @@ async fn guard(State(api): State<Arc<Api>>, request: Request, next: Next) -> Res
     let local = format!("localhost:{}", api.address.port());
     if host != api.address.to_string() && host != local {
         let message = format!("this API is reached as {}", api.address);
-        return Refusal(StatusCode::FORBIDDEN, "foreign_host", message).into_response();
+        return Refusal::new(ErrorCode::ForeignHost, message).into_response();
     }
     if headers.contains_key(ORIGIN) {
-        let message = "requests of web pages are not taken".to_owned();
-        return Refusal(StatusCode::FORBIDDEN, "foreign_origin", message).into_response();
+        return Refusal::new(ErrorCode::ForeignOrigin, "requests of web pages are not taken").into_response();
     }
     let token = verdict::bearer(headers).unwrap_or_default();
     if constant_time::verify_slices_are_equal(token.as_bytes(), api.token.as_bytes()).is_err() {
-        let message = "the bearer token is the one in control.json".to_owned();
-        return Refusal(StatusCode::UNAUTHORIZED, "unauthenticated", message).into_response();
+        let message = "the bearer token is the one in control.json";
+        return Refusal::new(ErrorCode::Unauthenticated, message).into_response();
     }
     next.run(request).await
 }
@@ -180,8 +150,7 @@ async fn env(
     State(api): State<Arc<Api>>,
     query: Result<Query<EnvQuery>, QueryRejection>,
 ) -> Result<Json<EnvAnswer>, Refusal> {
-    let Query(query) =
-        query.map_err(|error| Refusal(StatusCode::BAD_REQUEST, "bad_request", error.body_text()))?;
+    let Query(query) = query.map_err(|error| Refusal::unreadable(error.body_text()))?;
     let agent = api.hub.registry.named(query.agent.as_deref())?;
     Ok(Json(EnvAnswer {
         brain_url: api.brain_url.clone(),
@@ -212,12 +181,8 @@ async fn set_fault(
     State(api): State<Arc<Api>>,
     body: Result<Json<SetFault>, JsonRejection>,
 ) -> Result<Json<Items<ActiveFault>>, Refusal> {
-    let Json(SetFault { spec }) =
-        body.map_err(|error| Refusal(StatusCode::BAD_REQUEST, "bad_request", error.body_text()))?;
-    let refused = |error: crate::fault::FaultError| {
-        Refusal(StatusCode::UNPROCESSABLE_ENTITY, "bad_fault", error.to_string())
-    };
-    api.hub.set_fault(spec.parse::<FaultSpec>().map_err(refused)?).map_err(refused)?;
+    let Json(SetFault { spec }) = body.map_err(|error| Refusal::unreadable(error.body_text()))?;
+    api.hub.set_fault(spec.parse::<FaultSpec>()?)?;
     tracing::info!(%spec, "fault set");
     Ok(faults(State(api)).await)
 }
@@ -232,11 +197,10 @@ async fn clear_fault(
     State(api): State<Arc<Api>>,
     name: Result<Path<String>, PathRejection>,
 ) -> Result<Json<Items<ActiveFault>>, Refusal> {
-    let Path(name) =
-        name.map_err(|error| Refusal(StatusCode::BAD_REQUEST, "bad_request", error.body_text()))?;
+    let Path(name) = name.map_err(|error| Refusal::unreadable(error.body_text()))?;
     if !api.hub.clear_faults(Some(&name)) {
         let message = format!("fault {name:?} is not set");
-        return Err(Refusal(StatusCode::NOT_FOUND, "not_set", message));
+        return Err(Refusal::new(ErrorCode::NotSet, message));
     }
     tracing::info!(name, "fault cleared");
     Ok(faults(State(api)).await)

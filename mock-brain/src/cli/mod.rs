@@ -4,6 +4,7 @@
 //! setting. Data goes to stdout, everything else to stderr; an error is one line.
 
 mod agent;
+mod cert;
 mod command;
 mod env;
 mod events;
@@ -14,6 +15,8 @@ mod load;
 mod output;
 mod serve;
 mod steps;
+mod violations;
+mod wait;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -45,8 +48,12 @@ enum Command {
     Env(env::Args),
     /// List the events that the running brain accepted
     Events(events::Args),
+    /// Wait until the running brain saw something
+    Wait(wait::Args),
     /// Follow what the running brain sees
     Tail(journal::Tail),
+    /// List what agents did that they must not
+    Violations(violations::Args),
     /// Write out what the running brain saw
     #[command(subcommand)]
     Journal(journal::Command),
@@ -59,6 +66,9 @@ enum Command {
     /// Send commands to agents, and see what came of them
     #[command(subcommand)]
     Command(command::Command),
+    /// Show, rotate and issue certificates
+    #[command(subcommand)]
+    Cert(cert::Command),
     /// Show, set and clear faults
     #[command(subcommand)]
     Fault(fault::Command),
@@ -67,6 +77,8 @@ enum Command {
     /// Canonical bytes, signatures and verdicts of frames, for those who write an agent
     #[command(subcommand)]
     Frame(frame::Command),
+    /// End the running brain
+    Stop(wait::Stop),
     /// Print shell completions
     #[command(
         after_help = "Example:\n  mock-brain completions bash > ~/.local/share/bash-completion/completions/mock-brain"
@@ -154,11 +166,15 @@ fn dispatch(command: Command, environment: &Environment) -> Result<(), Failure> 
         Command::Serve(args) => serve::run(*args, environment),
         Command::Env(args) => env::run(&args, environment),
         Command::Events(args) => events::run(&args, environment),
+        Command::Wait(args) => wait::run(&args, environment),
+        Command::Stop(args) => wait::stop(&args, environment),
         Command::Tail(args) => journal::tail(&args, environment),
+        Command::Violations(args) => violations::run(&args, environment),
         Command::Journal(command) => journal::run(&command, environment),
         Command::Agent(command) => agent::run(command, environment),
         Command::Project(command) => agent::run_project(&command, environment),
         Command::Command(command) => command::run(command, environment),
+        Command::Cert(command) => cert::run(command, environment),
         Command::Fault(command) => fault::run(command, environment),
         Command::Load(args) => load::run(&args, environment),
         Command::Frame(command) => frame::run(&command),

@@ -184,3 +184,27 @@ impl Journal {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock;
+
+    #[tokio::test]
+    async fn reading_is_no_news_for_those_who_wait() {
+        let dir = tempfile::tempdir().unwrap();
+        let on_disk = Journal::open(dir.path(), DEFAULT_JOURNAL_BYTES, &Arc::default()).unwrap();
+        for journal in [on_disk, Journal::in_memory()] {
+            let mut changes = journal.changes();
+            journal.record(Entry::new(Kind::Handshake, "hello", clock::now()));
+            journal.flushed().await;
+            assert!(changes.has_changed().unwrap());
+            changes.mark_unchanged();
+            let wanted = Wanted { limit: 9, ..Wanted::default() };
+            for _ in 0..3 {
+                assert_eq!(journal.page(&wanted).unwrap().items.len(), 1);
+            }
+            assert!(!changes.has_changed().unwrap());
+        }
+    }
+}

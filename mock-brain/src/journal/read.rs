@@ -56,16 +56,32 @@ pub(super) fn put(
     Ok(())
 }
 
-/// Tells every accepted event that is kept, and how many there are.
-pub(super) fn ids(connection: &Connection, tell: impl Fn(Uuid, Place)) -> rusqlite::Result<u64> {
+/// Tells every accepted event that is kept, with its agent, and how many there are.
+pub(super) fn ids(
+    connection: &Connection,
+    tell: impl Fn(Uuid, Place, Option<Uuid>),
+) -> rusqlite::Result<u64> {
     let mut select = connection.prepare("SELECT id, place FROM events ORDER BY place")?;
     let mut rows = select.query([])?;
-    let mut count = 0;
+    let (mut count, mut entry, mut agent) = (0, 0, None);
     while let Some(row) = rows.next()? {
-        tell(uuid(row, 0)?, row.get(1)?);
+        let place: Place = row.get(1)?;
+        if place / ROOM != entry {
+            entry = place / ROOM;
+            agent = agent_of(connection, entry)?;
+        }
+        tell(uuid(row, 0)?, place, agent);
         count += 1;
     }
     Ok(count)
+}
+
+/// Whose batch an entry is.
+fn agent_of(connection: &Connection, entry: u64) -> rusqlite::Result<Option<Uuid>> {
+    let sql = "SELECT agent_id FROM entries JOIN agents ON agents.number = entries.agent WHERE seq = ?1";
+    let mut select = connection.prepare_cached(sql)?;
+    let mut rows = select.query([entry])?;
+    rows.next()?.map(|row| uuid(row, 0)).transpose()
 }
 
 /// How often each event came again.

@@ -45,7 +45,7 @@ impl Writer {
     /// Works until the journal is closed and all is written.
     pub(super) fn run(mut self) {
         let begun = Instant::now();
-        match read::ids(&self.file.connection, |id, place| self.index.restore(id, place)) {
+        match read::ids(&self.file.connection, |id, place, agent| self.index.restore(id, place, agent)) {
             Ok(count) => tracing::debug!(count, elapsed = ?begun.elapsed(), "the journal's events are known"),
             Err(error) => tracing::error!(%error, path = ?self.file.path, "the journal cannot be read"),
         }
@@ -54,7 +54,10 @@ impl Writer {
             let group = self.next();
             let written = self.write_or_wait(&group.work);
             if written {
-                self.shared.committed.send_replace(group.mark);
+                // A group of questions alone is no news: whoever reads must not wake whoever waits.
+                self.shared
+                    .committed
+                    .send_if_modified(|mark| std::mem::replace(mark, group.mark) != group.mark);
             }
             for ask in group.asks {
                 ask(&mut self.file);

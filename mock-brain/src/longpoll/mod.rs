@@ -15,7 +15,7 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
 use serde_json::json;
 use tokio::time::{Instant, sleep_until};
-use z4j_protocol::FrameType;
+use z4j_protocol::{FrameType, close};
 
 use crate::clock;
 use crate::commands::Wanted;
@@ -23,7 +23,8 @@ use crate::fault::{Fault, LongPoll, Point};
 use crate::hub::Hub;
 use crate::journal::{Entry, Kind};
 use crate::registry::Agent;
-use crate::verdict;
+use crate::verdict::{self, Closing};
+use crate::violation::{Culprit, Key, Rule};
 use crate::web::{self, AgentRequest, Peer, detail, domain_error, json_response};
 use sessions::{Invalidated, Use};
 
@@ -48,7 +49,10 @@ const PROJECT_HEADER: &str = "x-z4j-project";
 pub(crate) async fn commands(hub: &Arc<Hub>, _peer: &Peer, request: &AgentRequest) -> Response<Body> {
     let poll = match poll(request.uri().query().unwrap_or_default()) {
         Ok(poll) => poll,
-        Err(complaints) => return detail(StatusCode::UNPROCESSABLE_ENTITY, complaints),
+        Err(complaints) => {
+            misshapen(hub, request.headers(), "parameters of a poll");
+            return detail(StatusCode::UNPROCESSABLE_ENTITY, complaints);
+        }
     };
     let agent = match admit(hub, request.headers(), "") {
         Ok(agent) => agent,
@@ -131,7 +135,12 @@ pub(crate) async fn events(
     let headers = request.headers().clone();
     let frames = match body::read(request, &hub.limits).await {
         Ok(frames) => frames,
-        Err(refusal) => return *refusal,
+        Err(refusal) => {
+            if refusal.status() == StatusCode::UNPROCESSABLE_ENTITY {
+                misshapen(hub, &headers, "the body of a post");
+            }
+            return *refusal;
+        }
     };
     let agent = match admit(hub, &headers, request_id) {
         Ok(agent) => agent,
@@ -150,8 +159,15 @@ pub(crate) async fn events(
 
 /// The agent of a request's token, if its project is the one it means.
 fn admit(hub: &Hub, headers: &HeaderMap, request_id: &str) -> Result<Arc<Agent>, Box<Response<Body>>> {
-    let agent = verdict::bearer(headers).and_then(|token| hub.registry.by_token(token));
+    let token = verdict::bearer(headers).ok_or_else(unknown_token)?;
+    let (key, now) = (Key::of(token), Instant::now().into_std());
+    let agent = hub.registry.by_token(token);
+    if let Some((rule, detail)) = hub.violations.connects.arrived(key, now) {
+        hub.violations.note(Culprit { session: None, agent: agent.as_ref() }, rule, &detail, None);
+    }
     let Some(agent) = agent else {
+        let refused = Closing::new(close::TOKEN, "");
+        hub.violations.connects.ended(key, Some(&refused), false, now);
         return Err(unknown_token());
     };
     match headers.get(PROJECT_HEADER) {
@@ -164,6 +180,12 @@ fn admit(hub: &Hub, headers: &HeaderMap, request_id: &str) -> Result<Arc<Agent>,
         }
         _ => Ok(agent),
     }
+}
+
+/// Notes a request that is not of its shape.
+fn misshapen(hub: &Hub, headers: &HeaderMap, what: &str) {
+    let agent = verdict::bearer(headers).and_then(|token| hub.registry.by_token(token));
+    hub.violations.note(Culprit { session: None, agent: agent.as_ref() }, Rule::PollRequest, what, None);
 }
 
 /// The session nonce; missing and empty are the same session.

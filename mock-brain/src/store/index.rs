@@ -19,6 +19,8 @@ struct Inner {
     places: HashMap<Uuid, Place, RandomState>,
     accepted: u64,
     duplicates: u64,
+    /// How many were accepted of each agent.
+    by_agent: HashMap<Uuid, u64>,
     last_received: Option<Timestamp>,
 }
 
@@ -43,8 +45,12 @@ impl Index {
     }
 
     /// Takes in an event of an earlier run.
-    pub(crate) fn restore(&self, id: Uuid, place: Place) {
-        lock(&self.0).places.insert(id, place);
+    pub(crate) fn restore(&self, id: Uuid, place: Place, agent: Option<Uuid>) {
+        let mut inner = lock(&self.0);
+        inner.places.insert(id, place);
+        if let Some(agent) = agent {
+            *inner.by_agent.entry(agent).or_default() += 1;
+        }
     }
 
     /// Goes on counting where an earlier run ended.
@@ -65,6 +71,10 @@ impl Index {
         lock(&self.0).accepted
     }
 
+    pub(super) fn accepted_of(&self, agent: Uuid) -> u64 {
+        lock(&self.0).by_agent.get(&agent).copied().unwrap_or_default()
+    }
+
     pub(super) fn duplicates(&self) -> u64 {
         lock(&self.0).duplicates
     }
@@ -83,6 +93,11 @@ impl Taking<'_> {
         }
         self.0.duplicates += 1;
         Some(known)
+    }
+
+    /// Notes how many of a batch were accepted.
+    pub(super) fn credit(&mut self, agent: Uuid, accepted: u64) {
+        *self.0.by_agent.entry(agent).or_default() += accepted;
     }
 
     /// Forgets an event that is not kept any more.

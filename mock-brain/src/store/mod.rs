@@ -56,7 +56,7 @@ pub struct StoredEvent {
     /// Its `data`.
     pub payload: Value,
     /// How often it came again.
-    #[serde(skip)]
+    #[serde(default)]
     pub duplicates: u64,
 }
 
@@ -118,6 +118,8 @@ impl Store {
             Sighted { nth: *nth, at: *at, id: *id, original }
         };
         let sighted: Vec<_> = batch.events.iter().map(take).collect();
+        let accepted = sighted.iter().filter(|sighted| sighted.original.is_none()).count();
+        index.credit(agent.id, accepted as u64);
         if let Some(kept) = &mut kept {
             kept.take(&mut index, entry, agent, raw, &sighted);
         }
@@ -132,6 +134,12 @@ impl Store {
     /// How many events were accepted so far, those that are no longer kept included.
     pub(crate) fn accepted(&self) -> u64 {
         self.index.accepted()
+    }
+
+    /// How many of them are of an agent; without one, all of them. Of those of earlier runs only the ones that
+    /// are kept are known by agent.
+    pub(crate) fn accepted_of(&self, agent: Option<Uuid>) -> u64 {
+        agent.map_or_else(|| self.accepted(), |agent| self.index.accepted_of(agent))
     }
 
     /// How many events came again.

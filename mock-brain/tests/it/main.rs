@@ -6,6 +6,7 @@
 mod agents;
 #[cfg(test)]
 mod breaking;
+mod certificates;
 #[cfg(test)]
 mod cli;
 #[cfg(test)]
@@ -38,3 +39,7 @@ mod state;
 mod support;
 #[cfg(test)]
 mod tls;
+#[cfg(test)]
+mod violations;
+#[cfg(test)]
+mod wait;

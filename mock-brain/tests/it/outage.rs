@@ -23,7 +23,7 @@ async fn down_and_up_on_the_same_port() {
             Farewell::None => assert_eq!(agent.hear().await, Heard::Ended),
             Farewell::Restart => assert_eq!(agent.hear().await, closed(1012)),
         }
-        assert!(brain.wait_for(&Condition::NoSession, Duration::from_secs(20)).await);
+        assert!(brain.wait_for(&Condition::no_session(), Duration::from_secs(20)).await);
         within(idle.readable()).await.unwrap();
         let by = brain.sessions().last().unwrap().closed_by;
         let expected = if farewell == Farewell::None { ClosedBy::Network } else { ClosedBy::Brain };
@@ -72,12 +72,12 @@ async fn refused_for_a_time() {
 async fn waiting_for_what_comes() {
     let brain = plain().await;
     let limit = Duration::from_secs(20);
-    let never = Condition::Events { count: 1 };
+    let never = Condition::events(1);
     assert!(!brain.wait_for(&never, Duration::from_millis(50)).await);
-    let online = Condition::Session { worker: Some("w1".to_owned()) };
+    let online = Condition::worker("w1");
     let (came, mut agent) = tokio::join!(brain.wait_for(&online, limit), Agent::online(&brain));
     assert!(came);
-    let events = Condition::Events { count: 3 };
+    let events = Condition::events(3);
     let (came, ()) = tokio::join!(brain.wait_for(&events, limit), async {
         for task in ["a", "b", "c", "a"] {
             agent.batch(json!([event(task, "task.sent", "2026-01-01T00:00:00Z")])).await;
