@@ -97,7 +97,7 @@ pub(super) async fn run(hub: &Arc<Hub>, peer: Peer, link: Link, headers: &Header
         };
         hub.violations.connects.ended(key, closing, session.proved, StdInstant::now());
     }
-    session.end(ending).await;
+    Box::pin(session.end(ending)).await;
 }
 
 /// A session never ends well: every end is an [`Ending`].
@@ -126,7 +126,8 @@ impl Session<'_> {
         }
         self.strike(Point::Upgrade, 0, 0)?;
         let agent = self.authenticate(headers)?;
-        let hello = self.hello(&agent).await?;
+        // What is over when a session is established takes no room in it: there may be thousands.
+        let hello = Box::pin(self.hello(&agent)).await?;
         let pen = Pen::new(&agent, &self.id, self.hub.release);
         let checked_slug = hello.project_id.is_some().then_some(agent.project.slug.as_str());
         let ack = pen.hello_ack(&agent, &self.id, &self.hub.limits, checked_slug, clock::now());
@@ -147,7 +148,7 @@ impl Session<'_> {
             version = %quote(&hello.agent_version), "session started"
         );
         self.hub.happened();
-        Established::new(self, agent, pen).run().await
+        Box::new(Established::new(self, agent, pen)).run().await
     }
 
     /// Whether a fault strikes at this point: an end, or something for the caller to carry out.

@@ -8,7 +8,7 @@
 mod process;
 mod real;
 mod table;
-#[path = "../verified.rs"]
+#[path = "../shared/verified.rs"]
 mod verified;
 
 use std::path::Path;
