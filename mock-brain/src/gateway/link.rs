@@ -50,7 +50,8 @@ pub(super) enum Arrival {
 
 /// A WebSocket connection.
 pub(super) struct Link {
-    socket: WebSocketStream<Stream>,
+    /// Boxed: it would be moved, and have its room, in every future that the link goes through.
+    socket: Box<WebSocketStream<Stream>>,
     limits: Limits,
     next_ping: Instant,
     pong_missing: bool,
@@ -77,10 +78,9 @@ impl Link {
             .write_buffer_size(0)
             .max_message_size(Some(MAX_MESSAGE))
             .max_frame_size(Some(MAX_MESSAGE));
-        let socket =
-            WebSocketStream::from_partially_read(stream, already_read, Role::Server, Some(config)).await;
+        let socket = WebSocketStream::from_partially_read(stream, already_read, Role::Server, Some(config));
         Self {
-            socket,
+            socket: Box::new(socket.await),
             limits,
             next_ping: Instant::now() + limits.ping,
             pong_missing: false,
