@@ -67,6 +67,23 @@ impl Violations {
         }
     }
 
+    /// Whether any are noted.
+    pub(crate) const fn is_strict(&self) -> bool {
+        self.strict
+    }
+
+    /// The newest ones with their numbers, counted from 1, newest first.
+    pub(crate) fn newest(&self, most: usize) -> Vec<(usize, Violation)> {
+        let list = lock(&self.list);
+        (1..)
+            .zip(list.iter().cloned())
+            .skip(list.len().saturating_sub(most))
+            .collect::<Vec<_>>()
+            .into_iter()
+            .rev()
+            .collect()
+    }
+
     /// How many there are.
     pub(crate) fn count(&self) -> usize {
         lock(&self.list).len()

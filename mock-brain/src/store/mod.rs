@@ -154,6 +154,16 @@ impl Store {
         kept.map(|kept| kept.records.iter().map(Record::shown).collect()).unwrap_or_default()
     }
 
+    /// The newest accepted events, oldest first; none where the journal has them.
+    pub(crate) fn newest(&self, most: usize) -> Vec<StoredEvent> {
+        let kept = self.kept.as_ref().map(lock);
+        let newest = kept.map(|kept| {
+            let records = &kept.records;
+            records.range(records.len().saturating_sub(most)..).map(Record::shown).collect()
+        });
+        newest.unwrap_or_default()
+    }
+
     /// How many events were accepted so far, those that are no longer kept included.
     pub(crate) fn accepted(&self) -> u64 {
         self.index.accepted()
