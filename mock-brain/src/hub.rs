@@ -17,7 +17,7 @@ use crate::clock;
 use crate::commands::{Answered, CommandError, CommandInfo, Commands, NewCommand};
 use crate::fault::table::{self, FaultTable};
 use crate::fault::{FaultError, FaultSpec, Point};
-use crate::journal::{Entry, Journal, Kind};
+use crate::journal::{Entry, Journal, JournalError, Kind};
 use crate::listener::Listener;
 use crate::longpoll::sessions::LongPollSessions;
 use crate::pki::{Pki, PkiError, Profile};
@@ -159,6 +159,11 @@ impl Hub {
             tracing::error!(%error, "events cannot be read");
             Vec::new()
         })
+    }
+
+    /// The newest accepted events, oldest first. Waits for the disk, if the journal is there.
+    pub(crate) fn newest_events(&self, most: usize) -> Result<Vec<StoredEvent>, JournalError> {
+        if self.journal.is_on_disk() { self.journal.newest_events(most) } else { Ok(self.store.newest(most)) }
     }
 
     /// Waits until something holds, and tells whether it came to hold in time. It is looked at whenever
