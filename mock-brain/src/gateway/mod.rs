@@ -93,6 +93,7 @@ async fn upgraded(hub: Arc<Hub>, peer: Peer, upgrade: OnUpgrade, headers: Header
     let Ok(parts) = Upgraded::downcast::<TokioIo<Stream>>(upgraded) else {
         return tracing::error!("the upgraded connection is not the one that was served");
     };
-    let link = Link::new(parts.io.into_inner(), parts.read_buf.into(), hub.limits).await;
+    // A copy: `into` would take hyper's buffer along, and the link would read into that.
+    let link = Link::new(parts.io.into_inner(), parts.read_buf.to_vec(), hub.limits).await;
     session::run(&hub, peer, link, &headers).await;
 }
