@@ -61,7 +61,8 @@ pub(crate) async fn serve(hub: Arc<Hub>, stream: Stream, peer: Peer) {
     });
     let mut server = http1::Builder::new();
     server.timer(TokioTimer::new()).header_read_timeout(hub.limits.head).max_buf_size(MAX_HEAD);
-    server.title_case_headers(true).max_header_size(MAX_HEAD);
+    let lower = hub.oddities.as_ref().is_some_and(|oddities| oddities.roll().one_in(2));
+    server.title_case_headers(!lower).max_header_size(MAX_HEAD);
     let connection = server.serve_connection(TokioIo::new(stream), service).with_upgrades();
     let mut connection = std::pin::pin!(connection);
     let done = tokio::select! {
@@ -196,7 +197,7 @@ fn refused(hub: &Hub, peer: &Peer, point: Point, headers: &HeaderMap, id: &str) 
     Some(retry_later(response, retry_after))
 }
 
-fn retry_later(mut response: Response<Body>, seconds: Option<u32>) -> Response<Body> {
+pub(crate) fn retry_later(mut response: Response<Body>, seconds: Option<u32>) -> Response<Body> {
     if let Some(seconds) = seconds {
         response.headers_mut().insert(RETRY_AFTER, seconds.into());
     }
@@ -251,7 +252,7 @@ async fn route(hub: &Arc<Hub>, peer: Peer, request: AgentRequest, id: &str) -> R
         "/api/v1/health/ready" if is_get => json_response(StatusCode::OK, &json!({ "status": "ready" })),
         "/api/v1/agent/commands" if is_get => match refused(hub, &peer, Point::Poll, request.headers(), id) {
             Some(refusal) => refusal,
-            None => longpoll::commands(hub, &peer, &request).await,
+            None => longpoll::commands(hub, &peer, &request, id).await,
         },
         "/api/v1/agent/events" if request.method() == Method::POST => {
             match refused(hub, &peer, Point::Post, request.headers(), id) {

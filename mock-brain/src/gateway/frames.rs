@@ -48,7 +48,7 @@ impl<'s, 'h> Established<'s, 'h> {
         let binding = agent.binding(&session.id, session.hub.release);
         let verifier = Verifier::new(&agent.project.secret, binding);
         let hub = session.hub;
-        let conduct = Conduct::new(hub.violations.is_strict(), Some(hub.limits.heartbeat_seconds));
+        let conduct = Conduct::new(hub.violations.is_strict(), Some(session.limits.heartbeat_seconds));
         Self {
             session,
             agent,

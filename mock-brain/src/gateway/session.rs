@@ -15,10 +15,11 @@ use z4j_protocol::{FrameType, close};
 
 use super::frames::Established;
 use super::link::{Arrival, Link};
+use crate::admission::TurnedAway;
 use crate::clock;
 use crate::fault::table::Site;
 use crate::fault::{self, Fault, Point, Ws};
-use crate::hub::{Farewell, Hub};
+use crate::hub::{Farewell, Hub, Limits};
 use crate::journal::{Entry, Kind};
 use crate::listener;
 use crate::quote::quote;
@@ -28,7 +29,7 @@ use crate::stream::silence::Silence;
 use crate::stream::wire::Cut;
 use crate::verdict::{self, Closing};
 use crate::violation::{self, Culprit, Found, Key, Rule};
-use crate::voice::Pen;
+use crate::voice::{Pen, Quirks};
 use crate::web::Peer;
 
 /// How a session ends.
@@ -58,8 +59,14 @@ impl Ending {
 }
 
 /// Takes an upgraded connection to its end.
-pub(super) async fn run(hub: &Arc<Hub>, peer: Peer, link: Link, headers: &HeaderMap) {
-    let id = Uuid::new_v4().to_string();
+pub(super) async fn run(
+    hub: &Arc<Hub>,
+    peer: Peer,
+    link: Link,
+    (limits, mut quirks): (Limits, Option<Quirks>),
+    headers: &HeaderMap,
+) {
+    let id = quirks.as_mut().map_or_else(|| Uuid::new_v4().to_string(), Quirks::session_id);
     let serial = hub.sessions.open(&id, Transport::Websocket, peer.address);
     let signals = Arc::new(Signals::default());
     let mut killed = peer.killed.clone();
@@ -73,6 +80,8 @@ pub(super) async fn run(hub: &Arc<Hub>, peer: Peer, link: Link, headers: &Header
         agent: None,
         worker: None,
         proved: false,
+        limits,
+        quirks,
     };
     let key = verdict::bearer(headers).map(Key::of);
     if let Some(found) = key.and_then(|key| hub.violations.connects.arrived(key, StdInstant::now())) {
@@ -116,10 +125,14 @@ pub(super) struct Session<'h> {
     worker: Option<String>,
     /// Something was acknowledged: for the agent this session was a good one.
     pub(super) proved: bool,
+    /// What this session is told, and held to.
+    pub(super) limits: Limits,
+    quirks: Option<Quirks>,
 }
 
 impl Session<'_> {
     async fn converse(&mut self, headers: &HeaderMap) -> Result<Never, Ending> {
+        self.turn_away(headers)?;
         if self.hub.faults.any() {
             // A fault may be meant for this agent only; whether it may come in is asked after it.
             self.agent = verdict::bearer(headers).and_then(|token| self.hub.registry.by_token(token));
@@ -128,9 +141,9 @@ impl Session<'_> {
         let agent = self.authenticate(headers)?;
         // What is over when a session is established takes no room in it: there may be thousands.
         let hello = Box::pin(self.hello(&agent)).await?;
-        let pen = Pen::new(&agent, &self.id, self.hub.release);
+        let mut pen = Pen::new(&agent, &self.id, self.hub.release, self.quirks.take());
         let checked_slug = hello.project_id.is_some().then_some(agent.project.slug.as_str());
-        let ack = pen.hello_ack(&agent, &self.id, &self.hub.limits, checked_slug, clock::now());
+        let ack = pen.hello_ack(&agent, &self.id, &self.limits, checked_slug, clock::now());
         let ack = ack.map_err(|error| unsendable(&error))?;
         // The acknowledgement is written before the slot is judged, as the real brain does.
         self.hub.sessions.accepted(self.serial);
@@ -174,6 +187,20 @@ impl Session<'_> {
             }
             _ => Ok(Some(fault)),
         }
+    }
+
+    /// Connects of an address are counted first, then it is looked up, whatever the token.
+    fn turn_away(&self, headers: &HeaderMap) -> Result<(), Ending> {
+        let admission = &self.hub.admission;
+        let client = admission.client(self.peer.address.ip(), headers);
+        let admitted = admission.connect(client, StdInstant::now()).and_then(|()| admission.admit(client));
+        admitted.map_err(|away| match away {
+            TurnedAway::TooOften(_) => {
+                let detail = format!("{client} connects too often");
+                Closing::with_reason(close::RATE, "agent connect rate limit exceeded", detail).into()
+            }
+            TurnedAway::Address => Ending::close(close::FORBIDDEN, &format!("{client} is not admitted")),
+        })
     }
 
     fn authenticate(&mut self, headers: &HeaderMap) -> Result<Arc<Agent>, Ending> {

@@ -3,6 +3,8 @@
 //! Nothing here sleeps to synchronise or uses a fixed port; whatever waits has a deadline (`support::within`).
 
 #[cfg(test)]
+mod admission;
+#[cfg(test)]
 mod agents;
 #[cfg(test)]
 mod breaking;
@@ -29,6 +31,8 @@ mod kill;
 mod load;
 #[cfg(test)]
 mod longpoll;
+#[cfg(test)]
+mod oddities;
 #[cfg(test)]
 mod outage;
 #[cfg(test)]

@@ -116,7 +116,8 @@ fn refused(table: &mut Table) -> anyhow::Result<()> {
 /// Thousands of agents that say that they live.
 fn many(table: &mut Table) -> anyhow::Result<()> {
     let folder = tempfile::tempdir()?;
-    let brain = Serving::start(folder.path(), &["--no-tls", "--max-connections", "20000"])?;
+    let brain =
+        Serving::start(folder.path(), &["--no-tls", "--max-connections", "20000", "--max-connects", "0"])?;
     let agents = MANY.to_string();
     let flags = ["--agents", &agents, "--mint", "--rate", "0", "--duration", "25s"];
     let resident = Watch::start(brain.child.id());
