@@ -5,7 +5,7 @@
 use std::fs::File;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
@@ -150,15 +150,7 @@ impl Brain {
         let credentials = registry.named(None).map_err(|_| StateError::AgentName(agent))?.credentials();
         let pki = authority.map(|authority| Pki::new(authority, certificate)).transpose()?;
         let hosts = Hosts::new(listener.address(), &names);
-        let (store, journal) = match state_dir.as_deref().zip(journal_bytes) {
-            None => (Store::in_memory(), Journal::in_memory()),
-            Some((dir, bytes)) => {
-                let index = Arc::default();
-                let journal = Journal::open(dir, bytes, &index)?;
-                (Store::indexing(index), journal)
-            }
-        };
-        let journal = Arc::new(journal);
+        let (store, journal) = memory(state_dir.as_deref().zip(journal_bytes))?;
         let hub = Arc::new(Hub {
             registry,
             pki,
@@ -260,6 +252,12 @@ impl Brain {
     #[must_use]
     pub fn faults(&self) -> Vec<FaultSpec> {
         self.hub.faults.list().into_iter().map(|fault| fault.spec).collect()
+    }
+
+    /// How often faults have struck so far, spent ones too.
+    #[must_use]
+    pub fn fault_strikes(&self) -> u64 {
+        self.hub.faults.strikes()
     }
 
     /// Every accepted event once, oldest first; read from the disk if the journal is there.
@@ -403,6 +401,14 @@ impl Brain {
         }
         self.hub.journal.close();
     }
+}
+
+/// Where events and the journal are kept: in a directory, up to so many bytes, or in memory.
+fn memory(place: Option<(&Path, u64)>) -> Result<(Store, Arc<Journal>), JournalError> {
+    let Some((dir, bytes)) = place else { return Ok((Store::in_memory(), Arc::new(Journal::in_memory()))) };
+    let index = Arc::default();
+    let journal = Journal::open(dir, bytes, &index)?;
+    Ok((Store::indexing(index), Arc::new(journal)))
 }
 
 impl Drop for Brain {

@@ -49,7 +49,8 @@ pub(super) async fn issue(
     State(api): State<Arc<Api>>,
     body: Result<Json<Issue>, JsonRejection>,
 ) -> Result<Json<IssuedCertificate>, Refusal> {
-    let Json(Issue { names, client, profile }) = body.map_err(|error| Refusal::unreadable(error.body_text()))?;
+    let Json(Issue { names, client, profile }) =
+        body.map_err(|error| Refusal::unreadable(error.body_text()))?;
     let pki = api.hub.pki.as_ref().ok_or(PkiError::NoTls)?;
     Ok(Json(pki.issue(&names, client, profile)?))
 }

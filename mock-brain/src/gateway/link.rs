@@ -15,7 +15,7 @@ use tokio_tungstenite::tungstenite::{Error, Message};
 use z4j_protocol::close;
 
 use crate::hub::Limits;
-use crate::stream::Stream;
+use crate::stream::served::Served;
 use crate::verdict::Closing;
 
 /// Largest message that is read at all.
@@ -39,12 +39,34 @@ pub(super) enum Arrival {
     Closed(Option<Closing>),
     /// The connection ended without one.
     Gone(String),
+    /// A fault ends it, without a close frame.
+    Cut,
+}
+
+/// What faults make of a WebSocket; all at once, if they say so.
+#[derive(Default)]
+pub(super) struct Wear {
+    /// It is cut once nothing went over it for so long.
+    pub(super) idle_cut: Option<Duration>,
+    /// It is cut then.
+    pub(super) cut_at: Option<Instant>,
+    /// A larger message closes it.
+    pub(super) max_message: Option<u32>,
+    /// What is sent is held back until there are so many bytes.
+    pub(super) hold_back: Option<u32>,
+    /// Pings are not answered.
+    pub(super) mutes_pongs: bool,
 }
 
 /// A WebSocket connection.
 pub(super) struct Link {
-    socket: WebSocketStream<Stream>,
+    socket: WebSocketStream<Served>,
     limits: Limits,
+    wear: Wear,
+    /// When something went over it last; kept for a cut that counts from then.
+    moved_at: Instant,
+    /// What is held back.
+    held: Vec<Bytes>,
     next_ping: Instant,
     pong_missing: bool,
     /// The stream of messages ended in an error: the peer's close frame can no longer be read as one.
@@ -52,7 +74,7 @@ pub(super) struct Link {
 }
 
 impl Link {
-    pub(super) async fn new(stream: Stream, already_read: Vec<u8>, limits: Limits) -> Self {
+    pub(super) async fn new(stream: Served, already_read: Vec<u8>, limits: Limits) -> Self {
         let config = WebSocketConfig::default()
             .read_buffer_size(READ_BUFFER)
             .write_buffer_size(0)
@@ -60,14 +82,46 @@ impl Link {
             .max_frame_size(Some(MAX_MESSAGE));
         let socket =
             WebSocketStream::from_partially_read(stream, already_read, Role::Server, Some(config)).await;
-        Self { socket, limits, next_ping: Instant::now() + limits.ping, pong_missing: false, broken: false }
+        let now = Instant::now();
+        Self {
+            socket,
+            limits,
+            wear: Wear::default(),
+            moved_at: now,
+            held: Vec::new(),
+            next_ping: now + limits.ping,
+            pong_missing: false,
+            broken: false,
+        }
+    }
+
+    /// Lets faults have their way with it from now on.
+    pub(super) fn wear(&mut self, wear: Wear) {
+        self.socket.get_mut().mutes_pongs = wear.mutes_pongs;
+        self.moved_at = Instant::now();
+        self.wear = wear;
+    }
+
+    /// When a fault cuts it, if nothing happens before.
+    fn cut_at(&self) -> Option<Instant> {
+        let idle = self.wear.idle_cut.map(|time| self.moved_at + time);
+        [idle, self.wear.cut_at].into_iter().flatten().min()
+    }
+
+    fn moved(&mut self) {
+        if self.wear.idle_cut.is_some() {
+            self.moved_at = Instant::now();
+        }
     }
 
     /// The next message. May be dropped at any await without losing one.
     pub(super) async fn next(&mut self) -> Arrival {
         loop {
+            let cut_at = self.cut_at();
             tokio::select! {
+                () = until(cut_at) => return Arrival::Cut,
                 message = self.socket.next() => {
+                    self.moved();
                     if let Some(arrival) = self.arrived(message) {
                         return arrival;
                     }
@@ -93,6 +147,10 @@ impl Link {
         Some(match message {
             Some(Ok(message @ (Message::Text(_) | Message::Binary(_)))) => {
                 let bytes = message.into_data();
+                if self.wear.max_message.is_some_and(|most| bytes.len() > most as usize) {
+                    let closing = Closing::with_reason(close::TOO_BIG, "", "fault ws.max-frame");
+                    return Some(Arrival::Fatal(closing));
+                }
                 if bytes.len() as u64 > self.limits.frame_bytes {
                     return Some(Arrival::OverLimit);
                 }
@@ -119,10 +177,32 @@ impl Link {
     /// Sends a message; an error is how the connection ended.
     pub(super) async fn send(&mut self, bytes: Bytes) -> Result<(), Arrival> {
         // All messages of the brain are binary (protocol.md, Transports).
-        self.write(Message::Binary(bytes)).await
+        let Some(most) = self.wear.hold_back else { return self.write(Message::Binary(bytes)).await };
+        self.held.push(bytes);
+        if self.held.iter().map(Bytes::len).sum::<usize>() >= most as usize {
+            for bytes in std::mem::take(&mut self.held) {
+                self.write(Message::Binary(bytes)).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Sends bytes that are no message of this library's making.
+    pub(super) async fn send_raw(&mut self, bytes: &[u8]) -> Result<(), Arrival> {
+        let stream = self.socket.get_mut();
+        let write = async {
+            stream.write_all(bytes).await?;
+            stream.flush().await
+        };
+        match timeout(WRITE_TIMEOUT, write).await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(error)) => Err(Arrival::Gone(error.to_string())),
+            Err(_) => Err(Arrival::Gone("the peer does not read".to_owned())),
+        }
     }
 
     async fn write(&mut self, message: Message) -> Result<(), Arrival> {
+        self.moved();
         match timeout(WRITE_TIMEOUT, self.socket.send(message)).await {
             Ok(Ok(())) => Ok(()),
             Ok(Err(error)) => Err(Arrival::Gone(error.to_string())),
@@ -153,22 +233,31 @@ impl Link {
 
     /// Ends the connection with a RST.
     pub(super) fn reset(self) {
-        self.socket.into_inner().reset();
+        if let Some(stream) = self.socket.into_inner().into_stream() {
+            stream.reset();
+        }
     }
 
     /// The TCP connection beneath, to be kept open without a word.
     pub(super) fn into_socket(self) -> Option<TcpStream> {
-        self.socket.into_inner().into_socket()
+        self.socket.into_inner().into_stream()?.into_socket()
     }
 }
 
 /// Reads what the peer still sends. Closing with bytes unread would send a RST, and that can overtake the
 /// close frame (RFC 1122, 4.2.2.13).
-async fn drain(mut stream: Stream, limit: Duration) {
+async fn drain(mut stream: Served, limit: Duration) {
     let _ = stream.shutdown().await;
     let mut buffer = vec![0; READ_BUFFER];
     let reading = async { while stream.read(&mut buffer).await.is_ok_and(|count| count > 0) {} };
     let _ = timeout(limit, reading).await;
+}
+
+async fn until(due: Option<Instant>) {
+    match due {
+        Some(due) => sleep_until(due).await,
+        None => std::future::pending().await,
+    }
 }
 
 fn failed(error: &Error) -> Arrival {

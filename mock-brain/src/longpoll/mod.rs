@@ -8,20 +8,22 @@ mod frames;
 pub(crate) mod sessions;
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, UNIX_EPOCH};
 
 use axum::body::Body;
 use bytes::Bytes;
+use http::header::{DATE, RETRY_AFTER};
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
 use serde_json::json;
 use tokio::time::{Instant, sleep_until};
-use z4j_protocol::FrameType;
+use z4j_protocol::{FrameType, SKEW_SECONDS};
 
 use crate::clock;
 use crate::commands::Wanted;
 use crate::fault::{Fault, LongPoll, Point};
 use crate::hub::Hub;
 use crate::journal::{Entry, Kind};
+use crate::login::Login;
 use crate::registry::Agent;
 use crate::verdict;
 use crate::web::{self, AgentRequest, Peer, detail, domain_error, json_response};
@@ -45,13 +47,13 @@ impl Poll {
 const PROJECT_HEADER: &str = "x-z4j-project";
 
 /// Answers a poll: at once if there are commands for it, else once there are, or when its time is over.
-pub(crate) async fn commands(hub: &Arc<Hub>, _peer: &Peer, request: &AgentRequest) -> Response<Body> {
+pub(crate) async fn commands(hub: &Arc<Hub>, peer: &Peer, request: &AgentRequest) -> Response<Body> {
     let poll = match poll(request.uri().query().unwrap_or_default()) {
         Ok(poll) => poll,
         Err(complaints) => return detail(StatusCode::UNPROCESSABLE_ENTITY, complaints),
     };
-    let agent = match admit(hub, request.headers(), "") {
-        Ok(agent) => agent,
+    let (agent, login) = match admit(hub, peer, request.headers(), "") {
+        Ok(admitted) => admitted,
         Err(refusal) => return *refusal,
     };
     let nonce = nonce(request.headers());
@@ -63,7 +65,27 @@ pub(crate) async fn commands(hub: &Arc<Hub>, _peer: &Peer, request: &AgentReques
         Ok(frames) => frames,
         Err(refusal) => return *refusal,
     };
-    identified(json_response(StatusCode::OK, &json!({ "frames": frames })), &agent, request.headers())
+    let answer =
+        identified(json_response(StatusCode::OK, &json!({ "frames": frames })), &agent, request.headers());
+    dated(answer, login)
+}
+
+/// The answer of a brain whose clock a fault has set wrong.
+fn dated(mut response: Response<Body>, login: Option<Login>) -> Response<Body> {
+    if let Some(Login::Skewed(seconds)) = login {
+        let since =
+            u64::try_from(clock::now().plus_seconds(seconds.into()).unix_seconds()).unwrap_or_default();
+        let date = httpdate::fmt_http_date(UNIX_EPOCH + Duration::from_secs(since));
+        if let Ok(date) = HeaderValue::from_str(&date) {
+            response.headers_mut().insert(DATE, date);
+        }
+    }
+    response
+}
+
+/// What a brain says that has forgotten a session, as another worker of it would.
+pub(crate) fn session_lost() -> Response<Body> {
+    conflict(Invalidated::ProbeFirst)
 }
 
 /// Holds a poll until there are commands for it, its time is over, or its agent is not let in any more.
@@ -133,37 +155,71 @@ pub(crate) async fn events(
         Ok(frames) => frames,
         Err(refusal) => return *refusal,
     };
-    let agent = match admit(hub, &headers, request_id) {
-        Ok(agent) => agent,
+    let (agent, login) = match admit(hub, peer, &headers, request_id) {
+        Ok(admitted) => admitted,
         Err(refusal) => return *refusal,
     };
+    // A signature of another secret or another time: what the brain says to it, for any frame.
+    let is_off = |seconds: i32| i64::from(seconds.unsigned_abs()) > SKEW_SECONDS;
+    if login == Some(Login::OtherSecret) || matches!(login, Some(Login::Skewed(off)) if is_off(off)) {
+        return dated(conflict(Invalidated::Signature), login);
+    }
     let partial = web::struck(hub, peer, Point::Post, &headers, |fault| match fault {
         Fault::LongPoll(LongPoll::Partial(count)) => Some(*count),
         _ => None,
     });
     let taken = partial.map_or(frames.len(), |count| frames.len().min(count as usize));
     match frames::apply(hub, &agent, &nonce(&headers), peer.address, &frames, taken).await {
-        Ok(tally) => identified(json_response(StatusCode::OK, &tally.to_json()), &agent, &headers),
+        Ok(tally) => {
+            dated(identified(json_response(StatusCode::OK, &tally.to_json()), &agent, &headers), login)
+        }
         Err(invalidated) => conflict(invalidated),
     }
 }
 
+/// An agent, and what a fault makes of its login.
+type Admitted = (Arc<Agent>, Option<Login>);
+
 /// The agent of a request's token, if its project is the one it means.
-fn admit(hub: &Hub, headers: &HeaderMap, request_id: &str) -> Result<Arc<Agent>, Box<Response<Body>>> {
+fn admit(
+    hub: &Hub,
+    peer: &Peer,
+    headers: &HeaderMap,
+    request_id: &str,
+) -> Result<Admitted, Box<Response<Body>>> {
     let agent = verdict::bearer(headers).and_then(|token| hub.registry.by_token(token));
     let Some(agent) = agent else {
         return Err(unknown_token());
     };
-    match headers.get(PROJECT_HEADER) {
-        Some(name) if !agent.project.is_called(name.as_bytes()) => {
-            let message = format!("the token is of project {}", agent.project.slug);
-            let details = json!({ "project_id": agent.project.id, "agent_id": agent.id });
-            let status = StatusCode::FORBIDDEN;
-            let refusal = domain_error(status, "project_mismatch", &message, request_id, &details);
-            Err(Box::new(identified(refusal, &agent, headers)))
+    let login = web::struck(hub, peer, Point::Login, headers, Login::of);
+    let is_called = |name: &HeaderValue| agent.project.is_called(name.as_bytes());
+    let mismatch = !headers.get(PROJECT_HEADER).is_none_or(is_called);
+    match login {
+        Some(Login::Rejected) => Err(unknown_token()),
+        Some(Login::AddressRefused) => {
+            let (message, details) = ("address not on the allow-list", json!({ "surface": "agent" }));
+            Err(Box::new(domain_error(StatusCode::FORBIDDEN, "ip_denied", message, request_id, &details)))
         }
-        _ => Ok(agent),
+        Some(Login::RateLimited) => {
+            let message = format!("too many requests; retry in {RETRY_SECONDS} seconds (agent-connect)");
+            let mut response = detail(StatusCode::TOO_MANY_REQUESTS, message);
+            response.headers_mut().insert(RETRY_AFTER, RETRY_SECONDS.into());
+            Err(Box::new(response))
+        }
+        Some(Login::OtherProject) => Err(other_project(&agent.in_other_project(), headers, request_id)),
+        _ if mismatch => Err(other_project(&agent, headers, request_id)),
+        login => Ok((agent, login)),
     }
+}
+
+/// How long an agent is told to wait that asked too often.
+const RETRY_SECONDS: u32 = 2;
+
+fn other_project(agent: &Agent, headers: &HeaderMap, request_id: &str) -> Box<Response<Body>> {
+    let message = format!("the token is of project {}", agent.project.slug);
+    let details = json!({ "project_id": agent.project.id, "agent_id": agent.id });
+    let refusal = domain_error(StatusCode::FORBIDDEN, "project_mismatch", &message, request_id, &details);
+    Box::new(identified(refusal, agent, headers))
 }
 
 /// The session nonce; missing and empty are the same session.

@@ -6,6 +6,9 @@
 mod agents;
 #[cfg(test)]
 mod breaking;
+#[cfg(test)]
+mod catalog;
+#[cfg(test)]
 mod certificates;
 #[cfg(test)]
 mod cli;
@@ -32,6 +35,8 @@ mod longpoll;
 #[cfg(test)]
 mod outage;
 #[cfg(test)]
+mod packets;
+#[cfg(test)]
 mod sessions;
 #[cfg(test)]
 mod state;
@@ -39,5 +44,7 @@ mod state;
 mod support;
 #[cfg(test)]
 mod tls;
+#[cfg(test)]
+mod visit;
 #[cfg(test)]
 mod wait;
