@@ -28,7 +28,7 @@ use crate::registry::{AgentInfo, Credentials, RegistryError};
 use crate::sessions::{SessionInfo, Sessions};
 use crate::state::{State, StateError, Wanted};
 use crate::store::{Store, StoredEvent};
-use crate::strict::{Violation, Violations};
+use crate::violation::{Violation, Violations};
 use crate::voice::Release;
 
 /// How long sessions may take to end: less than a peer has to answer a close frame, because whoever stops a
@@ -48,7 +48,7 @@ pub struct Options {
     pub project: String,
     /// The agent's name.
     pub agent: String,
-    /// Record violations.
+    /// Hold agents to the rules that the real brain leaves free, too.
     pub strict: bool,
     /// The release of the real brain that is spoken as.
     pub release: Release,
@@ -297,7 +297,7 @@ impl Brain {
         self.hub.violations.count()
     }
 
-    /// What clients got wrong although the real brain lets it pass; empty unless the brain is strict.
+    /// What agents did that they must not; under strict also what the real brain leaves free.
     #[must_use]
     pub fn violations(&self) -> Vec<Violation> {
         self.hub.violations.list()

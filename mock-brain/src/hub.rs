@@ -13,7 +13,7 @@ use tokio::time::{sleep, timeout};
 use z4j_protocol::{DEFAULT_MAX_FRAME_BYTES, Frame, FrameType};
 
 use crate::clock;
-use crate::commands::{CommandError, CommandInfo, Commands, NewCommand};
+use crate::commands::{Answered, CommandError, CommandInfo, Commands, NewCommand};
 use crate::fault::table::{self, FaultTable};
 use crate::fault::{FaultError, FaultSpec, Point};
 use crate::hosts::Hosts;
@@ -27,8 +27,8 @@ use crate::sessions::{ClosedBy, Serial, Sessions};
 use crate::state::StateError;
 use crate::store::{Store, StoredEvent};
 use crate::stream::silence::{self, Silence};
-use crate::strict::Violations;
 use crate::verdict::Closing;
+use crate::violation::{Found, Rule, Violations};
 use crate::voice::Release;
 
 /// The brain's times and sizes. The defaults are the real brain's where it has them; head and body are bounded so that
@@ -191,18 +191,25 @@ impl Hub {
         Ok(info)
     }
 
-    /// Takes an answer to a command, if the frame is one.
-    pub(crate) fn answered(&self, session: &str, agent: &Agent, frame: &Frame) {
+    /// Takes an answer to a command, if the frame is one, and tells what is wrong with it.
+    pub(crate) fn answered(&self, agent: &Agent, frame: &Frame) -> Vec<Found> {
         let id = frame.id().unwrap_or_default();
-        let echoed = match frame.frame_type() {
+        let kind = frame.frame_type();
+        let answered = match kind {
             FrameType::CommandAck => self.commands.acked(agent.id, id, frame.payload(), clock::now()),
             FrameType::CommandResult => self.commands.finished(agent.id, id, frame.payload(), clock::now()),
-            _ => return,
+            _ => return Vec::new(),
         };
-        if !echoed {
-            let detail = format!("{} {} lacks the delivery_claim_token", frame.frame_type(), quote(id));
-            self.violations.note(session, "command.claim-token", detail);
-        }
+        let Some(Answered { sent, echoed, acked }) = answered else {
+            return vec![(Rule::CommandUnknown, format!("{kind} {}", quote(id)))];
+        };
+        let found = [
+            (!sent, Rule::CommandUnknown, "of a command that was not sent yet"),
+            (!echoed, Rule::ClaimToken, "lacks the delivery_claim_token"),
+            (!acked && kind == FrameType::CommandResult, Rule::ResultUnacked, "was not acknowledged before"),
+        ];
+        let found = found.into_iter().filter(|(is, ..)| *is);
+        found.map(|(_, rule, what)| (rule, format!("{kind} {} {what}", quote(id)))).collect()
     }
 
     /// Refuses an agent from now on: its sessions are closed with 4003, and its token with 4401 or 401.

@@ -37,8 +37,8 @@ mod settings;
 mod state;
 mod store;
 mod stream;
-mod strict;
 mod verdict;
+pub mod violation;
 mod voice;
 mod web;
 
@@ -56,7 +56,7 @@ pub use registry::{AgentInfo, Credentials, RegistryError};
 pub use sessions::{ClosedBy, SessionInfo, Transport};
 pub use state::StateError;
 pub use store::{MAX_EVENTS, MAX_PAYLOAD_BYTES, StoredEvent};
-pub use strict::Violation;
+pub use violation::Violation;
 pub use voice::{Release, UnknownRelease};
 
 /// The newest release of the real brain that is emulated.

@@ -5,10 +5,10 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::body::Body;
-use http::header::{ALLOW, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, UPGRADE, WWW_AUTHENTICATE};
+use http::header::{ALLOW, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER, UPGRADE, WWW_AUTHENTICATE};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Version};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
@@ -24,12 +24,15 @@ use crate::listener::Ticket;
 use crate::proxy::{self, LetGo, Passage};
 use crate::stream::Stream;
 use crate::stream::served::{Pace, Served};
+use crate::violation::{self, Culprit, Key};
 use crate::{gateway, longpoll, random, verdict};
 
 /// Largest request head.
 const MAX_HEAD: usize = 64 << 10;
 /// How long open requests may take once the brain stops.
 const STOP_TIMEOUT: Duration = Duration::from_secs(2);
+/// What the paths of long-poll begin with.
+const LONG_POLL: &str = "/api/v1/agent/";
 /// The path of the WebSocket gateway.
 const GATEWAY: &str = "/ws/agent";
 
@@ -88,6 +91,7 @@ async fn answer(
         Passage::Through(through) => through,
         Passage::Answered(page) => return Ok(page),
     };
+    judge(hub, &request);
     if wants_upgrade(&request) && !through.is_stripped {
         // Neither the Host rule nor the headers of normal answers apply to upgrades.
         return Ok(if request.uri().path() == GATEWAY {
@@ -97,7 +101,11 @@ async fn answer(
         });
     }
     let id = request_id(request.headers());
+    let asked = long_poll_key(hub, &request);
     let mut response = route(hub, peer, request, &id).await;
+    if let Some((key, post)) = asked {
+        remember_wait(hub, key, post, &response);
+    }
     let headers = response.headers_mut();
     for (name, value) in SECURITY_HEADERS {
         headers.insert(HeaderName::from_static(name), HeaderValue::from_static(value));
@@ -112,6 +120,37 @@ async fn answer(
         *response.version_mut() = Version::HTTP_10;
     }
     Ok(response)
+}
+
+/// Notes what is wrong with a request to one of the agents' paths.
+fn judge(hub: &Hub, request: &AgentRequest) {
+    let path = request.uri().path();
+    if path != GATEWAY && !path.starts_with(LONG_POLL) {
+        return;
+    }
+    let agent = verdict::bearer(request.headers()).and_then(|token| hub.registry.by_token(token));
+    let who = Culprit { session: None, agent: agent.as_ref() };
+    hub.violations.note_all(who, violation::judge_request(request.uri(), request.headers()), None);
+    let Some((key, post)) = long_poll_key(hub, request) else { return };
+    let (refusals, now) = (&hub.violations.refusals, Instant::now());
+    hub.violations.note_all(who, refusals.arrived(key, post, now), None);
+    let length = content_length(request.headers()).filter(|length| *length > hub.limits.body_bytes);
+    let found = length.and_then(|length| refusals.too_large(key, length, now));
+    hub.violations.note_all(who, found, None);
+}
+
+/// Whose long-poll request it is, and whether it is a post; nobody's unless that is looked at.
+fn long_poll_key(hub: &Hub, request: &AgentRequest) -> Option<(Key, bool)> {
+    let looked_at = hub.violations.is_strict() && request.uri().path().starts_with(LONG_POLL);
+    let token = verdict::bearer(request.headers()).filter(|_| looked_at)?;
+    Some((Key::of(token), request.method() == Method::POST))
+}
+
+fn remember_wait(hub: &Hub, key: Key, post: bool, response: &Response<Body>) {
+    let told = response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok());
+    if let Some(seconds) = told.and_then(|text| text.parse().ok()) {
+        hub.violations.refusals.wait(key, post, Duration::from_secs(seconds), Instant::now());
+    }
 }
 
 /// Marks a response that bears no request id.

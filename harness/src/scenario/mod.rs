@@ -177,6 +177,9 @@ pub(crate) struct Brain {
     pub(crate) certificate: Profile,
     /// What is broken from the start.
     pub(crate) faults: Vec<FaultSpec>,
+    /// Whether it holds agents to what the real brain leaves free, and is odd on purpose; if absent, it does so
+    /// for our own agent and not for one that `--agent` names.
+    pub(crate) strict: Option<bool>,
 }
 
 impl Default for Brain {
@@ -187,6 +190,7 @@ impl Default for Brain {
             agent: "picker_agent".to_owned(),
             certificate: Profile::default(),
             faults: Vec::new(),
+            strict: None,
         }
     }
 }

@@ -162,9 +162,9 @@ async fn drive(args: &Args, environment: &Environment) -> Result<(), Failure> {
     }
     let report = report.map_err(Failure::no)?;
     if args.json {
-        print_json(&report)?
+        print_json(&report)?;
     } else {
-        print(report.text().as_bytes())?
+        print(report.text().as_bytes())?;
     }
     if let Some(path) = &args.svg {
         load::draw(path, &report).map_err(Failure::usage)?;

@@ -80,7 +80,7 @@ pub(super) struct Args {
     /// Behave like the real brain, of that release: 1.0 to 1.13 (the default: 1.13)
     #[arg(long, value_name = "VERSION", num_args = 0..=1, require_equals = true, conflicts_with = "strict")]
     like_real: Option<Option<String>>,
-    /// As the real brain, and record what a client gets wrong although it would pass
+    /// Stricter than the real brain where the protocol leaves freedom: hold agents to every rule of `violations --rules`
     #[arg(long)]
     strict: bool,
     #[command(flatten)]

@@ -11,7 +11,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::time::{Instant, sleep_until, timeout_at};
 use z4j_protocol::payload::EventBatchAck;
-use z4j_protocol::{Frame, FrameType, Reason, Timestamp, Value, Verifier, close};
+use z4j_protocol::{Frame, FrameType, Reason, Refusal, Timestamp, Value, Verifier, close};
 
 use super::bad_frame;
 use super::session::{Ending, Never, Session, message, unsendable};
@@ -21,6 +21,7 @@ use crate::fault::{self, Ack, BadFrame, Fault, Point, Ws};
 use crate::journal::{Entry, Kind};
 use crate::registry::Agent;
 use crate::verdict::{self, Closing};
+use crate::violation::{Conduct, Found, Rule};
 use crate::voice::{Pen, with_bad_signature};
 
 /// The id in an acknowledgement that is for nothing.
@@ -33,6 +34,7 @@ pub(super) struct Established<'s, 'h> {
     session: &'s mut Session<'h>,
     agent: Arc<Agent>,
     verifier: Verifier,
+    conduct: Conduct,
     pen: Pen,
     frames: u64,
     events: u64,
@@ -46,10 +48,13 @@ impl<'s, 'h> Established<'s, 'h> {
     pub(super) fn new(session: &'s mut Session<'h>, agent: Arc<Agent>, pen: Pen) -> Self {
         let binding = agent.binding(&session.id, session.hub.release);
         let verifier = Verifier::new(&agent.project.secret, binding);
+        let hub = session.hub;
+        let conduct = Conduct::new(hub.violations.is_strict(), Some(hub.limits.heartbeat_seconds));
         Self {
             session,
             agent,
             verifier,
+            conduct,
             pen,
             frames: 0,
             events: 0,
@@ -68,7 +73,7 @@ impl<'s, 'h> Established<'s, 'h> {
             let due = self.late.front().map(|(due, _)| *due);
             tokio::select! {
                 arrival = timeout_at(deadline, self.session.link.next()) => {
-                    let arrival = arrival.map_err(|_| Ending::close(close::IDLE, "no frame"))?;
+                    let arrival = arrival.map_err(|_| self.idle())?;
                     deadline = Instant::now() + idle;
                     self.frame(&message(arrival)?).await?;
                 }
@@ -76,6 +81,12 @@ impl<'s, 'h> Established<'s, 'h> {
                 () = until(due) => self.send_late().await?,
             }
         }
+    }
+
+    /// The end of a session in which no frame comes.
+    fn idle(&self) -> Ending {
+        let rule = self.session.link.only_answers().then_some(Rule::WsIdle);
+        Closing { rule, ..Closing::new(close::IDLE, "no frame") }.into()
     }
 
     /// Carries out a fault at this point: an end, or an error frame. Returns one that is the caller's.
@@ -136,8 +147,9 @@ impl<'s, 'h> Established<'s, 'h> {
         let hub = self.session.hub;
         let frame = match self.judged(bytes, now) {
             Ok(frame) => frame,
-            Err(closing) => {
+            Err((closing, found)) => {
                 self.note(&batch::word(bytes), &closing.detail, bytes, now);
+                self.session.note(found, Some(bytes));
                 return Err(closing.into());
             }
         };
@@ -147,13 +159,16 @@ impl<'s, 'h> Established<'s, 'h> {
             hub.journal.relieved().await;
         }
         if !frame.frame_type().is_signed() {
+            self.session.note(Some(out_of_place(frame.frame_type())), Some(bytes));
             return Ok(());
         }
         self.frames += 1;
         hub.sessions.counted(self.session.serial, frame.frame_type());
-        hub.violations.judge(&self.session.id, &frame);
+        let text = || (Rule::WsText, format!("{} in a text message", frame.frame_type()));
+        self.session.note(self.session.link.was_text().then(text), Some(bytes));
+        self.session.note(self.conduct.judge(&frame, now), Some(bytes));
         self.strike(Point::Frame, self.frames - 1, self.frames).await?;
-        hub.answered(&self.session.id, &self.agent, &frame);
+        self.session.note(hub.answered(&self.agent, &frame), Some(bytes));
         if frame.frame_type() == FrameType::EventBatch {
             self.batch(&frame, bytes).await?;
         }
@@ -162,11 +177,20 @@ impl<'s, 'h> Established<'s, 'h> {
     }
 
     /// What is decided about a frame.
-    fn judged(&mut self, bytes: &Bytes, now: Timestamp) -> Result<Frame, Closing> {
-        let value = Value::parse(bytes).map_err(|_| verdict::refused_frame(Reason::NotJson.into()))?;
-        verdict::handshake_again(&value, bytes)?;
-        let frame = Frame::from_value(value).map_err(verdict::refused_frame)?;
-        self.verifier.verify_frame(&frame, now).map_err(verdict::refused_frame)?;
+    fn judged(&mut self, bytes: &Bytes, now: Timestamp) -> Result<Frame, (Closing, Option<Found>)> {
+        // What a brain with another secret or time refuses is not the agent's fault.
+        let honest = !self.session.misreads;
+        let refused = |refusal: Refusal, conduct: &Conduct| {
+            (verdict::refused_frame(refusal), conduct.refused(refusal).filter(|_| honest))
+        };
+        let value = Value::parse(bytes).map_err(|_| refused(Reason::NotJson.into(), &self.conduct))?;
+        verdict::handshake_again(&value, bytes).map_err(|closing| {
+            let found = closing.rule.map(|rule| (rule, closing.detail.clone()));
+            (Closing { rule: None, ..closing }, found)
+        })?;
+        let frame = Frame::from_value(value).map_err(|refusal| refused(refusal, &self.conduct))?;
+        let verified = self.verifier.verify_frame(&frame, now);
+        verified.map_err(|refusal| refused(refusal, &self.conduct))?;
         Ok(frame)
     }
 
@@ -187,7 +211,7 @@ impl<'s, 'h> Established<'s, 'h> {
                 let from = self.events;
                 self.events += ack.received;
                 self.strike(Point::Event, from, self.events).await?;
-                self.acknowledge(ack).await
+                self.acknowledge(ack, frame).await
             }
             BatchOutcome::SchedulerUpgrade => {
                 let text = self.pen.scheduler_upgrade(frame.id().unwrap_or_default(), now);
@@ -196,7 +220,7 @@ impl<'s, 'h> Established<'s, 'h> {
         }
     }
 
-    async fn acknowledge(&mut self, mut ack: EventBatchAck) -> Result<(), Ending> {
+    async fn acknowledge(&mut self, mut ack: EventBatchAck, frame: &Frame) -> Result<(), Ending> {
         self.acks += 1;
         let fault = self.strike(Point::Ack, self.acks - 1, self.acks).await?;
         let mut wait = Duration::ZERO;
@@ -213,6 +237,10 @@ impl<'s, 'h> Established<'s, 'h> {
             if let Some(Fault::Ack(Ack::Twice)) = fault {
                 let text = self.pen.ack(&ack, self.session.now()).map_err(|error| unsendable(&error))?;
                 self.session.send(FrameType::EventBatchAck, text).await?;
+            }
+            if fault.is_none() {
+                self.session.proved = true;
+                self.conduct.acked(frame, clock::now());
             }
             return Ok(());
         }
@@ -233,6 +261,12 @@ impl<'s, 'h> Established<'s, 'h> {
         }
         Ok(())
     }
+}
+
+/// A frame of the handshake on an established session.
+fn out_of_place(frame_type: FrameType) -> Found {
+    let rule = if frame_type == FrameType::Hello { Rule::HelloAgain } else { Rule::FrameDirection };
+    (rule, format!("{frame_type} on an established session"))
 }
 
 async fn until(due: Option<Instant>) {

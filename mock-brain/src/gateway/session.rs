@@ -4,6 +4,7 @@
 //! decide what a failed check leads to (`verdict`) or what a frame means (`frames`).
 
 use std::sync::Arc;
+use std::time::{Duration, Instant as StdInstant};
 
 use bytes::Bytes;
 use http::HeaderMap;
@@ -27,6 +28,7 @@ use crate::sessions::{ClosedBy, Serial, Signals, Transport};
 use crate::stream::silence::Silence;
 use crate::stream::wire::Cut;
 use crate::verdict::{self, Closing};
+use crate::violation::{self, Culprit, Found, Key, Rule};
 use crate::voice::Pen;
 use crate::web::Peer;
 
@@ -72,7 +74,13 @@ pub(super) async fn run(hub: &Arc<Hub>, peer: Peer, link: Link, headers: &Header
         agent: None,
         worker: None,
         ahead: 0,
+        misreads: false,
+        proved: false,
     };
+    let key = verdict::bearer(headers).map(Key::of);
+    if let Some(found) = key.and_then(|key| hub.violations.connects.arrived(key, StdInstant::now())) {
+        session.note(Some(found), None);
+    }
     let ending = tokio::select! {
         ended = session.converse(headers) => match ended {
             Ok(never) => match never {},
@@ -85,6 +93,13 @@ pub(super) async fn run(hub: &Arc<Hub>, peer: Peer, link: Link, headers: &Header
             Farewell::Restart => Ending::close(close::RESTART, "the brain went down"),
         },
     };
+    if let Some(key) = key {
+        let closing = match &ending {
+            Ending::Close(closing) => Some(closing),
+            _ => None,
+        };
+        hub.violations.connects.ended(key, closing, session.proved, StdInstant::now());
+    }
     session.end(ending).await;
 }
 
@@ -104,6 +119,10 @@ pub(super) struct Session<'h> {
     worker: Option<String>,
     /// How far a fault has the brain's clock ahead, in seconds.
     ahead: i64,
+    /// A fault has the brain verify with another secret or time.
+    pub(super) misreads: bool,
+    /// Something was acknowledged: for the agent this session was a good one.
+    pub(super) proved: bool,
 }
 
 impl Session<'_> {
@@ -209,7 +228,10 @@ impl Session<'_> {
                 let detail = "fault ws.project-mismatch";
                 Err(Closing::with_reason(close::FORBIDDEN, "project_mismatch", detail).into())
             }
-            Some(Login::OtherSecret) => Ok(Arc::new(agent.with_other_secret())),
+            Some(Login::OtherSecret) => {
+                self.misreads = true;
+                Ok(Arc::new(agent.with_other_secret()))
+            }
             _ => Ok(agent),
         }
     }
@@ -250,6 +272,7 @@ impl Session<'_> {
             }
             Some(Login::Skewed(seconds)) => {
                 self.ahead = seconds.into();
+                self.misreads = true;
                 Ok((agent, None))
             }
             other => Ok((agent, other)),
@@ -258,9 +281,10 @@ impl Session<'_> {
 
     /// The first frame. It may take its time: the real brain waits for it as long as pings are answered.
     async fn hello(&mut self, agent: &Arc<Agent>) -> Result<(Hello, Option<fault::Hello>), Ending> {
+        let since = Instant::now();
         let bytes = message(self.link.next().await)?;
-        let read = HelloFrame::parse(&bytes)
-            .map_err(|refusal| Closing::new(close::BAD_FIRST_FRAME, refusal.to_string()));
+        let late = since.elapsed();
+        let read = HelloFrame::parse(&bytes).map_err(|refusal| verdict::malformed(refusal.to_string()));
         let judged = read.map(|frame| (verdict::hello(&frame.hello, &agent.project), frame.hello));
         let verdict = match &judged {
             Ok((Ok(()), _)) => "ok",
@@ -268,7 +292,21 @@ impl Session<'_> {
         };
         let entry = Entry::new(Kind::Handshake, "hello", clock::now()).saying(verdict).with(&bytes);
         self.hub.journal.record(entry.of_session(&self.id).of_agent(Some(agent)));
-        let (allowed, hello) = judged?;
+        let broken = match &judged {
+            Ok((Err(closing), _)) | Err(closing) => closing.rule.map(|rule| (rule, closing.detail.clone())),
+            Ok((Ok(()), _)) => None,
+        };
+        self.note(broken, Some(&bytes));
+        if self.hub.violations.is_strict() {
+            self.note(violation::judge_hello(&bytes), Some(&bytes));
+            let text = self.link.was_text().then(|| (Rule::WsText, "a hello in a text message".to_owned()));
+            self.note(text, Some(&bytes));
+            let is_late = late > HELLO_TIME;
+            self.note(is_late.then(|| (Rule::HelloLate, format!("after {} s", late.as_secs()))), None);
+        }
+        let unruled = |closing: Closing| Closing { rule: None, ..closing };
+        let (allowed, hello) = judged.map_err(unruled)?;
+        let allowed = allowed.map_err(unruled);
         self.hub.sessions.greeted(self.serial, &hello);
         self.worker.clone_from(&hello.worker_id);
         let fault = match self.strike(Point::Hello, 0, 0)? {
@@ -284,6 +322,12 @@ impl Session<'_> {
         }
         allowed?;
         Ok((hello, fault))
+    }
+
+    /// Notes what the agent does wrong.
+    pub(super) fn note(&self, found: impl IntoIterator<Item = Found>, raw: Option<&Bytes>) {
+        let who = Culprit { session: Some(&self.id), agent: self.agent.as_ref() };
+        self.hub.violations.note_all(who, found, raw);
     }
 
     pub(super) async fn send(&mut self, frame_type: FrameType, text: String) -> Result<(), Ending> {
@@ -306,6 +350,8 @@ impl Session<'_> {
             Ending::Closed(closing) => (ClosedBy::Agent, closing.clone()),
             Ending::Gone(_) => (ClosedBy::Network, None),
         };
+        let broken = closing.as_ref().and_then(|closing| Some((closing.rule?, closing.detail.clone())));
+        self.note(broken, None);
         self.hub.session_ended(self.serial, by, closing.as_ref());
         let detail = match &ending {
             Ending::Reset => "fault tcp.reset",
@@ -339,6 +385,8 @@ fn unwritten(arrival: Arrival) -> Ending {
     }
 }
 
+/// How long a hello may take until it is late (protocol.md, Session); the real brain waits on.
+const HELLO_TIME: Duration = Duration::from_secs(10);
 /// RFC 6455, 7.4.1: a text message that is not UTF-8.
 const NOT_UTF8: u16 = 1007;
 
@@ -346,8 +394,12 @@ const NOT_UTF8: u16 = 1007;
 pub(super) fn message(arrival: Arrival) -> Result<Bytes, Ending> {
     match arrival {
         Arrival::Message(bytes) => Ok(bytes),
-        Arrival::NotUtf8 => Err(Ending::close(NOT_UTF8, "a text message is not UTF-8")),
-        Arrival::OverLimit => Err(Ending::close(close::BAD_FIRST_FRAME, "message over the frame limit")),
+        Arrival::NotUtf8 => {
+            Err(Closing::new(NOT_UTF8, "a text message is not UTF-8").breaking(Rule::WsUtf8).into())
+        }
+        Arrival::OverLimit => Err(Closing::new(close::BAD_FIRST_FRAME, "message over the frame limit")
+            .breaking(Rule::WsTooLarge)
+            .into()),
         Arrival::Fatal(closing) => Err(closing.into()),
         Arrival::Closed(closing) => Err(Ending::Closed(closing)),
         Arrival::Gone(why) => Err(Ending::Gone(why)),

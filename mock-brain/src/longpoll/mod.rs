@@ -16,7 +16,7 @@ use http::header::{DATE, RETRY_AFTER};
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
 use serde_json::json;
 use tokio::time::{Instant, sleep_until};
-use z4j_protocol::{FrameType, SKEW_SECONDS};
+use z4j_protocol::{FrameType, SKEW_SECONDS, close};
 
 use crate::clock;
 use crate::commands::Wanted;
@@ -25,7 +25,8 @@ use crate::hub::Hub;
 use crate::journal::{Entry, Kind};
 use crate::login::Login;
 use crate::registry::Agent;
-use crate::verdict;
+use crate::verdict::{self, Closing};
+use crate::violation::{Culprit, Key, Rule};
 use crate::web::{self, AgentRequest, Peer, detail, domain_error, json_response};
 use sessions::{Invalidated, Use};
 
@@ -50,7 +51,10 @@ const PROJECT_HEADER: &str = "x-z4j-project";
 pub(crate) async fn commands(hub: &Arc<Hub>, peer: &Peer, request: &AgentRequest) -> Response<Body> {
     let poll = match poll(request.uri().query().unwrap_or_default()) {
         Ok(poll) => poll,
-        Err(complaints) => return detail(StatusCode::UNPROCESSABLE_ENTITY, complaints),
+        Err(complaints) => {
+            misshapen(hub, request.headers(), "parameters of a poll");
+            return detail(StatusCode::UNPROCESSABLE_ENTITY, complaints);
+        }
     };
     let (agent, login) = match admit(hub, peer, request.headers(), "") {
         Ok(admitted) => admitted,
@@ -153,7 +157,12 @@ pub(crate) async fn events(
     let headers = request.headers().clone();
     let frames = match body::read(request, &hub.limits).await {
         Ok(frames) => frames,
-        Err(refusal) => return *refusal,
+        Err(refusal) => {
+            if refusal.status() == StatusCode::UNPROCESSABLE_ENTITY {
+                misshapen(hub, &headers, "the body of a post");
+            }
+            return *refusal;
+        }
     };
     let (agent, login) = match admit(hub, peer, &headers, request_id) {
         Ok(admitted) => admitted,
@@ -187,8 +196,15 @@ fn admit(
     headers: &HeaderMap,
     request_id: &str,
 ) -> Result<Admitted, Box<Response<Body>>> {
-    let agent = verdict::bearer(headers).and_then(|token| hub.registry.by_token(token));
+    let token = verdict::bearer(headers).ok_or_else(unknown_token)?;
+    let (key, now) = (Key::of(token), Instant::now().into_std());
+    let agent = hub.registry.by_token(token);
+    if let Some((rule, detail)) = hub.violations.connects.arrived(key, now) {
+        hub.violations.note(Culprit { session: None, agent: agent.as_ref() }, rule, &detail, None);
+    }
     let Some(agent) = agent else {
+        let refused = Closing::new(close::TOKEN, "");
+        hub.violations.connects.ended(key, Some(&refused), false, now);
         return Err(unknown_token());
     };
     let login = web::struck(hub, peer, Point::Login, headers, Login::of);
@@ -220,6 +236,12 @@ fn other_project(agent: &Agent, headers: &HeaderMap, request_id: &str) -> Box<Re
     let details = json!({ "project_id": agent.project.id, "agent_id": agent.id });
     let refusal = domain_error(StatusCode::FORBIDDEN, "project_mismatch", &message, request_id, &details);
     Box::new(identified(refusal, agent, headers))
+}
+
+/// Notes a request that is not of its shape.
+fn misshapen(hub: &Hub, headers: &HeaderMap, what: &str) {
+    let agent = verdict::bearer(headers).and_then(|token| hub.registry.by_token(token));
+    hub.violations.note(Culprit { session: None, agent: agent.as_ref() }, Rule::PollRequest, what, None);
 }
 
 /// The session nonce; missing and empty are the same session.

@@ -9,6 +9,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 
 use aws_lc_rs::digest;
+use bytes::Bytes;
 use uuid::Uuid;
 use z4j_protocol::{Class, Frame, Refusal, Timestamp, Verifier};
 
@@ -19,12 +20,16 @@ use crate::lock::lock;
 use crate::registry::Agent;
 use crate::sessions::{ClosedBy, Serial, Transport};
 use crate::verdict::Closing;
+use crate::violation::{Conduct, Culprit, Rule};
 use crate::voice::Pen;
 
 /// Most nonces of one agent; a further one takes the place of the one idle longest.
 const MAX_NONCES: usize = 16;
 /// After this long without a request a nonce is forgotten, in seconds.
 const IDLE_SECONDS: i64 = 300;
+
+/// So many requests may still be on their way when a session ends.
+const MAX_DEAD_USES: u32 = 2;
 
 /// The HTTP status that ends a session here, listed where a websocket has its close code.
 const CONFLICT: u16 = 409;
@@ -53,12 +58,14 @@ type NonceKey = [u8; 32];
 
 enum Session {
     Live(Box<Pair>),
-    Tombstone,
+    /// How often it was used since.
+    Tombstone(u32),
 }
 
 /// The two directions of a session.
 struct Pair {
     verifier: Verifier,
+    conduct: Conduct,
     pen: Pen,
 }
 
@@ -93,30 +100,49 @@ pub(crate) struct LongPollSessions(Mutex<HashMap<Uuid, Nonces>>);
 
 impl LongPollSessions {
     /// Finds or makes the session of a request.
-    pub(crate) fn enter(&self, hub: &Hub, agent: &Agent, nonce: &str, used: Use) -> Result<(), Invalidated> {
+    pub(crate) fn enter(
+        &self,
+        hub: &Hub,
+        agent: &Arc<Agent>,
+        nonce: &str,
+        used: Use,
+    ) -> Result<(), Invalidated> {
         let now = clock::now();
+        let note = |rule, detail| {
+            hub.violations.note(Culprit { session: None, agent: Some(agent) }, rule, detail, None);
+        };
         let mut agents = lock(&self.0);
         let nonces = agents.entry(agent.id).or_default();
         let is_idle = |entry: &Entry| now.micros_since(entry.used_at) >= IDLE_SECONDS * 1_000_000;
         forget(hub, nonces, is_idle);
         let key = key(nonce);
         if let Some(entry) = nonces.get_mut(&key) {
-            if matches!(entry.session, Session::Tombstone) {
+            if let Session::Tombstone(uses) = &mut entry.session {
+                *uses += 1;
+                if *uses == MAX_DEAD_USES + 1 {
+                    note(Rule::DeadNonce, "the session of its nonce ended, and it is used on");
+                }
                 return Err(Invalidated::Signature);
             }
             entry.used_at = now;
             return Ok(());
         }
-        let is_dead = |entry: &Entry| matches!(entry.session, Session::Tombstone);
+        let is_dead = |entry: &Entry| matches!(entry.session, Session::Tombstone(_));
         if used == Use::Probe {
             forget(hub, nonces, is_dead);
         } else if nonces.values().any(is_dead) {
             return Err(Invalidated::ProbeFirst);
         }
+        if nonce.is_empty() {
+            note(Rule::NonceMissing, "no X-Z4J-Session-Nonce");
+        } else if used != Use::Probe {
+            note(Rule::ProbeFirst, "a session nonce that was not probed");
+        }
         evict(hub, nonces);
         let verifier = Verifier::new(&agent.project.secret, agent.binding(nonce, hub.release));
         let pen = Pen::new(agent, nonce, hub.release);
-        let session = Session::Live(Box::new(Pair { verifier, pen }));
+        let conduct = Conduct::new(hub.violations.is_strict(), None);
+        let session = Session::Live(Box::new(Pair { verifier, conduct, pen }));
         nonces.insert(key, Entry { session, used_at: now, listed: None });
         Ok(())
     }
@@ -125,10 +151,10 @@ impl LongPollSessions {
     pub(crate) fn verify(
         &self,
         hub: &Hub,
-        agent: &Agent,
+        agent: &Arc<Agent>,
         nonce: &str,
         peer: SocketAddr,
-        frame: &Frame,
+        (frame, raw): (&Frame, &Bytes),
         now: Timestamp,
     ) -> Result<Verdict, Invalidated> {
         let mut agents = lock(&self.0);
@@ -136,14 +162,23 @@ impl LongPollSessions {
         let Some(entry) = entry else { return Err(Invalidated::ProbeFirst) };
         let Session::Live(pair) = &mut entry.session else { return Err(Invalidated::Signature) };
         let verdict = pair.verifier.verify_frame(frame, now);
+        let mut found = match verdict {
+            Ok(()) => pair.conduct.judge(frame, now),
+            Err(refusal) => pair.conduct.refused(refusal).into_iter().collect(),
+        };
         match verdict {
-            Ok(()) => entry.counted(hub, agent, peer, frame),
+            Ok(()) => {
+                entry.counted(hub, agent, peer, frame);
+                found.extend(hub.answered(agent, frame));
+            }
             Err(refusal) if refusal.class() == Class::InvalidSignature => {
                 entry.bury(hub, agent, peer, refusal);
             }
             Err(_) => {}
         }
-        Ok((entry.listed.as_ref().map(|(_, id)| Arc::clone(id)), verdict))
+        let id = entry.listed.as_ref().map(|(_, id)| Arc::clone(id));
+        hub.violations.note_all(Culprit { session: id.as_ref(), agent: Some(agent) }, found, Some(raw));
+        Ok((id, verdict))
     }
 
     /// Signs commands in a session that was entered.
@@ -158,7 +193,7 @@ impl LongPollSessions {
         let entry = agents.get_mut(&agent.id).and_then(|nonces| nonces.get_mut(&key(nonce)));
         match entry.map(|entry| &mut entry.session) {
             Some(Session::Live(pair)) => Ok(pair.commands(deliveries, now)),
-            Some(Session::Tombstone) => Err(Invalidated::Signature),
+            Some(Session::Tombstone(_)) => Err(Invalidated::Signature),
             None => Err(Invalidated::ProbeFirst),
         }
     }
@@ -184,13 +219,11 @@ impl Entry {
             tracing::info!(session = %id, %peer, agent = %agent.name, "long-poll session started");
         }
         hub.sessions.counted(serial, frame.frame_type());
-        hub.violations.judge(&id, frame);
-        hub.answered(&id, agent, frame);
     }
 
     fn bury(&mut self, hub: &Hub, agent: &Agent, peer: SocketAddr, refusal: Refusal) {
         let (serial, id) = self.list(hub, agent, peer);
-        self.session = Session::Tombstone;
+        self.session = Session::Tombstone(0);
         let closing = Closing::new(CONFLICT, refusal.to_string());
         hub.session_ended(serial, ClosedBy::Brain, Some(&closing));
         tracing::info!(session = %id, %peer, code = CONFLICT, detail = %refusal, "long-poll session ended");

@@ -45,6 +45,8 @@ mod support;
 #[cfg(test)]
 mod tls;
 #[cfg(test)]
+mod violations;
+#[cfg(test)]
 mod visit;
 #[cfg(test)]
 mod wait;

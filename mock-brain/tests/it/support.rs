@@ -172,8 +172,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Agent<S> {
         ack
     }
 
+    /// Sends a frame, as the reference does in a binary message.
     pub(crate) async fn say(&mut self, text: impl Into<String>) {
-        self.send(Message::text(text.into())).await;
+        self.send(Message::binary(text.into().into_bytes())).await;
     }
 
     pub(crate) async fn send(&mut self, message: Message) {

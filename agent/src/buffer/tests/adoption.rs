@@ -187,7 +187,8 @@ fn the_rest_of_an_orphan_stays_until_there_is_room() -> TestResult {
     let text = |n: usize| format!("{{\"n\":{n},\"pad\":\"{}\"}}", "x".repeat(10_000));
     let texts: Vec<String> = (0..300).map(text).collect();
     crash(world.chooser(7).choose()?, &texts.iter().map(String::as_str).collect::<Vec<_>>())?;
-    let mut own = store(&world.chooser(8).choose()?)?;
+    let place = world.chooser(8).choose()?;
+    let mut own = store(&place)?;
     own.write(Durability::Full, |own| own.insert(1, "live"))?;
     let bounds = Bounds { events: 1_000, bytes: 1 << 20 };
     adopt_all(&world, &mut own, bounds)?;
@@ -228,7 +229,8 @@ fn nothing_is_taken_over_into_a_file_without_a_name() -> TestResult {
     let crate::buffer::writer::Writer { store: old, lock, .. } = writer;
     old.abandon();
     drop(lock);
-    let mut next = store(&world.chooser(9).choose()?)?;
+    let place = world.chooser(9).choose()?;
+    let mut next = store(&place)?;
     adopt_all(&world, &mut next, ROOMY)?;
     assert_eq!(held(&next)?, ["{\"n\":0}"]);
     Ok(())
@@ -260,7 +262,8 @@ fn results_are_bounded_whatever_brings_them() -> TestResult {
                 })
             })
         })?;
-        let mut own = store(&world.chooser(8).choose()?)?;
+        let own_place = world.chooser(8).choose()?;
+        let mut own = store(&own_place)?;
         let held = if adopted {
             dead.abandon();
             drop(place);
