@@ -328,7 +328,16 @@ async fn handshake(hub: &Arc<Hub>, wire: Wire, peer: SocketAddr) -> io::Result<S
         Some(other) => return Err(answered(hub, start.io, other).await),
     };
     let shown = pki.shown(word).map_err(io::Error::other)?;
-    let mut stream = Stream::Tls(Box::new(start.into_stream(shown.config).await?));
+    let mut stream = match start.into_stream(shown.config).into_fallible().await {
+        Ok(stream) => Stream::Tls(Box::new(stream)),
+        Err((error, wire)) => {
+            // Closed with bytes unread, the connection would be reset, and the alert lost with it.
+            if let Some(socket) = wire.into_socket() {
+                hub.hold(socket, Silence::Closed);
+            }
+            return Err(error);
+        }
+    };
     if shown.profile.has(Word::H2Only) {
         http2::refuse(&mut stream).await?;
         return Err(io::Error::other("HTTP/2 only: the client spoke something else"));

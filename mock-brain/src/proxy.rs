@@ -102,7 +102,7 @@ async fn of_http(fault: Http, pace: &Pace) -> Result<Passage, LetGo> {
             Passage::Through(Through::default())
         }
         Http::Empty => return Err(LetGo(Vec::new())),
-        Http::Garbage => return Err(LetGo(crate::random::bytes::<64>().map(|byte| byte | 0x80).to_vec())),
+        Http::Garbage => return Err(LetGo(GARBAGE.to_vec())),
         Http::BadChunk => return Err(LetGo(BAD_CHUNK.to_vec())),
     })
 }
@@ -165,6 +165,8 @@ const HUGE: usize = 1_024;
 const PADDING: &[u8; 1_024] = &[b'x'; 1_024];
 const BAD_CHUNK: &[u8] =
     b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n{\"status\":\"ok\"}\r\n0\r\n\r\n";
+/// The start of a MySQL server's greeting, which speaks first and no HTTP.
+const GARBAGE: &[u8] = b"\x4a\0\0\0\x0a8.0.36\0\x0b\0\0\0mock-brain\0\xff\xf7\xff\x02\0\xff\xdf\x15\0\0\0";
 const PORTAL: &str = "<!doctype html>\n<html><head><title>Guest network: log in</title></head>\n<body><h1>Welcome</h1>\
      <form action=\"/login\" method=\"post\"><input name=\"room\"><button>Connect</button></form></body></html>\n";
 const BLOCKED: &str = "<!doctype html>\n<html><head><title>Request blocked</title></head>\n<body><h1>This request was \
