@@ -6,7 +6,7 @@ use std::process::Command;
 use std::sync::{Mutex, PoisonError};
 
 use anyhow::Context;
-use mock_brain::fault::catalog::{ENTRIES, Entry};
+use mock_brain::fault::catalog::{Entry, LAYERS};
 use mock_brain::violation::RULES;
 use serde_json::Value;
 
@@ -23,6 +23,11 @@ fn the_fault_table_is_that_of_the_code() -> anyhow::Result<()> {
 #[test]
 fn the_rule_table_is_that_of_the_code() -> anyhow::Result<()> {
     compare("mock-brain.md", "<!-- rules: written by ./dev generate -->\n", &rules())
+}
+
+#[test]
+fn the_oddity_table_is_that_of_the_code() -> anyhow::Result<()> {
+    compare("mock-brain.md", "<!-- oddities: written by ./dev generate -->\n", &oddities())
 }
 
 #[test]
@@ -55,11 +60,23 @@ fn is_generating() -> bool {
 }
 
 fn faults() -> String {
-    let mut out = "| fault | strikes at | what happens | example |\n| --- | --- | --- | --- |\n".to_owned();
-    for entry in ENTRIES {
-        let Entry { name, about, example, .. } = entry;
-        let points: Vec<_> = entry.points.iter().map(|point| format!("`{}`", point.as_str())).collect();
-        let _ = writeln!(out, "| `{name}` | {} | {about} | `{example}` |", points.join(", "));
+    let mut out = String::new();
+    for layer in LAYERS {
+        let _ = writeln!(out, "**{}**\n\n| fault | strikes at | what happens | example |", layer.name);
+        out.push_str("| --- | --- | --- | --- |\n");
+        for Entry { name, about, points, example, .. } in layer.entries {
+            let points: Vec<_> = points.iter().map(|point| format!("`{}`", point.as_str())).collect();
+            let _ = writeln!(out, "| `{name}` | {} | {about} | `{example}` |", points.join(", "));
+        }
+        out.push('\n');
+    }
+    out
+}
+
+fn oddities() -> String {
+    let mut out = "| oddity | what agents must not rely on |\n| --- | --- |\n".to_owned();
+    for (name, about) in mock_brain::ODDITIES {
+        let _ = writeln!(out, "| `{name}` | {about} |");
     }
     out
 }

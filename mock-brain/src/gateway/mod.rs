@@ -3,6 +3,7 @@
 //! Owns the handshake of RFC 6455. Every upgrade that is well-formed is accepted, whoever asks: refusals are
 //! close frames afterwards (protocol.md, Transports). Must not judge frames (`session`).
 
+mod bad_frame;
 mod frames;
 mod link;
 mod session;
@@ -12,14 +13,19 @@ use std::sync::Arc;
 use axum::body::Body;
 use base64::alphabet;
 use base64::engine::{Engine, GeneralPurpose, GeneralPurposeConfig};
-use http::header::{CONNECTION, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_VERSION, UPGRADE};
+use http::header::{
+    AUTHORIZATION, CONNECTION, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_EXTENSIONS, SEC_WEBSOCKET_KEY,
+    SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION, UPGRADE,
+};
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
 use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::TokioIo;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
+use crate::fault::Ws;
 use crate::hub::Hub;
-use crate::stream::Stream;
+use crate::stream::served::Served;
+use crate::voice::{Oddities, Quirks};
 use crate::web::{AgentRequest, Peer, closing, text};
 use link::Link;
 
@@ -32,7 +38,12 @@ const KEY: GeneralPurpose = GeneralPurpose::new(
 const KEY_BYTES: usize = 16;
 
 /// Answers an upgrade request, and starts the session once the answer is written.
-pub(crate) fn accept(hub: &Arc<Hub>, peer: Peer, mut request: AgentRequest) -> Response<Body> {
+pub(crate) fn accept(
+    hub: &Arc<Hub>,
+    peer: Peer,
+    mut request: AgentRequest,
+    spoiled: Option<&Ws>,
+) -> Response<Body> {
     let key = match check(request.headers()) {
         Ok(key) => key,
         Err(complaint) => return bad_request(complaint),
@@ -41,14 +52,43 @@ pub(crate) fn accept(hub: &Arc<Hub>, peer: Peer, mut request: AgentRequest) -> R
         return bad_request("bad Sec-WebSocket-Key header\n");
     };
     let upgrade = hyper::upgrade::on(&mut request);
-    tokio::spawn(upgraded(Arc::clone(hub), peer, upgrade, request.headers().clone()));
+    tokio::spawn(upgraded(Arc::clone(hub), peer, upgrade, identifying(request.headers())));
     let mut response = Response::new(Body::empty());
     *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
     let headers = response.headers_mut();
     headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
     headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
     headers.insert(SEC_WEBSOCKET_ACCEPT, accept);
+    if let Some(fault) = spoiled {
+        spoil(headers, fault);
+    }
     response
+}
+
+/// What a session needs of the head: who it is, and for whom a proxy speaks. Copies: a header's bytes are part of
+/// the buffer that the head was read into, and would keep it for as long as the session lasts.
+fn identifying(headers: &HeaderMap) -> HeaderMap {
+    let mut copies = HeaderMap::new();
+    for name in [AUTHORIZATION, HeaderName::from_static("x-forwarded-for")] {
+        for value in headers.get_all(&name) {
+            if let Ok(copy) = HeaderValue::from_bytes(value.as_bytes()) {
+                copies.append(name.clone(), copy);
+            }
+        }
+    }
+    copies
+}
+
+/// The 101 as a fault leaves it.
+fn spoil(headers: &mut HeaderMap, fault: &Ws) {
+    let (name, value) = match fault {
+        // RFC 6455's own example (1.3), which is for the key of that page.
+        Ws::BadAccept => (SEC_WEBSOCKET_ACCEPT, "s3pPLMBiTxaQ9kYGzzhZRbK+xOo="),
+        Ws::WrongSubprotocol => (SEC_WEBSOCKET_PROTOCOL, "chat"),
+        Ws::ExtensionForced => (SEC_WEBSOCKET_EXTENSIONS, "permessage-deflate"),
+        _ => return,
+    };
+    headers.insert(name, HeaderValue::from_static(value));
 }
 
 /// The handshake's key (RFC 6455, 4.2.1).
@@ -81,9 +121,13 @@ async fn upgraded(hub: Arc<Hub>, peer: Peer, upgrade: OnUpgrade, headers: Header
         Ok(upgraded) => upgraded,
         Err(error) => return tracing::debug!(peer = %peer.address, %error, "the upgrade was not completed"),
     };
-    let Ok(parts) = Upgraded::downcast::<TokioIo<Stream>>(upgraded) else {
+    let Ok(parts) = Upgraded::downcast::<TokioIo<Served>>(upgraded) else {
         return tracing::error!("the upgraded connection is not the one that was served");
     };
-    let link = Link::new(parts.io.into_inner(), parts.read_buf.into(), hub.limits).await;
-    session::run(&hub, peer, link, &headers).await;
+    let mut quirks = hub.oddities.as_ref().map(Oddities::roll);
+    let limits = quirks.as_mut().map_or(hub.limits, |quirks| quirks.limits(hub.limits));
+    let of_link = quirks.as_mut().map(Quirks::split);
+    // A copy: `into` would take hyper's buffer along, and the link would read into that.
+    let link = Link::new(parts.io.into_inner(), parts.read_buf.to_vec(), limits, of_link).await;
+    session::run(&hub, peer, link, (limits, quirks), &headers).await;
 }

@@ -7,21 +7,25 @@ mod body;
 mod frames;
 pub(crate) mod sessions;
 
+use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, UNIX_EPOCH};
 
 use axum::body::Body;
 use bytes::Bytes;
+use http::header::DATE;
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
 use serde_json::json;
 use tokio::time::{Instant, sleep_until};
-use z4j_protocol::{FrameType, close};
+use z4j_protocol::{FrameType, SKEW_SECONDS, close};
 
+use crate::admission::TurnedAway;
 use crate::clock;
 use crate::commands::Wanted;
 use crate::fault::{Fault, LongPoll, Point};
 use crate::hub::Hub;
 use crate::journal::{Entry, Kind};
+use crate::login::Login;
 use crate::registry::Agent;
 use crate::verdict::{self, Closing};
 use crate::violation::{Culprit, Key, Rule};
@@ -46,7 +50,16 @@ impl Poll {
 const PROJECT_HEADER: &str = "x-z4j-project";
 
 /// Answers a poll: at once if there are commands for it, else once there are, or when its time is over.
-pub(crate) async fn commands(hub: &Arc<Hub>, _peer: &Peer, request: &AgentRequest) -> Response<Body> {
+pub(crate) async fn commands(
+    hub: &Arc<Hub>,
+    peer: &Peer,
+    request: &AgentRequest,
+    request_id: &str,
+) -> Response<Body> {
+    let client = match counted(hub, peer, request.headers()) {
+        Ok(client) => client,
+        Err(refusal) => return *refusal,
+    };
     let poll = match poll(request.uri().query().unwrap_or_default()) {
         Ok(poll) => poll,
         Err(complaints) => {
@@ -54,20 +67,41 @@ pub(crate) async fn commands(hub: &Arc<Hub>, _peer: &Peer, request: &AgentReques
             return detail(StatusCode::UNPROCESSABLE_ENTITY, complaints);
         }
     };
-    let agent = match admit(hub, request.headers(), "") {
-        Ok(agent) => agent,
+    let (agent, login) = match admit(hub, (peer, client), request.headers(), request_id) {
+        Ok(admitted) => admitted,
         Err(refusal) => return *refusal,
     };
     let nonce = nonce(request.headers());
     let used = if poll.is_probe() { Use::Probe } else { Use::Poll };
-    if let Err(invalidated) = hub.longpoll.enter(hub, &agent, &nonce, used) {
-        return conflict(invalidated);
-    }
+    let _in_flight = match hub.longpoll.enter(hub, &agent, &nonce, used) {
+        Ok(in_flight) => in_flight,
+        Err(invalidated) => return conflict(invalidated),
+    };
     let frames = match held(hub, &agent, &nonce, request.headers(), &poll).await {
         Ok(frames) => frames,
         Err(refusal) => return *refusal,
     };
-    identified(json_response(StatusCode::OK, &json!({ "frames": frames })), &agent, request.headers())
+    let answer =
+        identified(json_response(StatusCode::OK, &json!({ "frames": frames })), &agent, request.headers());
+    dated(answer, login)
+}
+
+/// The answer of a brain whose clock a fault has set wrong.
+fn dated(mut response: Response<Body>, login: Option<Login>) -> Response<Body> {
+    if let Some(Login::Skewed(seconds)) = login {
+        let since =
+            u64::try_from(clock::now().plus_seconds(seconds.into()).unix_seconds()).unwrap_or_default();
+        let date = httpdate::fmt_http_date(UNIX_EPOCH + Duration::from_secs(since));
+        if let Ok(date) = HeaderValue::from_str(&date) {
+            response.headers_mut().insert(DATE, date);
+        }
+    }
+    response
+}
+
+/// What a brain says that has forgotten a session, as another worker of it would.
+pub(crate) fn session_lost() -> Response<Body> {
+    conflict(Invalidated::ProbeFirst)
 }
 
 /// Holds a poll until there are commands for it, its time is over, or its agent is not let in any more.
@@ -133,6 +167,10 @@ pub(crate) async fn events(
     request_id: &str,
 ) -> Response<Body> {
     let headers = request.headers().clone();
+    let client = match counted(hub, peer, &headers) {
+        Ok(client) => client,
+        Err(refusal) => return *refusal,
+    };
     let frames = match body::read(request, &hub.limits).await {
         Ok(frames) => frames,
         Err(refusal) => {
@@ -142,23 +180,57 @@ pub(crate) async fn events(
             return *refusal;
         }
     };
-    let agent = match admit(hub, &headers, request_id) {
-        Ok(agent) => agent,
+    let (agent, login) = match admit(hub, (peer, client), &headers, request_id) {
+        Ok(admitted) => admitted,
         Err(refusal) => return *refusal,
     };
+    // A signature of another secret or another time: what the brain says to it, for any frame.
+    let is_off = |seconds: i32| i64::from(seconds.unsigned_abs()) > SKEW_SECONDS;
+    if login == Some(Login::OtherSecret) || matches!(login, Some(Login::Skewed(off)) if is_off(off)) {
+        return dated(conflict(Invalidated::Signature), login);
+    }
     let partial = web::struck(hub, peer, Point::Post, &headers, |fault| match fault {
         Fault::LongPoll(LongPoll::Partial(count)) => Some(*count),
         _ => None,
     });
     let taken = partial.map_or(frames.len(), |count| frames.len().min(count as usize));
     match frames::apply(hub, &agent, &nonce(&headers), peer.address, &frames, taken).await {
-        Ok(tally) => identified(json_response(StatusCode::OK, &tally.to_json()), &agent, &headers),
+        Ok(tally) => {
+            dated(identified(json_response(StatusCode::OK, &tally.to_json()), &agent, &headers), login)
+        }
         Err(invalidated) => conflict(invalidated),
     }
 }
 
-/// The agent of a request's token, if its project is the one it means.
-fn admit(hub: &Hub, headers: &HeaderMap, request_id: &str) -> Result<Arc<Agent>, Box<Response<Body>>> {
+/// Counts a request, and tells whose it is: before anything in it is looked at.
+fn counted(hub: &Hub, peer: &Peer, headers: &HeaderMap) -> Result<IpAddr, Box<Response<Body>>> {
+    let client = hub.admission.client(peer.address.ip(), headers);
+    match hub.admission.connect(client, Instant::now().into_std()) {
+        Err(TurnedAway::TooOften(seconds)) => Err(too_often(u32::try_from(seconds).unwrap_or(u32::MAX))),
+        _ => Ok(client),
+    }
+}
+
+fn too_often(seconds: u32) -> Box<Response<Body>> {
+    let told = format!("too many requests; retry in {seconds} seconds (agent-connect)");
+    Box::new(web::retry_later(detail(StatusCode::TOO_MANY_REQUESTS, told), Some(seconds)))
+}
+
+/// An agent, and what a fault makes of its login.
+type Admitted = (Arc<Agent>, Option<Login>);
+
+/// The agent of a request's token, if it may come from there and its project is the one it means.
+fn admit(
+    hub: &Hub,
+    (peer, client): (&Peer, IpAddr),
+    headers: &HeaderMap,
+    request_id: &str,
+) -> Result<Admitted, Box<Response<Body>>> {
+    if hub.admission.admit(client).is_err() {
+        let (message, details) = (format!("{client} is not admitted"), json!({ "surface": "agent" }));
+        let refusal = domain_error(StatusCode::FORBIDDEN, "ip_denied", &message, request_id, &details);
+        return Err(Box::new(refusal));
+    }
     let token = verdict::bearer(headers).ok_or_else(unknown_token)?;
     let (key, now) = (Key::of(token), Instant::now().into_std());
     let agent = hub.registry.by_token(token);
@@ -170,16 +242,30 @@ fn admit(hub: &Hub, headers: &HeaderMap, request_id: &str) -> Result<Arc<Agent>,
         hub.violations.connects.ended(key, Some(&refused), false, now);
         return Err(unknown_token());
     };
-    match headers.get(PROJECT_HEADER) {
-        Some(name) if !agent.project.is_called(name.as_bytes()) => {
-            let message = format!("the token is of project {}", agent.project.slug);
-            let details = json!({ "project_id": agent.project.id, "agent_id": agent.id });
-            let status = StatusCode::FORBIDDEN;
-            let refusal = domain_error(status, "project_mismatch", &message, request_id, &details);
-            Err(Box::new(identified(refusal, &agent, headers)))
+    let login = web::struck(hub, peer, Point::Login, headers, Login::of);
+    let is_called = |name: &HeaderValue| agent.project.is_called(name.as_bytes());
+    let mismatch = !headers.get(PROJECT_HEADER).is_none_or(is_called);
+    match login {
+        Some(Login::Rejected) => Err(unknown_token()),
+        Some(Login::AddressRefused) => {
+            let (message, details) = ("address not on the allow-list", json!({ "surface": "agent" }));
+            Err(Box::new(domain_error(StatusCode::FORBIDDEN, "ip_denied", message, request_id, &details)))
         }
-        _ => Ok(agent),
+        Some(Login::RateLimited) => Err(too_often(RETRY_SECONDS)),
+        Some(Login::OtherProject) => Err(other_project(&agent.in_other_project(), headers, request_id)),
+        _ if mismatch => Err(other_project(&agent, headers, request_id)),
+        login => Ok((agent, login)),
     }
+}
+
+/// How long an agent is told to wait that asked too often.
+const RETRY_SECONDS: u32 = 2;
+
+fn other_project(agent: &Agent, headers: &HeaderMap, request_id: &str) -> Box<Response<Body>> {
+    let message = format!("the token is of project {}", agent.project.slug);
+    let details = json!({ "project_id": agent.project.id, "agent_id": agent.id });
+    let refusal = domain_error(StatusCode::FORBIDDEN, "project_mismatch", &message, request_id, &details);
+    Box::new(identified(refusal, agent, headers))
 }
 
 /// Notes a request that is not of its shape.
@@ -195,6 +281,9 @@ fn nonce(headers: &HeaderMap) -> String {
 }
 
 fn conflict(invalidated: Invalidated) -> Response<Body> {
+    if matches!(invalidated, Invalidated::AgentFull | Invalidated::Full) {
+        return web::retry_later(detail(StatusCode::SERVICE_UNAVAILABLE, invalidated.to_string()), Some(1));
+    }
     detail(StatusCode::CONFLICT, invalidated.to_string())
 }
 

@@ -3,9 +3,14 @@
 //! Nothing here sleeps to synchronise or uses a fixed port; whatever waits has a deadline (`support::within`).
 
 #[cfg(test)]
+mod admission;
+#[cfg(test)]
 mod agents;
 #[cfg(test)]
 mod breaking;
+#[cfg(test)]
+mod catalog;
+#[cfg(test)]
 mod certificates;
 #[cfg(test)]
 mod cli;
@@ -42,7 +47,11 @@ mod load;
 #[cfg(test)]
 mod longpoll;
 #[cfg(test)]
+mod oddities;
+#[cfg(test)]
 mod outage;
+#[cfg(test)]
+mod packets;
 #[cfg(test)]
 mod sessions;
 #[cfg(test)]
@@ -53,5 +62,7 @@ mod support;
 mod tls;
 #[cfg(test)]
 mod violations;
+#[cfg(test)]
+mod visit;
 #[cfg(test)]
 mod wait;

@@ -75,6 +75,7 @@ fn a_reset_before_any_byte_is_about_the_connection() -> Outcome {
             failure: net_tls::Failure::Broken(Break::Reset),
             chain: Vec::new(),
             received: Received { bytes: received, head: Vec::new() },
+            asks_client: false,
         };
         let mut evidence = connected();
         evidence.tls = timed(TlsEvidence::Failed { failed, source: String::new(), kin: false });
@@ -264,6 +265,7 @@ fn a_session_that_ends_early_is_told_by_its_end() -> Outcome {
         (0, Stage::Batch, closed(4429, ""), "ws.rate-limited"),
         (0, Stage::Batch, closed(4403, ""), "ws.hmac-mismatch"),
         (61, Stage::Batch, closed(4403, ""), "ws.clock-skew"),
+        (61, Stage::Online, closed(4403, ""), "ws.clock-skew"),
         (-61, Stage::Batch, refused(z4j_protocol::Reason::TsSkew), "ws.clock-skew"),
         (0, Stage::Batch, refused(z4j_protocol::Reason::HmacMismatch), "ws.hmac-mismatch"),
         (0, Stage::Hello, refused(z4j_protocol::Reason::Version), "ws.protocol-refused"),
@@ -277,7 +279,7 @@ fn a_session_that_ends_early_is_told_by_its_end() -> Outcome {
     let config = config("https://tasks.example.com/")?;
     let account = account();
     for (behind, stage, end, code) in rows {
-        let welcome = (stage == Stage::Batch).then(|| welcome(None, behind));
+        let welcome = (stage != Stage::Hello).then(|| welcome(None, behind));
         let shown = format!("{end:?}");
         let mut evidence = connected();
         evidence.tls = timed(session());
@@ -340,7 +342,7 @@ fn notes_are_about_what_was_seen() -> Outcome {
     on_tmpfs.mounts = Some(MountTable::parse("27 1 0:9 / /tmp rw - tmpfs tmpfs rw"));
     evidence.buffer = timed(on_tmpfs);
     let leaf = Certificate { not_after: 1_800_000_000 + 86_400, ..Certificate::default() };
-    let session = net_tls::Session { version: "TLSv1.3".into(), chain: vec![leaf] };
+    let session = net_tls::Session { version: "TLSv1.3".into(), chain: vec![leaf], asks_client: false };
     evidence.tls = timed(TlsEvidence::Session(session));
     evidence.websocket = timed(trial(Some(welcome(None, 0)), TrialEnd::Proven));
     let codes = |config: &Config| {
