@@ -11,7 +11,11 @@ fn after_handshake(asks_client: bool, failure: UpgradeFailure) -> Outcome<Vec<Op
     evidence.tls = timed(TlsEvidence::Session(session));
     let refused = NoUpgrade { failure, silent: false, health: None, root_health: None };
     evidence.websocket = timed(fixtures::trial(None, TrialEnd::NoUpgrade(Box::new(refused))));
-    Ok(codes(&judge(&case(&config, &account), &evidence)).into_iter().skip(3).map(|(.., code)| code).collect())
+    Ok(codes(&judge(&case(&config, &account), &evidence))
+        .into_iter()
+        .skip(3)
+        .map(|(.., code)| code)
+        .collect())
 }
 
 #[test]
