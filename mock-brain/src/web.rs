@@ -61,7 +61,8 @@ pub(crate) async fn serve(hub: Arc<Hub>, stream: Stream, peer: Peer) {
     });
     let mut server = http1::Builder::new();
     server.timer(TokioTimer::new()).header_read_timeout(hub.limits.head).max_buf_size(MAX_HEAD);
-    server.title_case_headers(true).max_header_size(MAX_HEAD);
+    let lower = hub.oddities.as_ref().is_some_and(|oddities| oddities.roll().one_in(2));
+    server.title_case_headers(!lower).max_header_size(MAX_HEAD);
     let (served, back) = Served::lend(stream, pace.clone());
     let mut connection = Box::pin(server.serve_connection(TokioIo::new(served), service).with_upgrades());
     let done = tokio::select! {
@@ -214,6 +215,11 @@ async fn refused(
     }
 }
 
+pub(crate) fn retry_later(mut response: Response<Body>, seconds: Option<u32>) -> Response<Body> {
+    proxy::told(&mut response, seconds, None);
+    response
+}
+
 /// RFC 6455, 4.1: GET, HTTP/1.1, `Connection: upgrade`, `Upgrade: websocket`.
 pub(crate) fn wants_upgrade(request: &AgentRequest) -> bool {
     let names = |name, wanted: &str| {
@@ -245,7 +251,7 @@ async fn route(hub: &Arc<Hub>, peer: Peer, request: AgentRequest, id: &str) -> R
         "/api/v1/agent/commands" if is_get => {
             match refused(hub, &peer, Point::Poll, request.headers(), id).await {
                 Some(refusal) => refusal,
-                None => longpoll::commands(hub, &peer, &request).await,
+                None => longpoll::commands(hub, &peer, &request, id).await,
             }
         }
         "/api/v1/agent/events" if request.method() == Method::POST => {

@@ -10,6 +10,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::protocol::frame::Frame;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::{Data, OpCode};
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig};
 use tokio_tungstenite::tungstenite::{Error, Message};
 use z4j_protocol::close;
@@ -18,12 +20,18 @@ use crate::hub::Limits;
 use crate::stream::served::Served;
 use crate::verdict::Closing;
 use crate::violation::Rule;
+use crate::voice::Quirks;
 
+/// Most bytes of a ping (RFC 6455, 5.5).
+const MAX_CONTROL: usize = 125;
 /// Largest message that is read at all.
 const MAX_MESSAGE: usize = 16 << 20;
 /// Read buffer of a connection, in bytes: all of it is resident, and there may be thousands. A longer message
 /// gets a buffer of its own.
 const READ_BUFFER: usize = 4 << 10;
+/// Most bytes that wait to be written: a frame of ours (commands are bounded), and what pongs there is room for.
+/// Peers may ping as fast as they like and read nothing.
+const MAX_UNSENT: usize = 2 << 20;
 /// How long a message may take to be written.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -62,7 +70,8 @@ pub(super) struct Wear {
 
 /// A WebSocket connection.
 pub(super) struct Link {
-    socket: WebSocketStream<Served>,
+    /// Boxed: it would be moved, and have its room, in every future that the link goes through.
+    socket: Box<WebSocketStream<Served>>,
     limits: Limits,
     wear: Wear,
     /// When something went over it last; kept for a cut that counts from then.
@@ -77,22 +86,28 @@ pub(super) struct Link {
     answers: bool,
     /// The last message was a text.
     text: bool,
+    quirks: Option<Quirks>,
     /// The stream of messages ended in an error: the peer's close frame can no longer be read as one.
     broken: bool,
 }
 
 impl Link {
-    pub(super) async fn new(stream: Served, already_read: Vec<u8>, limits: Limits) -> Self {
+    pub(super) async fn new(
+        stream: Served,
+        already_read: Vec<u8>,
+        limits: Limits,
+        quirks: Option<Quirks>,
+    ) -> Self {
         let config = WebSocketConfig::default()
             .read_buffer_size(READ_BUFFER)
             .write_buffer_size(0)
+            .max_write_buffer_size(MAX_UNSENT)
             .max_message_size(Some(MAX_MESSAGE))
             .max_frame_size(Some(MAX_MESSAGE));
-        let socket =
-            WebSocketStream::from_partially_read(stream, already_read, Role::Server, Some(config)).await;
+        let socket = WebSocketStream::from_partially_read(stream, already_read, Role::Server, Some(config));
         let now = Instant::now();
         Self {
-            socket,
+            socket: Box::new(socket.await),
             limits,
             wear: Wear::default(),
             moved_at: now,
@@ -102,6 +117,7 @@ impl Link {
             heard: false,
             answers: false,
             text: false,
+            quirks,
             broken: false,
         }
     }
@@ -147,7 +163,8 @@ impl Link {
                     self.next_ping = Instant::now() + self.limits.ping;
                     (self.pong_missing, self.heard) = (true, false);
                     // RFC 6455, 5.5.2: any payload; the real brain sends four bytes.
-                    let ping = Message::Ping(Bytes::copy_from_slice(&crate::random::bytes::<4>()));
+                    let length = self.quirks.as_mut().map_or(4, |quirks| quirks.size(MAX_CONTROL));
+                    let ping = Message::Ping(Bytes::copy_from_slice(&crate::random::bytes::<MAX_CONTROL>()[..length]));
                     if let Err(gone) = self.write(ping).await {
                         return gone;
                     }
@@ -202,7 +219,18 @@ impl Link {
     /// Sends a message; an error is how the connection ended.
     pub(super) async fn send(&mut self, bytes: Bytes) -> Result<(), Arrival> {
         // All messages of the brain are binary (protocol.md, Transports).
-        let Some(most) = self.wear.hold_back else { return self.write(Message::Binary(bytes)).await };
+        if let Some(most) = self.wear.hold_back {
+            return self.held_back(bytes, most).await;
+        }
+        let Some(quirks) = &mut self.quirks else { return self.write(Message::Binary(bytes)).await };
+        for message in odd_messages(quirks, bytes) {
+            self.write(message).await?;
+        }
+        Ok(())
+    }
+
+    /// Sends what was held back, once there is so much of it.
+    async fn held_back(&mut self, bytes: Bytes, most: u32) -> Result<(), Arrival> {
         self.held.push(bytes);
         if self.held.iter().map(Bytes::len).sum::<usize>() >= most as usize {
             for bytes in std::mem::take(&mut self.held) {
@@ -267,6 +295,26 @@ impl Link {
     pub(super) fn into_socket(self) -> Option<TcpStream> {
         self.socket.into_inner().into_stream()?.into_socket()
     }
+}
+
+/// A message as a text or a binary one, perhaps in several frames with control frames in between (RFC 6455, 5.4).
+fn odd_messages(quirks: &mut Quirks, bytes: Bytes) -> Vec<Message> {
+    let kind = if quirks.one_in(2) { Data::Text } else { Data::Binary };
+    let mut out = Vec::new();
+    if quirks.one_in(8) {
+        out.push(Message::Pong(Bytes::from_static(b"nobody asked")));
+    }
+    let (mut left, mut kind) = (bytes, kind);
+    while quirks.one_in(2) && left.len() > 1 {
+        let part = left.split_to(1 + quirks.size(left.len() - 2));
+        out.push(Message::Frame(Frame::message(part, OpCode::Data(kind), false)));
+        kind = Data::Continue;
+        if quirks.one_in(4) {
+            out.push(Message::Ping(Bytes::from_static(b"between")));
+        }
+    }
+    out.push(Message::Frame(Frame::message(left, OpCode::Data(kind), true)));
+    out
 }
 
 /// Reads what the peer still sends. Closing with bytes unread would send a RST, and that can overtake the

@@ -15,10 +15,11 @@ use z4j_protocol::{FrameType, Timestamp, close};
 
 use super::frames::Established;
 use super::link::{Arrival, Link, Wear};
+use crate::admission::TurnedAway;
 use crate::clock;
 use crate::fault::table::Site;
 use crate::fault::{self, Fault, Point, Ws};
-use crate::hub::{Farewell, Hub};
+use crate::hub::{Farewell, Hub, Limits};
 use crate::journal::{Entry, Kind};
 use crate::listener;
 use crate::login::Login;
@@ -29,7 +30,7 @@ use crate::stream::silence::Silence;
 use crate::stream::wire::Cut;
 use crate::verdict::{self, Closing};
 use crate::violation::{self, Culprit, Found, Key, Rule};
-use crate::voice::Pen;
+use crate::voice::{Pen, Quirks};
 use crate::web::Peer;
 
 /// How a session ends.
@@ -59,8 +60,14 @@ impl Ending {
 }
 
 /// Takes an upgraded connection to its end.
-pub(super) async fn run(hub: &Arc<Hub>, peer: Peer, link: Link, headers: &HeaderMap) {
-    let id = Uuid::new_v4().to_string();
+pub(super) async fn run(
+    hub: &Arc<Hub>,
+    peer: Peer,
+    link: Link,
+    (limits, mut quirks): (Limits, Option<Quirks>),
+    headers: &HeaderMap,
+) {
+    let id = quirks.as_mut().map_or_else(|| Uuid::new_v4().to_string(), Quirks::session_id);
     let serial = hub.sessions.open(&id, Transport::Websocket, peer.address);
     let signals = Arc::new(Signals::default());
     let mut killed = peer.killed.clone();
@@ -76,6 +83,8 @@ pub(super) async fn run(hub: &Arc<Hub>, peer: Peer, link: Link, headers: &Header
         ahead: 0,
         misreads: false,
         proved: false,
+        limits,
+        quirks,
     };
     let key = verdict::bearer(headers).map(Key::of);
     if let Some(found) = key.and_then(|key| hub.violations.connects.arrived(key, StdInstant::now())) {
@@ -100,7 +109,7 @@ pub(super) async fn run(hub: &Arc<Hub>, peer: Peer, link: Link, headers: &Header
         };
         hub.violations.connects.ended(key, closing, session.proved, StdInstant::now());
     }
-    session.end(ending).await;
+    Box::pin(session.end(ending)).await;
 }
 
 /// A session never ends well: every end is an [`Ending`].
@@ -123,10 +132,14 @@ pub(super) struct Session<'h> {
     pub(super) misreads: bool,
     /// Something was acknowledged: for the agent this session was a good one.
     pub(super) proved: bool,
+    /// What this session is told, and held to.
+    pub(super) limits: Limits,
+    quirks: Option<Quirks>,
 }
 
 impl Session<'_> {
     async fn converse(&mut self, headers: &HeaderMap) -> Result<Never, Ending> {
+        self.turn_away(headers)?;
         if self.hub.faults.any() {
             // A fault may be meant for this agent only; whether it may come in is asked after it.
             self.agent = verdict::bearer(headers).and_then(|token| self.hub.registry.by_token(token));
@@ -134,10 +147,11 @@ impl Session<'_> {
         self.wear();
         self.strike(Point::Upgrade, 0, 0)?;
         let (agent, login) = self.authenticate(headers)?;
-        let (hello, fault) = self.hello(&agent).await?;
+        // What is over when a session is established takes no room in it: there may be thousands.
+        let (hello, fault) = Box::pin(self.hello(&agent)).await?;
         let agent = self.logged_in(agent, login)?;
-        let pen = Pen::new(&agent, &self.id, self.hub.release);
-        let ack = self.hello_ack(&pen, &agent, &hello, fault)?;
+        let mut pen = Pen::new(&agent, &self.id, self.hub.release, self.quirks.take());
+        let ack = self.hello_ack(&mut pen, &agent, &hello, fault)?;
         // The acknowledgement is written before the slot is judged, as the real brain does.
         self.hub.sessions.accepted(self.serial);
         self.send(FrameType::HelloAck, ack).await?;
@@ -154,7 +168,7 @@ impl Session<'_> {
             version = %quote(&hello.agent_version), "session started"
         );
         self.hub.happened();
-        Established::new(self, agent, pen).run().await
+        Box::new(Established::new(self, agent, pen)).run().await
     }
 
     /// Whether a fault strikes at this point: an end, or something for the caller to carry out.
@@ -238,14 +252,14 @@ impl Session<'_> {
 
     fn hello_ack(
         &self,
-        pen: &Pen,
+        pen: &mut Pen,
         agent: &Agent,
         hello: &Hello,
         fault: Option<fault::Hello>,
     ) -> Result<String, Ending> {
         let told = if fault == Some(fault::Hello::OtherProject) { &agent.in_other_project() } else { agent };
         let checked_slug = hello.project_id.is_some().then_some(told.project.slug.as_str());
-        let ack = pen.hello_ack(told, &self.id, &self.hub.limits, checked_slug, self.now());
+        let ack = pen.hello_ack(told, &self.id, &self.limits, checked_slug, self.now());
         let ack = ack.map_err(|error| unsendable(&error))?;
         Ok(match fault {
             // It is not signed.
@@ -253,6 +267,20 @@ impl Session<'_> {
                 ack.replace("\"protocol_version\":\"2\"", "\"protocol_version\":\"3\"")
             }
             _ => ack,
+        })
+    }
+
+    /// Connects of an address are counted first, then it is looked up, whatever the token.
+    fn turn_away(&self, headers: &HeaderMap) -> Result<(), Ending> {
+        let admission = &self.hub.admission;
+        let client = admission.client(self.peer.address.ip(), headers);
+        let admitted = admission.connect(client, StdInstant::now()).and_then(|()| admission.admit(client));
+        admitted.map_err(|away| match away {
+            TurnedAway::TooOften(_) => {
+                let detail = format!("{client} connects too often");
+                Closing::with_reason(close::RATE, "agent connect rate limit exceeded", detail).into()
+            }
+            TurnedAway::Address => Ending::close(close::FORBIDDEN, &format!("{client} is not admitted")),
         })
     }
 

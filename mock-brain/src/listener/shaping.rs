@@ -18,7 +18,11 @@ use crate::stream::wire::{Cut, Shaping, Watch, Wire};
 /// The connection with what faults make of it.
 pub(super) fn wire(hub: &Arc<Hub>, socket: TcpStream, peer: SocketAddr) -> Wire {
     let watch = Box::new(Watcher { hub: Arc::clone(hub), peer });
-    Wire::new(socket, watch, shaping(hub, peer))
+    let mut wire = Wire::new(socket, watch, shaping(hub, peer));
+    if let Some(oddities) = &hub.oddities {
+        wire.cut_up(oddities.roll());
+    }
+    wire
 }
 
 /// Faults that shape a connection: they go together, one of each kind.

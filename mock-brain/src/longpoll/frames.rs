@@ -57,7 +57,7 @@ pub(super) async fn apply(
     frames: &[String],
     taken: usize,
 ) -> Result<Tally, Invalidated> {
-    hub.longpoll.enter(hub, agent, nonce, Use::Post)?;
+    let _in_flight = hub.longpoll.enter(hub, agent, nonce, Use::Post)?;
     hub.journal.ready().await;
     let mut tally = Tally::default();
     let (taken, left) = frames.split_at(taken.min(frames.len()));

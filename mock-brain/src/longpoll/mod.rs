@@ -7,6 +7,7 @@ mod body;
 mod frames;
 pub(crate) mod sessions;
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -18,6 +19,7 @@ use serde_json::json;
 use tokio::time::{Instant, sleep_until};
 use z4j_protocol::{FrameType, SKEW_SECONDS, close};
 
+use crate::admission::TurnedAway;
 use crate::clock;
 use crate::commands::Wanted;
 use crate::fault::{Fault, LongPoll, Point};
@@ -48,7 +50,16 @@ impl Poll {
 const PROJECT_HEADER: &str = "x-z4j-project";
 
 /// Answers a poll: at once if there are commands for it, else once there are, or when its time is over.
-pub(crate) async fn commands(hub: &Arc<Hub>, peer: &Peer, request: &AgentRequest) -> Response<Body> {
+pub(crate) async fn commands(
+    hub: &Arc<Hub>,
+    peer: &Peer,
+    request: &AgentRequest,
+    request_id: &str,
+) -> Response<Body> {
+    let client = match counted(hub, peer, request.headers()) {
+        Ok(client) => client,
+        Err(refusal) => return *refusal,
+    };
     let poll = match poll(request.uri().query().unwrap_or_default()) {
         Ok(poll) => poll,
         Err(complaints) => {
@@ -56,15 +67,16 @@ pub(crate) async fn commands(hub: &Arc<Hub>, peer: &Peer, request: &AgentRequest
             return detail(StatusCode::UNPROCESSABLE_ENTITY, complaints);
         }
     };
-    let (agent, login) = match admit(hub, peer, request.headers(), "") {
+    let (agent, login) = match admit(hub, peer, client, request.headers(), request_id) {
         Ok(admitted) => admitted,
         Err(refusal) => return *refusal,
     };
     let nonce = nonce(request.headers());
     let used = if poll.is_probe() { Use::Probe } else { Use::Poll };
-    if let Err(invalidated) = hub.longpoll.enter(hub, &agent, &nonce, used) {
-        return conflict(invalidated);
-    }
+    let _in_flight = match hub.longpoll.enter(hub, &agent, &nonce, used) {
+        Ok(in_flight) => in_flight,
+        Err(invalidated) => return conflict(invalidated),
+    };
     let frames = match held(hub, &agent, &nonce, request.headers(), &poll).await {
         Ok(frames) => frames,
         Err(refusal) => return *refusal,
@@ -155,6 +167,10 @@ pub(crate) async fn events(
     request_id: &str,
 ) -> Response<Body> {
     let headers = request.headers().clone();
+    let client = match counted(hub, peer, &headers) {
+        Ok(client) => client,
+        Err(refusal) => return *refusal,
+    };
     let frames = match body::read(request, &hub.limits).await {
         Ok(frames) => frames,
         Err(refusal) => {
@@ -164,7 +180,7 @@ pub(crate) async fn events(
             return *refusal;
         }
     };
-    let (agent, login) = match admit(hub, peer, &headers, request_id) {
+    let (agent, login) = match admit(hub, peer, client, &headers, request_id) {
         Ok(admitted) => admitted,
         Err(refusal) => return *refusal,
     };
@@ -186,16 +202,35 @@ pub(crate) async fn events(
     }
 }
 
+/// Counts a request, and tells whose it is: before anything in it is looked at.
+fn counted(hub: &Hub, peer: &Peer, headers: &HeaderMap) -> Result<IpAddr, Box<Response<Body>>> {
+    let client = hub.admission.client(peer.address.ip(), headers);
+    match hub.admission.connect(client, Instant::now().into_std()) {
+        Err(TurnedAway::TooOften(seconds)) => {
+            let told = format!("too many requests; retry in {seconds} seconds (agent-connect)");
+            let refusal = detail(StatusCode::TOO_MANY_REQUESTS, told);
+            Err(Box::new(web::retry_later(refusal, u32::try_from(seconds).ok())))
+        }
+        _ => Ok(client),
+    }
+}
+
 /// An agent, and what a fault makes of its login.
 type Admitted = (Arc<Agent>, Option<Login>);
 
-/// The agent of a request's token, if its project is the one it means.
+/// The agent of a request's token, if it may come from there and its project is the one it means.
 fn admit(
     hub: &Hub,
     peer: &Peer,
+    client: IpAddr,
     headers: &HeaderMap,
     request_id: &str,
 ) -> Result<Admitted, Box<Response<Body>>> {
+    if hub.admission.admit(client).is_err() {
+        let (message, details) = (format!("{client} is not admitted"), json!({ "surface": "agent" }));
+        let refusal = domain_error(StatusCode::FORBIDDEN, "ip_denied", &message, request_id, &details);
+        return Err(Box::new(refusal));
+    }
     let token = verdict::bearer(headers).ok_or_else(unknown_token)?;
     let (key, now) = (Key::of(token), Instant::now().into_std());
     let agent = hub.registry.by_token(token);
@@ -251,6 +286,9 @@ fn nonce(headers: &HeaderMap) -> String {
 }
 
 fn conflict(invalidated: Invalidated) -> Response<Body> {
+    if matches!(invalidated, Invalidated::AgentFull | Invalidated::Full) {
+        return web::retry_later(detail(StatusCode::SERVICE_UNAVAILABLE, invalidated.to_string()), Some(1));
+    }
     detail(StatusCode::CONFLICT, invalidated.to_string())
 }
 

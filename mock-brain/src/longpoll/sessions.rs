@@ -21,10 +21,12 @@ use crate::registry::Agent;
 use crate::sessions::{ClosedBy, Serial, Transport};
 use crate::verdict::Closing;
 use crate::violation::{Conduct, Culprit, Rule};
-use crate::voice::Pen;
+use crate::voice::{Oddities, Pen};
 
 /// Most nonces of one agent; a further one takes the place of the one idle longest.
 const MAX_NONCES: usize = 16;
+/// Most nonces of all agents.
+const MAX_SESSIONS: usize = 4_096;
 /// After this long without a request a nonce is forgotten, in seconds.
 const IDLE_SECONDS: i64 = 300;
 
@@ -34,7 +36,7 @@ const MAX_DEAD_USES: u32 = 2;
 /// The HTTP status that ends a session here, listed where a websocket has its close code.
 const CONFLICT: u16 = 409;
 
-/// Why a request meets no session: 409.
+/// Why a request meets no session: 409, or 503 where there is no room for one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Invalidated {
     /// A signature or replay check failed, now or before.
@@ -43,6 +45,12 @@ pub(crate) enum Invalidated {
     /// Another nonce of this agent failed.
     #[error("session invalidated: probe with a new session nonce before using it")]
     ProbeFirst,
+    /// All of this agent's sessions have a request at work.
+    #[error("per-agent session capacity is used up: {MAX_NONCES} sessions have requests at work")]
+    AgentFull,
+    /// There are too many sessions.
+    #[error("session capacity is used up: there are {MAX_SESSIONS} long-poll sessions")]
+    Full,
 }
 
 /// What a request wants of its session.
@@ -85,6 +93,8 @@ impl Pair {
 struct Entry {
     session: Session,
     used_at: Timestamp,
+    /// Requests at work.
+    in_flight: u32,
     /// Its place in the session list, from the first good frame on.
     listed: Option<(Serial, Arc<str>)>,
 }
@@ -100,22 +110,25 @@ pub(crate) struct LongPollSessions(Mutex<HashMap<Uuid, Nonces>>);
 
 impl LongPollSessions {
     /// Finds or makes the session of a request.
-    pub(crate) fn enter(
-        &self,
+    pub(crate) fn enter<'s>(
+        &'s self,
         hub: &Hub,
         agent: &Arc<Agent>,
         nonce: &str,
         used: Use,
-    ) -> Result<(), Invalidated> {
+    ) -> Result<InFlight<'s>, Invalidated> {
         let now = clock::now();
         let note = |rule, detail| {
             hub.violations.note(Culprit { session: None, agent: Some(agent) }, rule, detail, None);
         };
         let mut agents = lock(&self.0);
+        let count: usize = agents.values().map(HashMap::len).sum();
         let nonces = agents.entry(agent.id).or_default();
         let is_idle = |entry: &Entry| now.micros_since(entry.used_at) >= IDLE_SECONDS * 1_000_000;
         forget(hub, nonces, is_idle);
         let key = key(nonce);
+        // Made on success only: dropping one takes the lock that is held here.
+        let in_flight = || InFlight { sessions: self, agent: agent.id, key };
         if let Some(entry) = nonces.get_mut(&key) {
             if let Session::Tombstone(uses) = &mut entry.session {
                 *uses += 1;
@@ -125,7 +138,8 @@ impl LongPollSessions {
                 return Err(Invalidated::Signature);
             }
             entry.used_at = now;
-            return Ok(());
+            entry.in_flight += 1;
+            return Ok(in_flight());
         }
         let is_dead = |entry: &Entry| matches!(entry.session, Session::Tombstone(_));
         if used == Use::Probe {
@@ -138,13 +152,16 @@ impl LongPollSessions {
         } else if used != Use::Probe {
             note(Rule::ProbeFirst, "a session nonce that was not probed");
         }
-        evict(hub, nonces);
+        evict(hub, nonces)?;
+        if count >= MAX_SESSIONS {
+            return Err(Invalidated::Full);
+        }
         let verifier = Verifier::new(&agent.project.secret, agent.binding(nonce, hub.release));
-        let pen = Pen::new(agent, nonce, hub.release);
+        let pen = Pen::new(agent, nonce, hub.release, hub.oddities.as_ref().map(Oddities::roll));
         let conduct = Conduct::new(hub.violations.is_strict(), None);
         let session = Session::Live(Box::new(Pair { verifier, conduct, pen }));
-        nonces.insert(key, Entry { session, used_at: now, listed: None });
-        Ok(())
+        nonces.insert(key, Entry { session, used_at: now, in_flight: 1, listed: None });
+        Ok(in_flight())
     }
 
     /// Verifies a frame in a session that was entered. A failed signature leaves a tombstone.
@@ -230,12 +247,32 @@ impl Entry {
     }
 }
 
-/// Makes room for one more.
-fn evict(hub: &Hub, nonces: &mut Nonces) {
-    while nonces.len() >= MAX_NONCES {
-        let Some(oldest) = nonces.values().map(|entry| entry.used_at).min() else { return };
-        forget(hub, nonces, |entry| entry.used_at == oldest);
+/// A request at work on a session, until it is dropped.
+pub(crate) struct InFlight<'s> {
+    sessions: &'s LongPollSessions,
+    agent: Uuid,
+    key: NonceKey,
+}
+
+impl Drop for InFlight<'_> {
+    fn drop(&mut self) {
+        let mut agents = lock(&self.sessions.0);
+        let entry = agents.get_mut(&self.agent).and_then(|nonces| nonces.get_mut(&self.key));
+        if let Some(entry) = entry {
+            // The nonce may have been forgotten and begun anew meanwhile.
+            entry.in_flight = entry.in_flight.saturating_sub(1);
+        }
     }
+}
+
+/// Makes room for one more, in place of the one that is idle longest.
+fn evict(hub: &Hub, nonces: &mut Nonces) -> Result<(), Invalidated> {
+    while nonces.len() >= MAX_NONCES {
+        let idle = nonces.values().filter(|entry| entry.in_flight == 0);
+        let oldest = idle.map(|entry| entry.used_at).min().ok_or(Invalidated::AgentFull)?;
+        forget(hub, nonces, |entry| entry.in_flight == 0 && entry.used_at == oldest);
+    }
+    Ok(())
 }
 
 fn forget(hub: &Hub, nonces: &mut Nonces, which: impl Fn(&Entry) -> bool) {

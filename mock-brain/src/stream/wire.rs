@@ -12,6 +12,13 @@ use tokio::net::TcpStream;
 
 use super::shape::{Delay, Gate, Meter, Way};
 use super::silence::Silence;
+use crate::voice::Quirks;
+
+/// So many bytes go out in small pieces, later ones in segments.
+const SMALL_PIECES: usize = 1_000;
+/// Most bytes of a small piece, and of a segment (Ethernet, IPv4, TCP).
+const SMALL: usize = 40;
+const SEGMENT: usize = 1_460;
 
 /// What becomes of a connection whose bytes have been counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,6 +63,8 @@ pub(crate) struct Wire {
     /// None once it was handed over.
     socket: Option<TcpStream>,
     shaped: Option<Box<Shaped>>,
+    /// How what is written is cut into pieces, and how much was.
+    pieces: Option<Box<(Quirks, usize)>>,
     read: u64,
     watch: Box<dyn Watch>,
 }
@@ -72,7 +81,12 @@ impl Wire {
                 slow_close,
             })
         });
-        Self { socket: Some(socket), shaped, read: 0, watch }
+        Self { socket: Some(socket), shaped, pieces: None, read: 0, watch }
+    }
+
+    /// What is written goes out in pieces.
+    pub(crate) fn cut_up(&mut self, quirks: Quirks) {
+        self.pieces = Some(Box::new((quirks, 0)));
     }
 
     pub(crate) fn into_socket(mut self) -> Option<TcpStream> {
@@ -151,6 +165,15 @@ impl AsyncWrite for Wire {
     fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let wire = self.get_mut();
         let socket = wire.socket.as_mut().ok_or_else(gone)?;
+        let bytes = match wire.pieces.as_deref_mut() {
+            None => bytes,
+            Some((quirks, written)) => {
+                let most = if *written < SMALL_PIECES { SMALL } else { SEGMENT };
+                let piece = &bytes[..bytes.len().min(1 + quirks.size(most - 1))];
+                *written = written.saturating_add(piece.len());
+                piece
+            }
+        };
         let Some(shaped) = wire.shaped.as_deref_mut() else {
             return Pin::new(socket).poll_write(context, bytes);
         };
