@@ -219,23 +219,20 @@ impl Link {
     /// Sends a message; an error is how the connection ended.
     pub(super) async fn send(&mut self, bytes: Bytes) -> Result<(), Arrival> {
         // All messages of the brain are binary (protocol.md, Transports).
-        if let Some(most) = self.wear.hold_back {
-            return self.held_back(bytes, most).await;
-        }
-        let Some(quirks) = &mut self.quirks else { return self.write(Message::Binary(bytes)).await };
-        for message in odd_messages(quirks, bytes) {
-            self.write(message).await?;
+        let Some(most) = self.wear.hold_back else { return self.send_now(bytes).await };
+        self.held.push(bytes);
+        if self.held.iter().map(Bytes::len).sum::<usize>() >= most as usize {
+            for bytes in std::mem::take(&mut self.held) {
+                self.send_now(bytes).await?;
+            }
         }
         Ok(())
     }
 
-    /// Sends what was held back, once there is so much of it.
-    async fn held_back(&mut self, bytes: Bytes, most: u32) -> Result<(), Arrival> {
-        self.held.push(bytes);
-        if self.held.iter().map(Bytes::len).sum::<usize>() >= most as usize {
-            for bytes in std::mem::take(&mut self.held) {
-                self.write(Message::Binary(bytes)).await?;
-            }
+    async fn send_now(&mut self, bytes: Bytes) -> Result<(), Arrival> {
+        let Some(quirks) = &mut self.quirks else { return self.write(Message::Binary(bytes)).await };
+        for message in odd_messages(quirks, bytes) {
+            self.write(message).await?;
         }
         Ok(())
     }

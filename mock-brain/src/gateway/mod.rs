@@ -65,18 +65,6 @@ pub(crate) fn accept(
     response
 }
 
-/// The 101 as a fault leaves it.
-fn spoil(headers: &mut HeaderMap, fault: &Ws) {
-    let (name, value) = match fault {
-        // RFC 6455's own example (1.3), which is for the key of that page.
-        Ws::BadAccept => (SEC_WEBSOCKET_ACCEPT, "s3pPLMBiTxaQ9kYGzzhZRbK+xOo="),
-        Ws::WrongSubprotocol => (SEC_WEBSOCKET_PROTOCOL, "chat"),
-        Ws::ExtensionForced => (SEC_WEBSOCKET_EXTENSIONS, "permessage-deflate"),
-        _ => return,
-    };
-    headers.insert(name, HeaderValue::from_static(value));
-}
-
 /// What a session needs of the head: who it is, and for whom a proxy speaks. Copies: a header's bytes are part of
 /// the buffer that the head was read into, and would keep it for as long as the session lasts.
 fn identifying(headers: &HeaderMap) -> HeaderMap {
@@ -89,6 +77,18 @@ fn identifying(headers: &HeaderMap) -> HeaderMap {
         }
     }
     copies
+}
+
+/// The 101 as a fault leaves it.
+fn spoil(headers: &mut HeaderMap, fault: &Ws) {
+    let (name, value) = match fault {
+        // RFC 6455's own example (1.3), which is for the key of that page.
+        Ws::BadAccept => (SEC_WEBSOCKET_ACCEPT, "s3pPLMBiTxaQ9kYGzzhZRbK+xOo="),
+        Ws::WrongSubprotocol => (SEC_WEBSOCKET_PROTOCOL, "chat"),
+        Ws::ExtensionForced => (SEC_WEBSOCKET_EXTENSIONS, "permessage-deflate"),
+        _ => return,
+    };
+    headers.insert(name, HeaderValue::from_static(value));
 }
 
 /// The handshake's key (RFC 6455, 4.2.1).

@@ -196,6 +196,20 @@ impl Session<'_> {
         }
     }
 
+    /// Connects of an address are counted first, then it is looked up, whatever the token.
+    fn turn_away(&self, headers: &HeaderMap) -> Result<(), Ending> {
+        let admission = &self.hub.admission;
+        let client = admission.client(self.peer.address.ip(), headers);
+        let admitted = admission.connect(client, StdInstant::now()).and_then(|()| admission.admit(client));
+        admitted.map_err(|away| match away {
+            TurnedAway::TooOften(_) => {
+                let detail = format!("{client} connects too often");
+                Closing::with_reason(close::RATE, "agent connect rate limit exceeded", detail).into()
+            }
+            TurnedAway::Address => Ending::close(close::FORBIDDEN, &format!("{client} is not admitted")),
+        })
+    }
+
     /// Faults that shape a session: they go together, one of each kind.
     fn wear(&mut self) {
         if !self.hub.faults.any() {
@@ -267,20 +281,6 @@ impl Session<'_> {
                 ack.replace("\"protocol_version\":\"2\"", "\"protocol_version\":\"3\"")
             }
             _ => ack,
-        })
-    }
-
-    /// Connects of an address are counted first, then it is looked up, whatever the token.
-    fn turn_away(&self, headers: &HeaderMap) -> Result<(), Ending> {
-        let admission = &self.hub.admission;
-        let client = admission.client(self.peer.address.ip(), headers);
-        let admitted = admission.connect(client, StdInstant::now()).and_then(|()| admission.admit(client));
-        admitted.map_err(|away| match away {
-            TurnedAway::TooOften(_) => {
-                let detail = format!("{client} connects too often");
-                Closing::with_reason(close::RATE, "agent connect rate limit exceeded", detail).into()
-            }
-            TurnedAway::Address => Ending::close(close::FORBIDDEN, &format!("{client} is not admitted")),
         })
     }
 

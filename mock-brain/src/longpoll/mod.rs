@@ -13,7 +13,7 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use axum::body::Body;
 use bytes::Bytes;
-use http::header::{DATE, RETRY_AFTER};
+use http::header::DATE;
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
 use serde_json::json;
 use tokio::time::{Instant, sleep_until};
@@ -67,7 +67,7 @@ pub(crate) async fn commands(
             return detail(StatusCode::UNPROCESSABLE_ENTITY, complaints);
         }
     };
-    let (agent, login) = match admit(hub, peer, client, request.headers(), request_id) {
+    let (agent, login) = match admit(hub, (peer, client), request.headers(), request_id) {
         Ok(admitted) => admitted,
         Err(refusal) => return *refusal,
     };
@@ -180,7 +180,7 @@ pub(crate) async fn events(
             return *refusal;
         }
     };
-    let (agent, login) = match admit(hub, peer, client, &headers, request_id) {
+    let (agent, login) = match admit(hub, (peer, client), &headers, request_id) {
         Ok(admitted) => admitted,
         Err(refusal) => return *refusal,
     };
@@ -206,13 +206,14 @@ pub(crate) async fn events(
 fn counted(hub: &Hub, peer: &Peer, headers: &HeaderMap) -> Result<IpAddr, Box<Response<Body>>> {
     let client = hub.admission.client(peer.address.ip(), headers);
     match hub.admission.connect(client, Instant::now().into_std()) {
-        Err(TurnedAway::TooOften(seconds)) => {
-            let told = format!("too many requests; retry in {seconds} seconds (agent-connect)");
-            let refusal = detail(StatusCode::TOO_MANY_REQUESTS, told);
-            Err(Box::new(web::retry_later(refusal, u32::try_from(seconds).ok())))
-        }
+        Err(TurnedAway::TooOften(seconds)) => Err(too_often(u32::try_from(seconds).unwrap_or(u32::MAX))),
         _ => Ok(client),
     }
+}
+
+fn too_often(seconds: u32) -> Box<Response<Body>> {
+    let told = format!("too many requests; retry in {seconds} seconds (agent-connect)");
+    Box::new(web::retry_later(detail(StatusCode::TOO_MANY_REQUESTS, told), Some(seconds)))
 }
 
 /// An agent, and what a fault makes of its login.
@@ -221,8 +222,7 @@ type Admitted = (Arc<Agent>, Option<Login>);
 /// The agent of a request's token, if it may come from there and its project is the one it means.
 fn admit(
     hub: &Hub,
-    peer: &Peer,
-    client: IpAddr,
+    (peer, client): (&Peer, IpAddr),
     headers: &HeaderMap,
     request_id: &str,
 ) -> Result<Admitted, Box<Response<Body>>> {
@@ -251,12 +251,7 @@ fn admit(
             let (message, details) = ("address not on the allow-list", json!({ "surface": "agent" }));
             Err(Box::new(domain_error(StatusCode::FORBIDDEN, "ip_denied", message, request_id, &details)))
         }
-        Some(Login::RateLimited) => {
-            let message = format!("too many requests; retry in {RETRY_SECONDS} seconds (agent-connect)");
-            let mut response = detail(StatusCode::TOO_MANY_REQUESTS, message);
-            response.headers_mut().insert(RETRY_AFTER, RETRY_SECONDS.into());
-            Err(Box::new(response))
-        }
+        Some(Login::RateLimited) => Err(too_often(RETRY_SECONDS)),
         Some(Login::OtherProject) => Err(other_project(&agent.in_other_project(), headers, request_id)),
         _ if mismatch => Err(other_project(&agent, headers, request_id)),
         login => Ok((agent, login)),
