@@ -65,12 +65,12 @@ fn row(event: &StoredEvent, agent: &str, verdict: &str) -> Markup {
         tr id=[accepted.then(|| format!("e-{}", event.id))] {
             td { (time_of_day(&event.received_at)) }
             td { (badge(tone(&event.kind), &event.kind)) }
-            td {
+            td.text {
                 (on_demand(&html! { code { (task) } }, &payload))
                 @if let Some(name) = name { div.hint { (name) } }
             }
             td { (event.engine) }
-            td { (agent) }
+            td.text { (agent) }
             td { @if accepted { (badge(Tone::Good, verdict)) } @else { (badge(Tone::Idle, verdict)) } }
         }
     }

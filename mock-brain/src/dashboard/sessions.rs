@@ -47,15 +47,15 @@ fn row(session: &SessionInfo) -> Markup {
     html! {
         tr id={ "s-" (session.id) } {
             td { (badge(tone, word)) }
-            td {
+            td.text {
                 strong { (session.agent_name.as_deref().unwrap_or("unknown")) }
                 div.hint { @for part in made_with.into_iter().flatten() { (part) " " } (session.engines.join(", ")) }
             }
-            td { (session.worker_id.as_deref().unwrap_or("–")) div.hint { (session.peer) } }
+            td.text { (session.worker_id.as_deref().unwrap_or("–")) div.hint { (session.peer) } }
             td { (over) }
             td.figure { (number(session.frames)) div.hint { (number(session.heartbeats)) " heartbeats" } }
             td { (time_of_day(&session.opened_at)) }
-            td { (end(session)) }
+            td.text { (end(session)) }
         }
     }
 }

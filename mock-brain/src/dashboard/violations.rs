@@ -23,7 +23,7 @@ pub(super) fn rows(hub: &Hub) -> Markup {
         @for (number, violation) in &violations {
             tr id={ "v-" (number) } {
                 td { (badge(Tone::Bad, &violation.rule)) }
-                td { (violation.detail) }
+                td.text { (violation.detail) }
                 td title=(violation.session) { code { (super::text::cut(&violation.session, 8).0) } }
             }
         }

@@ -56,7 +56,7 @@ fn row(line: &Line) -> Markup {
             }
             td title=(session) { (super::text::cut(who, 24).0) }
             td.figure { @if let Some(bytes) = line.size { (size(bytes)) } }
-            td { (verdict(line)) }
+            td.text { (verdict(line)) }
         }
     }
 }
