@@ -16,7 +16,7 @@ pub(super) fn section(events: &[StoredEvent], hub: &Hub) -> Markup {
     html! {
         section aria-labelledby="events-title" {
             h2 #events-title { "Events" }
-            (table("events", "Events, newest first", &["Time", "Kind", "Task", "Engine", "Agent", "Verdict"],
+            (table("events", "Events, newest first", &["Time", "Kind", "Task", "Agent", "Verdict"],
                 Some(MOST), &newest(events, hub)))
         }
     }
@@ -40,7 +40,7 @@ fn newest(events: &[StoredEvent], hub: &Hub) -> Markup {
         @for event in events.iter().rev() {
             (row(event, wanted.get(event.agent_id.as_str()).map_or("gone", String::as_str), "accepted"))
         }
-        @if events.is_empty() { (none("events", 6, &html! { "No event has come yet." })) }
+        @if events.is_empty() { (none("events", 5, &html! { "No event has come yet." })) }
     }
 }
 
@@ -67,10 +67,9 @@ fn row(event: &StoredEvent, agent: &str, verdict: &str) -> Markup {
             td { (badge(tone(&event.kind), &event.kind)) }
             td.text {
                 (on_demand(&html! { code { (task) } }, &payload))
-                @if let Some(name) = name { div.hint { (name) } }
+                div.hint { (event.engine) @if let Some(name) = name { " · " (name) } }
             }
-            td { (event.engine) }
-            td.text { (agent) }
+            td.figure { (super::text::cut(agent, 24).0) }
             td { @if accepted { (badge(Tone::Good, verdict)) } @else { (badge(Tone::Idle, verdict)) } }
         }
     }

@@ -63,13 +63,13 @@ async fn body(board: &Arc<Board>, asked: &Asked, notice: Option<Notice<'_>>) -> 
                     (sessions::section(&sessions))
                     (events::section(&seen.events, hub))
                     (wire::section(&seen.lines))
+                    (violations::section(&violations))
                     (commands::section(&commands))
                 }
                 div {
                     (connect::section(board, &agent))
                     (faults::section(&faults, form, spec))
                     (certificates::section(hub, &certificates, form))
-                    (violations::section(&violations))
                 }
             }
         }

@@ -54,7 +54,7 @@ fn row(line: &Line) -> Markup {
                 }
                 @if sign == "·" { " " span.hint { (about) } }
             }
-            td title=(session) { (super::text::cut(who, 24).0) }
+            td.figure title=(session) { (super::text::cut(who, 24).0) }
             td.figure { @if let Some(bytes) = line.size { (size(bytes)) } }
             td.text { (verdict(line)) }
         }
