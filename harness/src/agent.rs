@@ -9,6 +9,8 @@ use std::path::{Path, PathBuf};
 pub(crate) struct AgentProgram {
     file: PathBuf,
     arguments: Vec<String>,
+    /// It was named, and may be anybody's.
+    foreign: bool,
 }
 
 /// Why there is no agent to test.
@@ -30,7 +32,7 @@ impl AgentProgram {
     pub(crate) fn find(command: Option<&str>, beside: &Path, search: &[PathBuf]) -> Result<Self, AgentError> {
         let Some(command) = command else {
             let file = beside.with_file_name("z4j");
-            return Self::at(file, Vec::new());
+            return Ok(Self { foreign: false, ..Self::at(file, Vec::new())? });
         };
         let mut words = shlex::split(command).ok_or(AgentError::Quotes)?.into_iter();
         let program = PathBuf::from(words.next().ok_or(AgentError::Empty)?);
@@ -44,9 +46,14 @@ impl AgentProgram {
 
     fn at(file: PathBuf, arguments: Vec<String>) -> Result<Self, AgentError> {
         match file.canonicalize() {
-            Ok(file) if file.is_file() => Ok(Self { file, arguments }),
+            Ok(file) if file.is_file() => Ok(Self { file, arguments, foreign: true }),
             _ => Err(AgentError::Missing(file)),
         }
+    }
+
+    /// Whether it was named with `--agent`: then the brain is like the real one, and not strict.
+    pub(crate) const fn is_foreign(&self) -> bool {
+        self.foreign
     }
 
     /// The program's file on the real machine.

@@ -5,21 +5,22 @@
 use std::fs::File;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
+use ipnet::IpNet;
 use nix::fcntl::Flock;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::time::timeout;
 
+use crate::admission::{Admission, Hosts};
 use crate::commands::{CommandError, CommandInfo, Commands, NewCommand};
 use crate::condition::Condition;
 use crate::fault::table::FaultTable;
 use crate::fault::{FaultError, FaultSpec};
-use crate::hosts::Hosts;
 use crate::hub::{Farewell, Hub, Limits};
 use crate::journal::{Journal, JournalError};
 use crate::listener::{self, Listener};
@@ -28,8 +29,8 @@ use crate::registry::{AgentInfo, Credentials, RegistryError};
 use crate::sessions::{SessionInfo, Sessions};
 use crate::state::{State, StateError, Wanted};
 use crate::store::{Store, StoredEvent};
-use crate::strict::{Violation, Violations};
-use crate::voice::Release;
+use crate::violation::{Violation, Violations};
+use crate::voice::{Oddities, Release};
 
 /// How long sessions may take to end: less than a peer has to answer a close frame, because whoever stops a
 /// brain waits for this.
@@ -44,11 +45,18 @@ pub struct Options {
     pub names: Vec<String>,
     /// What the server shows, and how it speaks TLS.
     pub certificate: Profile,
+    /// Names that a Host header may bear, beside those of the certificate.
+    pub hosts: Vec<String>,
+    /// Networks that agents may come from; any if empty.
+    pub admit: Vec<IpNet>,
+    /// Proxies whose X-Forwarded-For is believed; 127.0.0.1 if empty.
+    pub trusted_proxies: Vec<IpNet>,
     /// The project's slug.
     pub project: String,
     /// The agent's name.
     pub agent: String,
-    /// Record violations.
+    /// Hold agents to the rules that the real brain leaves free, too, and be odd where agents must not rely on
+    /// accidents.
     pub strict: bool,
     /// The release of the real brain that is spoken as.
     pub release: Release,
@@ -69,6 +77,9 @@ impl Default for Options {
             tls: true,
             names: Vec::new(),
             certificate: Profile::default(),
+            hosts: Vec::new(),
+            admit: Vec::new(),
+            trusted_proxies: Vec::new(),
             project: "demo".to_owned(),
             agent: "demo-agent".to_owned(),
             strict: false,
@@ -99,6 +110,24 @@ pub enum StartError {
     /// A fault cannot be set.
     #[error(transparent)]
     Fault(#[from] FaultError),
+}
+
+/// Sets the first faults, and lets agents in.
+fn open(hub: &Arc<Hub>, faults: Vec<FaultSpec>) -> Result<(), FaultError> {
+    for fault in faults {
+        hub.set_fault(fault)?;
+    }
+    tokio::spawn(listener::run(Arc::clone(hub)));
+    tokio::spawn(Arc::clone(hub).keep_time());
+    Ok(())
+}
+
+/// Events and the journal: in a directory, with at most so many bytes, or in memory.
+fn records(place: Option<(&Path, u64)>) -> Result<(Store, Arc<Journal>), JournalError> {
+    let Some((dir, bytes)) = place else { return Ok((Store::in_memory(), Arc::new(Journal::in_memory()))) };
+    let index = Arc::default();
+    let journal = Journal::open(dir, bytes, &index)?;
+    Ok((Store::indexing(index), Arc::new(journal)))
 }
 
 /// A running brain. Dropping it ends it without farewell; [`Brain::stop`] is the orderly way.
@@ -136,6 +165,9 @@ impl Brain {
             tls,
             names,
             certificate,
+            hosts,
+            admit,
+            trusted_proxies,
             project,
             agent,
             strict,
@@ -149,16 +181,8 @@ impl Brain {
         let State { registry, authority, lock } = State::open(state_dir.as_deref(), &wanted)?;
         let credentials = registry.named(None).map_err(|_| StateError::AgentName(agent))?.credentials();
         let pki = authority.map(|authority| Pki::new(authority, certificate)).transpose()?;
-        let hosts = Hosts::new(listener.address(), &names);
-        let (store, journal) = match state_dir.as_deref().zip(journal_bytes) {
-            None => (Store::in_memory(), Journal::in_memory()),
-            Some((dir, bytes)) => {
-                let index = Arc::default();
-                let journal = Journal::open(dir, bytes, &index)?;
-                (Store::indexing(index), journal)
-            }
-        };
-        let journal = Arc::new(journal);
+        let hosts = Hosts::new(listener.address(), names.iter().chain(&hosts));
+        let (store, journal) = records(state_dir.as_deref().zip(journal_bytes))?;
         let hub = Arc::new(Hub {
             registry,
             pki,
@@ -171,7 +195,9 @@ impl Brain {
             journal,
             listener,
             hosts,
+            admission: Admission::new(admit, trusted_proxies, limits.connects),
             limits,
+            oddities: strict.then(|| Oddities::new(seed)),
             release,
             activity: watch::Sender::new(0),
             orders: watch::Sender::new(0),
@@ -181,11 +207,7 @@ impl Brain {
             stop: watch::Sender::new(false),
             busy: watch::Sender::new(0),
         });
-        for fault in faults {
-            hub.set_fault(fault)?;
-        }
-        tokio::spawn(listener::run(Arc::clone(&hub)));
-        tokio::spawn(Arc::clone(&hub).keep_time());
+        open(&hub, faults)?;
         Ok(Self { hub, credentials, _lock: lock })
     }
 
@@ -299,7 +321,7 @@ impl Brain {
         self.hub.violations.count()
     }
 
-    /// What clients got wrong although the real brain lets it pass; empty unless the brain is strict.
+    /// What agents did that they must not; under strict also what the real brain leaves free.
     #[must_use]
     pub fn violations(&self) -> Vec<Violation> {
         self.hub.violations.list()

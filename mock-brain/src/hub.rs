@@ -12,11 +12,11 @@ use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 use z4j_protocol::{DEFAULT_MAX_FRAME_BYTES, Frame, FrameType};
 
+use crate::admission::{Admission, Hosts};
 use crate::clock;
-use crate::commands::{CommandError, CommandInfo, Commands, NewCommand};
+use crate::commands::{Answered, CommandError, CommandInfo, Commands, NewCommand};
 use crate::fault::table::{self, FaultTable};
 use crate::fault::{FaultError, FaultSpec, Point};
-use crate::hosts::Hosts;
 use crate::journal::{Entry, Journal, JournalError, Kind};
 use crate::listener::Listener;
 use crate::longpoll::sessions::LongPollSessions;
@@ -27,9 +27,9 @@ use crate::sessions::{ClosedBy, Serial, Sessions};
 use crate::state::StateError;
 use crate::store::{Store, StoredEvent};
 use crate::stream::silence::{self, Silence};
-use crate::strict::Violations;
 use crate::verdict::Closing;
-use crate::voice::Release;
+use crate::violation::{Found, Rule, Violations};
+use crate::voice::{Oddities, Release};
 
 /// The brain's times and sizes. The defaults are the real brain's where it has them; head and body are bounded so that
 /// silent connections do not use up the places there are.
@@ -41,6 +41,8 @@ pub struct Limits {
     pub ping: Duration,
     /// How long the peer may take to answer a close frame.
     pub close: Duration,
+    /// How long a TLS handshake may take.
+    pub handshake: Duration,
     /// How long a request's head may take, from the accepted connection or the last answer on.
     pub head: Duration,
     /// How long a request's body may take.
@@ -57,6 +59,8 @@ pub struct Limits {
     pub body_bytes: u64,
     /// Most connections at a time; more wait in the kernel's queue.
     pub connections: usize,
+    /// Most WebSocket handshakes and long-poll requests of an address in a minute; 0 for any number.
+    pub connects: u32,
     /// Most worker slots of one agent; one more is closed with 4429.
     pub workers: usize,
 }
@@ -67,6 +71,7 @@ impl Default for Limits {
             idle: Duration::from_secs(90),
             ping: Duration::from_secs(60),
             close: Duration::from_secs(10),
+            handshake: Duration::from_secs(10),
             head: Duration::from_secs(30),
             body: Duration::from_secs(20),
             command: Duration::from_secs(60),
@@ -75,6 +80,7 @@ impl Default for Limits {
             frame_bytes: DEFAULT_MAX_FRAME_BYTES,
             body_bytes: 8_192,
             connections: 4_096,
+            connects: 600,
             workers: 64,
         }
     }
@@ -103,7 +109,11 @@ pub(crate) struct Hub {
     pub(crate) listener: Listener,
     /// Names that a Host header may bear.
     pub(crate) hosts: Hosts,
+    /// Who may come, and how often.
+    pub(crate) admission: Admission,
     pub(crate) limits: Limits,
+    /// How odd it is; only a strict brain is.
+    pub(crate) oddities: Option<Oddities>,
     /// The release that is spoken as.
     pub(crate) release: Release,
     /// Something happened that somebody may wait for.
@@ -196,18 +206,25 @@ impl Hub {
         Ok(info)
     }
 
-    /// Takes an answer to a command, if the frame is one.
-    pub(crate) fn answered(&self, session: &str, agent: &Agent, frame: &Frame) {
+    /// Takes an answer to a command, if the frame is one, and tells what is wrong with it.
+    pub(crate) fn answered(&self, agent: &Agent, frame: &Frame) -> Vec<Found> {
         let id = frame.id().unwrap_or_default();
-        let echoed = match frame.frame_type() {
+        let kind = frame.frame_type();
+        let answered = match kind {
             FrameType::CommandAck => self.commands.acked(agent.id, id, frame.payload(), clock::now()),
             FrameType::CommandResult => self.commands.finished(agent.id, id, frame.payload(), clock::now()),
-            _ => return,
+            _ => return Vec::new(),
         };
-        if !echoed {
-            let detail = format!("{} {} lacks the delivery_claim_token", frame.frame_type(), quote(id));
-            self.violations.note(session, "command.claim-token", detail);
-        }
+        let Some(Answered { sent, echoed, acked }) = answered else {
+            return vec![(Rule::CommandUnknown, format!("{kind} {}", quote(id)))];
+        };
+        let found = [
+            (!sent, Rule::CommandUnknown, "of a command that was not sent yet"),
+            (!echoed, Rule::ClaimToken, "lacks the delivery_claim_token"),
+            (!acked && kind == FrameType::CommandResult, Rule::ResultUnacked, "was not acknowledged before"),
+        ];
+        let found = found.into_iter().filter(|(is, ..)| *is);
+        found.map(|(_, rule, what)| (rule, format!("{kind} {} {what}", quote(id)))).collect()
     }
 
     /// Refuses an agent from now on: its sessions are closed with 4003, and its token with 4401 or 401.

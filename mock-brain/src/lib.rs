@@ -4,6 +4,7 @@
 //! As a library: [`Brain::start`] with a bound listener. As a program: `mock-brain serve`. This crate owns
 //! the brain's behaviour (`docs/protocol.md`); it must not know the agent, and meets it on the wire only.
 
+mod admission;
 mod api;
 mod batch;
 mod brain;
@@ -17,8 +18,10 @@ mod dashboard;
 mod descriptors;
 mod environment;
 pub mod fault;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzz;
 mod gateway;
-mod hosts;
 mod hub;
 mod journal;
 mod limits;
@@ -36,9 +39,9 @@ mod settings;
 mod state;
 mod store;
 mod stream;
-mod strict;
 mod variables;
 mod verdict;
+pub mod violation;
 mod voice;
 mod web;
 
@@ -56,8 +59,8 @@ pub use registry::{AgentInfo, Credentials, RegistryError};
 pub use sessions::{ClosedBy, SessionInfo, Transport};
 pub use state::StateError;
 pub use store::{MAX_EVENTS, MAX_PAYLOAD_BYTES, StoredEvent};
-pub use strict::Violation;
-pub use voice::{Release, UnknownRelease};
+pub use violation::Violation;
+pub use voice::{ODDITIES, Release, UnknownRelease};
 
 /// The newest release of the real brain that is emulated.
 pub const BRAIN_VERSION: &str = "1.13.0";

@@ -9,6 +9,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroU64;
 use std::path::{Path, PathBuf};
 
+use ipnet::IpNet;
 use serde::Deserialize;
 
 use crate::fault::FaultSpec;
@@ -16,7 +17,7 @@ use crate::journal::DEFAULT_JOURNAL_BYTES;
 use crate::limits::LimitSettings;
 use crate::pki::Profile;
 use crate::quote::quote;
-use crate::{Limits, Options, Release, StartError, pki, state};
+use crate::{Limits, Options, Release, StartError, admission, pki, state};
 
 /// Largest configuration file.
 const MAX_CONFIG_BYTES: u64 = 1 << 20;
@@ -36,6 +37,12 @@ pub(crate) struct Settings {
     pub(crate) name: Vec<String>,
     /// A profile.
     pub(crate) certificate: Option<String>,
+    /// Names that a Host header may bear.
+    pub(crate) host: Vec<String>,
+    /// Networks that agents may come from.
+    pub(crate) admit: Vec<String>,
+    /// Proxies that are believed.
+    pub(crate) trusted_proxy: Vec<String>,
     pub(crate) project: Option<String>,
     pub(crate) agent: Option<String>,
     pub(crate) fault: Vec<String>,
@@ -117,12 +124,21 @@ impl Settings {
     pub(crate) fn read(path: &Path) -> Result<Self, SettingsError> {
         let mut text = String::new();
         std::fs::File::open(path)
-            .and_then(|file| file.take(MAX_CONFIG_BYTES).read_to_string(&mut text))
+            .and_then(|file| file.take(MAX_CONFIG_BYTES + 1).read_to_string(&mut text))
             .map_err(|error| {
                 let way_out = "say --config with a file that can be read, or leave it out";
                 SettingsError(format!("config file {path:?}: {error}; {way_out}"))
             })?;
-        let read = toml::from_str::<Self>(&text).map_err(|error| {
+        if text.len() as u64 > MAX_CONFIG_BYTES {
+            let problem = format!("config file {path:?}: longer than {MAX_CONFIG_BYTES} bytes; shorten it");
+            return Err(SettingsError(problem));
+        }
+        Self::parse(path, &text)
+    }
+
+    /// Reads the text of a file.
+    pub(crate) fn parse(path: &Path, text: &str) -> Result<Self, SettingsError> {
+        let read = toml::from_str::<Self>(text).map_err(|error| {
             let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
             let line = before.matches('\n').count() + 1;
             let message = error.message().replace('\n', " ");
@@ -140,6 +156,9 @@ impl Settings {
             ("control", self.control.is_none()),
             ("state-dir", self.state_dir.is_none() && other.state_dir.is_some()),
             ("name", self.name.is_empty()),
+            ("host", self.host.is_empty()),
+            ("admit", self.admit.is_empty()),
+            ("trusted-proxy", self.trusted_proxy.is_empty()),
             ("certificate", self.certificate.is_none() && other.certificate.is_some()),
             ("project", self.project.is_none() && other.project.is_some()),
             ("agent", self.agent.is_none() && other.agent.is_some()),
@@ -155,6 +174,9 @@ impl Settings {
             tls: self.tls.or(other.tls),
             name: list(self.name, other.name),
             certificate: self.certificate.or(other.certificate),
+            host: list(self.host, other.host),
+            admit: list(self.admit, other.admit),
+            trusted_proxy: list(self.trusted_proxy, other.trusted_proxy),
             project: self.project.or(other.project),
             agent: self.agent.or(other.agent),
             fault: list(self.fault, other.fault),
@@ -177,14 +199,7 @@ impl Settings {
             address(&origin.named("listen"), self.listen.as_deref().unwrap_or(DEFAULT_LISTEN), remote)?;
         let control =
             address(&origin.named("control"), self.control.as_deref().unwrap_or(DEFAULT_CONTROL), remote)?;
-        let state_dir = self.state_dir.or(default_state_dir).ok_or_else(|| {
-            let message =
-                "there is no state directory: neither XDG_STATE_HOME nor HOME is set; say --state-dir DIR";
-            SettingsError(message.to_owned())
-        })?;
-        let state_dir = std::path::absolute(&state_dir).map_err(|error| {
-            SettingsError(format!("{} {state_dir:?}: {error}", origin.named("state-dir")))
-        })?;
+        let state_dir = directory(origin, self.state_dir.or(default_state_dir))?;
         let faults = self.fault.iter().map(|text| text.parse::<FaultSpec>());
         let faults = faults.collect::<Result<_, _>>().map_err(|error| origin.complaint("fault", &error))?;
         let default = Options::default();
@@ -196,16 +211,17 @@ impl Settings {
         pki::check_names(&self.name).map_err(|error| origin.complaint("name", &error))?;
         let release = release(origin, self.like_real.as_deref())?;
         let tls = self.tls.unwrap_or(true);
-        if self.certificate.is_some() && !tls {
-            let message = "a certificate profile needs TLS: leave it out, or --no-tls";
-            return Err(origin.complaint("certificate", &message));
-        }
-        let certificate = self.certificate.as_deref().map(str::parse::<Profile>).transpose();
-        let certificate = certificate.map_err(|error| origin.complaint("certificate", &error))?;
+        let certificate = certificate(origin, self.certificate.as_deref(), tls)?;
+        let admit = networks(origin, "admit", &self.admit)?;
+        let trusted_proxies = networks(origin, "trusted-proxy", &self.trusted_proxy)?;
+        check_hosts(origin, &self.host)?;
         let options = Options {
+            hosts: self.host,
+            admit,
+            trusted_proxies,
             tls,
             names: self.name,
-            certificate: certificate.unwrap_or_default(),
+            certificate,
             project,
             agent,
             strict: self.strict.unwrap_or(false),
@@ -219,6 +235,48 @@ impl Settings {
         let limits = self.limits.resolve();
         Ok(Resolved { listen, control, state_dir, options, limits, origin: self.origin })
     }
+}
+
+/// The state directory, as an absolute path.
+fn directory(origin: &Origin, set: Option<PathBuf>) -> Result<PathBuf, SettingsError> {
+    let state_dir = set.ok_or_else(|| {
+        let message =
+            "there is no state directory: neither XDG_STATE_HOME nor HOME is set; say --state-dir DIR";
+        SettingsError(message.to_owned())
+    })?;
+    std::path::absolute(&state_dir)
+        .map_err(|error| SettingsError(format!("{} {state_dir:?}: {error}", origin.named("state-dir"))))
+}
+
+/// What the server shows; only over TLS.
+fn certificate(origin: &Origin, profile: Option<&str>, tls: bool) -> Result<Profile, SettingsError> {
+    if profile.is_some() && !tls {
+        let message = "a certificate profile needs TLS: leave it out, or --no-tls";
+        return Err(origin.complaint("certificate", &message));
+    }
+    let profile = profile.map(str::parse::<Profile>).transpose();
+    Ok(profile.map_err(|error| origin.complaint("certificate", &error))?.unwrap_or_default())
+}
+
+/// Whether names can stand in a Host header.
+fn check_hosts(origin: &Origin, names: &[String]) -> Result<(), SettingsError> {
+    names.iter().try_for_each(|name| {
+        pki::check_names(std::slice::from_ref(name)).map_err(|_| {
+            let what = "not a DNS name or IP address, such as tasks.example.com";
+            SettingsError(format!("{} {}: {what}", origin.named("host"), quote(name)))
+        })
+    })
+}
+
+/// Networks as settings say them.
+fn networks(origin: &Origin, key: &str, texts: &[String]) -> Result<Vec<IpNet>, SettingsError> {
+    let read = |text: &String| {
+        admission::network(text).ok_or_else(|| {
+            let what = "not a network or address, such as 10.0.0.0/8 or 192.0.2.7";
+            SettingsError(format!("{} {}: {what}", origin.named(key), quote(text)))
+        })
+    };
+    texts.iter().map(read).collect()
 }
 
 /// The release of a setting; the newest one where nothing is said.

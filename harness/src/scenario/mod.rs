@@ -26,8 +26,12 @@ pub(crate) use condition::{Checks, Condition, Count, FileExpectation, Level, Log
 pub(crate) use directive::{Credential, MaybePath};
 pub(crate) use emit::{Emit, Verdict};
 pub(crate) use parse::{Loaded, load};
+#[cfg(any(test, fuzzing))]
+pub(crate) use parse::{impossible, parse};
 pub(crate) use service::{ProtectHome, ProtectSystem, Service};
 pub(crate) use step::{Step, Verb};
+#[cfg(any(test, fuzzing))]
+pub(crate) use unit::parse as parse_unit;
 pub(crate) use unit::words;
 pub(crate) use value::{
     AbsolutePath, AgentName, Answer, BrainUrl, Duration, Id, Mode, Packages, Signal, Size, Snapshot, UserName,
@@ -177,6 +181,9 @@ pub(crate) struct Brain {
     pub(crate) certificate: Profile,
     /// What is broken from the start.
     pub(crate) faults: Vec<FaultSpec>,
+    /// Whether it holds agents to what the real brain leaves free, and is odd on purpose; if absent, it does so
+    /// for our own agent and not for one that `--agent` names.
+    pub(crate) strict: Option<bool>,
 }
 
 impl Default for Brain {
@@ -187,6 +194,7 @@ impl Default for Brain {
             agent: "picker_agent".to_owned(),
             certificate: Profile::default(),
             faults: Vec::new(),
+            strict: None,
         }
     }
 }

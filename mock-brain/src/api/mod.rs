@@ -35,8 +35,8 @@ use crate::hub::Hub;
 use crate::registry::Credentials;
 use crate::sessions::SessionInfo;
 use crate::store::StoredEvent;
-use crate::strict::Violation;
 use crate::verdict;
+use crate::violation::Violation;
 
 pub(crate) use error::{ApiError, ErrorCode, Refusal};
 

@@ -16,6 +16,7 @@ mod load;
 mod output;
 mod serve;
 mod steps;
+mod violations;
 mod wait;
 
 use std::ffi::OsString;
@@ -54,6 +55,8 @@ enum Command {
     Wait(wait::Args),
     /// Follow what the running brain sees
     Tail(journal::Tail),
+    /// List what agents did that they must not
+    Violations(violations::Args),
     /// Write out what the running brain saw
     #[command(subcommand)]
     Journal(journal::Command),
@@ -170,6 +173,7 @@ fn dispatch(command: Command, environment: &Environment) -> Result<(), Failure> 
         Command::Wait(args) => wait::run(&args, environment),
         Command::Stop(args) => wait::stop(&args, environment),
         Command::Tail(args) => journal::tail(&args, environment),
+        Command::Violations(args) => violations::run(&args, environment),
         Command::Journal(command) => journal::run(&command, environment),
         Command::Agent(command) => agent::run(command, environment),
         Command::Project(command) => agent::run_project(&command, environment),

@@ -54,6 +54,15 @@ pub(super) struct Args {
     /// What the server shows, as `cert profiles` explains: words joined by + [default: valid]
     #[arg(long, value_name = "PROFILE", conflicts_with = "no_tls")]
     certificate: Option<String>,
+    /// A name more that a Host header may bear; may be repeated
+    #[arg(long, value_name = "NAME")]
+    host: Vec<String>,
+    /// Agents may only come from these networks; may be repeated [default: any]
+    #[arg(long, value_name = "CIDR")]
+    admit: Vec<String>,
+    /// Believe these proxies' X-Forwarded-For; may be repeated [default: 127.0.0.1]
+    #[arg(long, value_name = "CIDR")]
+    trusted_proxy: Vec<String>,
     /// The project's slug [default: demo]
     #[arg(long, value_name = "SLUG")]
     project: Option<String>,
@@ -81,7 +90,7 @@ pub(super) struct Args {
     /// Behave like the real brain, of that release: 1.0 to 1.13 (the default: 1.13)
     #[arg(long, value_name = "VERSION", num_args = 0..=1, require_equals = true, conflicts_with = "strict")]
     like_real: Option<Option<String>>,
-    /// As the real brain, and record what a client gets wrong although it would pass
+    /// Stricter than the real brain where the protocol leaves freedom: hold agents to every rule of `violations --rules`
     #[arg(long)]
     strict: bool,
     #[command(flatten)]
@@ -101,6 +110,9 @@ impl Args {
             tls: (self.tls || self.no_tls).then_some(self.tls),
             name: self.name,
             certificate: self.certificate,
+            host: self.host,
+            admit: self.admit,
+            trusted_proxy: self.trusted_proxy,
             project: self.project,
             agent: self.agent,
             fault: self.fault,

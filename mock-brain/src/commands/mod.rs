@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use z4j_protocol::payload::DEFAULT_COMMAND_TIMEOUT_SECONDS;
 use z4j_protocol::{CanonicalText, Value};
 
-pub(crate) use queue::{Commands, Wanted};
+pub(crate) use queue::{Answered, Commands, Wanted};
 
 /// Longest action, in characters.
 const MAX_ACTION_CHARS: usize = 64;

@@ -62,7 +62,7 @@ async fn body(board: &Arc<Board>, asked: &Asked, notice: Option<Notice<'_>>) -> 
                 div {
                     (sessions::section(&sessions))
                     (events::section(&seen.events, hub))
-                    (wire::section(&seen.lines))
+                    (wire::section(&seen.lines, &seen.secrets))
                     (violations::section(&violations))
                     (commands::section(&commands))
                 }

@@ -10,7 +10,8 @@ pub(super) fn items(hub: &Hub) -> Markup {
     let (accepted, duplicates) = (hub.store.accepted(), hub.store.duplicates());
     let (violations, faults) = (hub.violations.count(), hub.faults.list().len());
     let (certificate, class, left) = certificate(hub);
-    let strict = if hub.violations.is_strict() { "of the strict rules" } else { "not looked for" };
+    let strict =
+        if hub.violations.is_strict() { "of all rules" } else { "of the rules that are always looked at" };
     html! {
         (item("live", "#sessions-title", "Live sessions", &number(hub.sessions.live() as u64), "", "of agents"))
         (item("accepted", "#events-title", "Events", &number(accepted), "", &format!("{} came again", number(duplicates))))

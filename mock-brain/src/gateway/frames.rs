@@ -11,7 +11,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::time::{Instant, sleep_until, timeout_at};
 use z4j_protocol::payload::EventBatchAck;
-use z4j_protocol::{Frame, FrameType, Reason, Timestamp, Value, Verifier, close};
+use z4j_protocol::{Frame, FrameType, Reason, Refusal, Timestamp, Value, Verifier, close};
 
 use super::session::{Ending, Never, Session, message, unsendable};
 use crate::batch::{self, BatchOutcome};
@@ -20,6 +20,7 @@ use crate::fault::{Ack, Fault, Point, Ws};
 use crate::journal::{Entry, Kind};
 use crate::registry::Agent;
 use crate::verdict::{self, Closing};
+use crate::violation::{Conduct, Found, Rule};
 use crate::voice::{Pen, with_bad_signature};
 
 /// The id in an acknowledgement that is for nothing.
@@ -32,6 +33,7 @@ pub(super) struct Established<'s, 'h> {
     session: &'s mut Session<'h>,
     agent: Arc<Agent>,
     verifier: Verifier,
+    conduct: Conduct,
     pen: Pen,
     frames: u64,
     events: u64,
@@ -45,10 +47,13 @@ impl<'s, 'h> Established<'s, 'h> {
     pub(super) fn new(session: &'s mut Session<'h>, agent: Arc<Agent>, pen: Pen) -> Self {
         let binding = agent.binding(&session.id, session.hub.release);
         let verifier = Verifier::new(&agent.project.secret, binding);
+        let hub = session.hub;
+        let conduct = Conduct::new(hub.violations.is_strict(), Some(session.limits.heartbeat_seconds));
         Self {
             session,
             agent,
             verifier,
+            conduct,
             pen,
             frames: 0,
             events: 0,
@@ -58,23 +63,30 @@ impl<'s, 'h> Established<'s, 'h> {
         }
     }
 
-    pub(super) async fn run(mut self) -> Result<Never, Ending> {
-        self.strike(Point::HelloAck, 0, 0).await?;
-        self.push_commands().await?;
+    /// Takes frames until the end. What one of them takes is not kept between two: sessions wait most of the time.
+    pub(super) async fn run(mut self: Box<Self>) -> Result<Never, Ending> {
+        Box::pin(self.strike(Point::HelloAck, 0, 0)).await?;
+        Box::pin(self.push_commands()).await?;
         let idle = self.session.hub.limits.idle;
         let mut deadline = Instant::now() + idle;
         loop {
             let due = self.late.front().map(|(due, _)| *due);
             tokio::select! {
                 arrival = timeout_at(deadline, self.session.link.next()) => {
-                    let arrival = arrival.map_err(|_| Ending::close(close::IDLE, "no frame"))?;
+                    let arrival = arrival.map_err(|_| self.idle())?;
                     deadline = Instant::now() + idle;
-                    self.frame(&message(arrival)?).await?;
+                    Box::pin(self.frame(&message(arrival)?)).await?;
                 }
-                () = self.session.signals.commands() => self.push_commands().await?,
-                () = until(due) => self.send_late().await?,
+                () = self.session.signals.commands() => Box::pin(self.push_commands()).await?,
+                () = until(due) => Box::pin(self.send_late()).await?,
             }
         }
+    }
+
+    /// The end of a session in which no frame comes.
+    fn idle(&self) -> Ending {
+        let rule = self.session.link.only_answers().then_some(Rule::WsIdle);
+        Closing { rule, ..Closing::new(close::IDLE, "no frame") }.into()
     }
 
     /// Carries out a fault at this point: an end, or an error frame. Returns one that is the caller's.
@@ -105,8 +117,9 @@ impl<'s, 'h> Established<'s, 'h> {
         let hub = self.session.hub;
         let frame = match self.judged(bytes, now) {
             Ok(frame) => frame,
-            Err(closing) => {
+            Err((closing, found)) => {
                 self.note(&batch::word(bytes), &closing.detail, bytes, now);
+                self.session.note(found, Some(bytes));
                 return Err(closing.into());
             }
         };
@@ -116,13 +129,16 @@ impl<'s, 'h> Established<'s, 'h> {
             hub.journal.relieved().await;
         }
         if !frame.frame_type().is_signed() {
+            self.session.note(Some(out_of_place(frame.frame_type())), Some(bytes));
             return Ok(());
         }
         self.frames += 1;
         hub.sessions.counted(self.session.serial, frame.frame_type());
-        hub.violations.judge(&self.session.id, &frame);
+        let text = || (Rule::WsText, format!("{} in a text message", frame.frame_type()));
+        self.session.note(self.session.link.was_text().then(text), Some(bytes));
+        self.session.note(self.conduct.judge(&frame, now), Some(bytes));
         self.strike(Point::Frame, self.frames - 1, self.frames).await?;
-        hub.answered(&self.session.id, &self.agent, &frame);
+        self.session.note(hub.answered(&self.agent, &frame), Some(bytes));
         if frame.frame_type() == FrameType::EventBatch {
             self.batch(&frame, bytes).await?;
         }
@@ -131,11 +147,17 @@ impl<'s, 'h> Established<'s, 'h> {
     }
 
     /// What is decided about a frame.
-    fn judged(&mut self, bytes: &Bytes, now: Timestamp) -> Result<Frame, Closing> {
-        let value = Value::parse(bytes).map_err(|_| verdict::refused_frame(Reason::NotJson.into()))?;
-        verdict::handshake_again(&value, bytes)?;
-        let frame = Frame::from_value(value).map_err(verdict::refused_frame)?;
-        self.verifier.verify_frame(&frame, now).map_err(verdict::refused_frame)?;
+    fn judged(&mut self, bytes: &Bytes, now: Timestamp) -> Result<Frame, (Closing, Option<Found>)> {
+        let refused =
+            |refusal: Refusal, conduct: &Conduct| (verdict::refused_frame(refusal), conduct.refused(refusal));
+        let value = Value::parse(bytes).map_err(|_| refused(Reason::NotJson.into(), &self.conduct))?;
+        verdict::handshake_again(&value, bytes).map_err(|closing| {
+            let found = closing.rule.map(|rule| (rule, closing.detail.clone()));
+            (Closing { rule: None, ..closing }, found)
+        })?;
+        let frame = Frame::from_value(value).map_err(|refusal| refused(refusal, &self.conduct))?;
+        let verified = self.verifier.verify_frame(&frame, now);
+        verified.map_err(|refusal| refused(refusal, &self.conduct))?;
         Ok(frame)
     }
 
@@ -156,7 +178,7 @@ impl<'s, 'h> Established<'s, 'h> {
                 let from = self.events;
                 self.events += ack.received;
                 self.strike(Point::Event, from, self.events).await?;
-                self.acknowledge(ack).await
+                self.acknowledge(ack, frame).await
             }
             BatchOutcome::SchedulerUpgrade => {
                 let text = self.pen.scheduler_upgrade(frame.id().unwrap_or_default(), now);
@@ -165,7 +187,7 @@ impl<'s, 'h> Established<'s, 'h> {
         }
     }
 
-    async fn acknowledge(&mut self, mut ack: EventBatchAck) -> Result<(), Ending> {
+    async fn acknowledge(&mut self, mut ack: EventBatchAck, frame: &Frame) -> Result<(), Ending> {
         self.acks += 1;
         let fault = self.strike(Point::Ack, self.acks - 1, self.acks).await?;
         let mut wait = Duration::ZERO;
@@ -177,7 +199,12 @@ impl<'s, 'h> Established<'s, 'h> {
         }
         if wait.is_zero() && self.late.is_empty() {
             let text = self.pen.ack(&ack, clock::now()).map_err(|error| unsendable(&error))?;
-            return self.session.send(FrameType::EventBatchAck, spoiled(text, fault.as_ref())).await;
+            self.session.send(FrameType::EventBatchAck, spoiled(text, fault.as_ref())).await?;
+            if fault.is_none() {
+                self.session.proved = true;
+                self.conduct.acked(frame, clock::now());
+            }
+            return Ok(());
         }
         if self.late.len() < MAX_LATE {
             self.late.push_back((Instant::now() + wait, ack));
@@ -196,6 +223,12 @@ impl<'s, 'h> Established<'s, 'h> {
         }
         Ok(())
     }
+}
+
+/// A frame of the handshake on an established session.
+fn out_of_place(frame_type: FrameType) -> Found {
+    let rule = if frame_type == FrameType::Hello { Rule::HelloAgain } else { Rule::FrameDirection };
+    (rule, format!("{frame_type} on an established session"))
 }
 
 /// A frame as the fault leaves it.

@@ -10,6 +10,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::protocol::frame::Frame;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::{Data, OpCode};
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig};
 use tokio_tungstenite::tungstenite::{Error, Message};
 use z4j_protocol::close;
@@ -17,11 +19,19 @@ use z4j_protocol::close;
 use crate::hub::Limits;
 use crate::stream::Stream;
 use crate::verdict::Closing;
+use crate::violation::Rule;
+use crate::voice::Quirks;
 
+/// Most bytes of a ping (RFC 6455, 5.5).
+const MAX_CONTROL: usize = 125;
 /// Largest message that is read at all.
 const MAX_MESSAGE: usize = 16 << 20;
-/// Read buffer of a connection, in bytes.
-const READ_BUFFER: usize = 16 << 10;
+/// Read buffer of a connection, in bytes: all of it is resident, and there may be thousands. A longer message
+/// gets a buffer of its own.
+const READ_BUFFER: usize = 4 << 10;
+/// Most bytes that wait to be written: a frame of ours (commands are bounded), and what pongs there is room for.
+/// Peers may ping as fast as they like and read nothing.
+const MAX_UNSENT: usize = 2 << 20;
 /// How long a message may take to be written.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -43,24 +53,47 @@ pub(super) enum Arrival {
 
 /// A WebSocket connection.
 pub(super) struct Link {
-    socket: WebSocketStream<Stream>,
+    /// Boxed: it would be moved, and have its room, in every future that the link goes through.
+    socket: Box<WebSocketStream<Stream>>,
     limits: Limits,
     next_ping: Instant,
     pong_missing: bool,
+    /// A message came since the last ping.
+    heard: bool,
+    /// A ping was answered since the last message.
+    answers: bool,
+    /// The last message was a text.
+    text: bool,
+    quirks: Option<Quirks>,
     /// The stream of messages ended in an error: the peer's close frame can no longer be read as one.
     broken: bool,
 }
 
 impl Link {
-    pub(super) async fn new(stream: Stream, already_read: Vec<u8>, limits: Limits) -> Self {
+    pub(super) async fn new(
+        stream: Stream,
+        already_read: Vec<u8>,
+        limits: Limits,
+        quirks: Option<Quirks>,
+    ) -> Self {
         let config = WebSocketConfig::default()
             .read_buffer_size(READ_BUFFER)
             .write_buffer_size(0)
+            .max_write_buffer_size(MAX_UNSENT)
             .max_message_size(Some(MAX_MESSAGE))
             .max_frame_size(Some(MAX_MESSAGE));
-        let socket =
-            WebSocketStream::from_partially_read(stream, already_read, Role::Server, Some(config)).await;
-        Self { socket, limits, next_ping: Instant::now() + limits.ping, pong_missing: false, broken: false }
+        let socket = WebSocketStream::from_partially_read(stream, already_read, Role::Server, Some(config));
+        Self {
+            socket: Box::new(socket.await),
+            limits,
+            next_ping: Instant::now() + limits.ping,
+            pong_missing: false,
+            heard: false,
+            answers: false,
+            text: false,
+            quirks,
+            broken: false,
+        }
     }
 
     /// The next message. May be dropped at any await without losing one.
@@ -75,12 +108,15 @@ impl Link {
                 () = sleep_until(self.next_ping) => {
                     if self.pong_missing {
                         let closing = Closing::with_reason(close::INTERNAL, "keepalive ping timeout", "");
-                        return Arrival::Fatal(closing);
+                        // A network that is cut answers nothing at all, and is not the agent's.
+                        let rule = self.heard.then_some(Rule::WsPongMissing);
+                        return Arrival::Fatal(Closing { rule, ..closing });
                     }
                     self.next_ping = Instant::now() + self.limits.ping;
-                    self.pong_missing = true;
+                    (self.pong_missing, self.heard) = (true, false);
                     // RFC 6455, 5.5.2: any payload; the real brain sends four bytes.
-                    let ping = Message::Ping(Bytes::copy_from_slice(&crate::random::bytes::<4>()));
+                    let length = self.quirks.as_mut().map_or(4, |quirks| quirks.size(MAX_CONTROL));
+                    let ping = Message::Ping(Bytes::copy_from_slice(&crate::random::bytes::<MAX_CONTROL>()[..length]));
                     if let Err(gone) = self.write(ping).await {
                         return gone;
                     }
@@ -92,6 +128,8 @@ impl Link {
     fn arrived(&mut self, message: Option<Result<Message, Error>>) -> Option<Arrival> {
         Some(match message {
             Some(Ok(message @ (Message::Text(_) | Message::Binary(_)))) => {
+                self.text = message.is_text();
+                (self.heard, self.answers) = (true, false);
                 let bytes = message.into_data();
                 if bytes.len() as u64 > self.limits.frame_bytes {
                     return Some(Arrival::OverLimit);
@@ -99,7 +137,7 @@ impl Link {
                 Arrival::Message(bytes)
             }
             Some(Ok(Message::Pong(_))) => {
-                self.pong_missing = false;
+                (self.pong_missing, self.answers) = (false, true);
                 return None;
             }
             Some(Ok(Message::Close(frame))) => {
@@ -116,10 +154,24 @@ impl Link {
         })
     }
 
+    /// Whether the last message was a text.
+    pub(super) const fn was_text(&self) -> bool {
+        self.text
+    }
+
+    /// Whether the peer answers pings and sends no messages.
+    pub(super) const fn only_answers(&self) -> bool {
+        self.answers
+    }
+
     /// Sends a message; an error is how the connection ended.
     pub(super) async fn send(&mut self, bytes: Bytes) -> Result<(), Arrival> {
         // All messages of the brain are binary (protocol.md, Transports).
-        self.write(Message::Binary(bytes)).await
+        let Some(quirks) = &mut self.quirks else { return self.write(Message::Binary(bytes)).await };
+        for message in odd_messages(quirks, bytes) {
+            self.write(message).await?;
+        }
+        Ok(())
     }
 
     async fn write(&mut self, message: Message) -> Result<(), Arrival> {
@@ -162,6 +214,26 @@ impl Link {
     }
 }
 
+/// A message as a text or a binary one, perhaps in several frames with control frames in between (RFC 6455, 5.4).
+fn odd_messages(quirks: &mut Quirks, bytes: Bytes) -> Vec<Message> {
+    let kind = if quirks.one_in(2) { Data::Text } else { Data::Binary };
+    let mut out = Vec::new();
+    if quirks.one_in(8) {
+        out.push(Message::Pong(Bytes::from_static(b"nobody asked")));
+    }
+    let (mut left, mut kind) = (bytes, kind);
+    while quirks.one_in(2) && left.len() > 1 {
+        let part = left.split_to(1 + quirks.size(left.len() - 2));
+        out.push(Message::Frame(Frame::message(part, OpCode::Data(kind), false)));
+        kind = Data::Continue;
+        if quirks.one_in(4) {
+            out.push(Message::Ping(Bytes::from_static(b"between")));
+        }
+    }
+    out.push(Message::Frame(Frame::message(left, OpCode::Data(kind), true)));
+    out
+}
+
 /// Reads what the peer still sends. Closing with bytes unread would send a RST, and that can overtake the
 /// close frame (RFC 1122, 4.2.2.13).
 async fn drain(mut stream: Stream, limit: Duration) {
@@ -176,14 +248,14 @@ fn failed(error: &Error) -> Arrival {
         Error::Utf8(_) => Arrival::NotUtf8,
         Error::Capacity(_) => {
             let reason = format!("frame exceeds limit of {MAX_MESSAGE} bytes");
-            Arrival::Fatal(Closing::with_reason(close::TOO_BIG, &reason, ""))
+            Arrival::Fatal(Closing::with_reason(close::TOO_BIG, &reason, "").breaking(Rule::WsTooLarge))
         }
         // RFC 6455, 7.4.1: 1002, protocol error. An end without a close frame is none that can be answered.
         Error::Protocol(problem) => match problem {
             tokio_tungstenite::tungstenite::error::ProtocolError::ResetWithoutClosingHandshake => {
                 Arrival::Gone(error.to_string())
             }
-            _ => Arrival::Fatal(Closing::new(1002, error.to_string())),
+            _ => Arrival::Fatal(Closing::new(1002, error.to_string()).breaking(Rule::WsProtocol)),
         },
         _ => Arrival::Gone(error.to_string()),
     }

@@ -4,19 +4,22 @@
 //! decide what a failed check leads to (`verdict`) or what a frame means (`frames`).
 
 use std::sync::Arc;
+use std::time::{Duration, Instant as StdInstant};
 
 use bytes::Bytes;
 use http::HeaderMap;
+use tokio::time::Instant;
 use uuid::Uuid;
 use z4j_protocol::payload::{Hello, HelloFrame};
 use z4j_protocol::{FrameType, close};
 
 use super::frames::Established;
 use super::link::{Arrival, Link};
+use crate::admission::TurnedAway;
 use crate::clock;
 use crate::fault::table::Site;
 use crate::fault::{self, Fault, Point, Ws};
-use crate::hub::{Farewell, Hub};
+use crate::hub::{Farewell, Hub, Limits};
 use crate::journal::{Entry, Kind};
 use crate::listener;
 use crate::quote::quote;
@@ -25,7 +28,8 @@ use crate::sessions::{ClosedBy, Serial, Signals, Transport};
 use crate::stream::silence::Silence;
 use crate::stream::wire::Cut;
 use crate::verdict::{self, Closing};
-use crate::voice::Pen;
+use crate::violation::{self, Culprit, Found, Key, Rule};
+use crate::voice::{Pen, Quirks};
 use crate::web::Peer;
 
 /// How a session ends.
@@ -55,8 +59,14 @@ impl Ending {
 }
 
 /// Takes an upgraded connection to its end.
-pub(super) async fn run(hub: &Arc<Hub>, peer: Peer, link: Link, headers: &HeaderMap) {
-    let id = Uuid::new_v4().to_string();
+pub(super) async fn run(
+    hub: &Arc<Hub>,
+    peer: Peer,
+    link: Link,
+    (limits, mut quirks): (Limits, Option<Quirks>),
+    headers: &HeaderMap,
+) {
+    let id = quirks.as_mut().map_or_else(|| Uuid::new_v4().to_string(), Quirks::session_id);
     let serial = hub.sessions.open(&id, Transport::Websocket, peer.address);
     let signals = Arc::new(Signals::default());
     let mut killed = peer.killed.clone();
@@ -69,7 +79,14 @@ pub(super) async fn run(hub: &Arc<Hub>, peer: Peer, link: Link, headers: &Header
         signals: Arc::clone(&signals),
         agent: None,
         worker: None,
+        proved: false,
+        limits,
+        quirks,
     };
+    let key = verdict::bearer(headers).map(Key::of);
+    if let Some(found) = key.and_then(|key| hub.violations.connects.arrived(key, StdInstant::now())) {
+        session.note(Some(found), None);
+    }
     let ending = tokio::select! {
         ended = session.converse(headers) => match ended {
             Ok(never) => match never {},
@@ -82,7 +99,14 @@ pub(super) async fn run(hub: &Arc<Hub>, peer: Peer, link: Link, headers: &Header
             Farewell::Restart => Ending::close(close::RESTART, "the brain went down"),
         },
     };
-    session.end(ending).await;
+    if let Some(key) = key {
+        let closing = match &ending {
+            Ending::Close(closing) => Some(closing),
+            _ => None,
+        };
+        hub.violations.connects.ended(key, closing, session.proved, StdInstant::now());
+    }
+    Box::pin(session.end(ending)).await;
 }
 
 /// A session never ends well: every end is an [`Ending`].
@@ -99,20 +123,27 @@ pub(super) struct Session<'h> {
     /// Who it is, once that is known.
     agent: Option<Arc<Agent>>,
     worker: Option<String>,
+    /// Something was acknowledged: for the agent this session was a good one.
+    pub(super) proved: bool,
+    /// What this session is told, and held to.
+    pub(super) limits: Limits,
+    quirks: Option<Quirks>,
 }
 
 impl Session<'_> {
     async fn converse(&mut self, headers: &HeaderMap) -> Result<Never, Ending> {
+        self.turn_away(headers)?;
         if self.hub.faults.any() {
             // A fault may be meant for this agent only; whether it may come in is asked after it.
             self.agent = verdict::bearer(headers).and_then(|token| self.hub.registry.by_token(token));
         }
         self.strike(Point::Upgrade, 0, 0)?;
         let agent = self.authenticate(headers)?;
-        let hello = self.hello(&agent).await?;
-        let pen = Pen::new(&agent, &self.id, self.hub.release);
+        // What is over when a session is established takes no room in it: there may be thousands.
+        let hello = Box::pin(self.hello(&agent)).await?;
+        let mut pen = Pen::new(&agent, &self.id, self.hub.release, self.quirks.take());
         let checked_slug = hello.project_id.is_some().then_some(agent.project.slug.as_str());
-        let ack = pen.hello_ack(&agent, &self.id, &self.hub.limits, checked_slug, clock::now());
+        let ack = pen.hello_ack(&agent, &self.id, &self.limits, checked_slug, clock::now());
         let ack = ack.map_err(|error| unsendable(&error))?;
         // The acknowledgement is written before the slot is judged, as the real brain does.
         self.hub.sessions.accepted(self.serial);
@@ -130,7 +161,7 @@ impl Session<'_> {
             version = %quote(&hello.agent_version), "session started"
         );
         self.hub.happened();
-        Established::new(self, agent, pen).run().await
+        Box::new(Established::new(self, agent, pen)).run().await
     }
 
     /// Whether a fault strikes at this point: an end, or something for the caller to carry out.
@@ -158,6 +189,20 @@ impl Session<'_> {
         }
     }
 
+    /// Connects of an address are counted first, then it is looked up, whatever the token.
+    fn turn_away(&self, headers: &HeaderMap) -> Result<(), Ending> {
+        let admission = &self.hub.admission;
+        let client = admission.client(self.peer.address.ip(), headers);
+        let admitted = admission.connect(client, StdInstant::now()).and_then(|()| admission.admit(client));
+        admitted.map_err(|away| match away {
+            TurnedAway::TooOften(_) => {
+                let detail = format!("{client} connects too often");
+                Closing::with_reason(close::RATE, "agent connect rate limit exceeded", detail).into()
+            }
+            TurnedAway::Address => Ending::close(close::FORBIDDEN, &format!("{client} is not admitted")),
+        })
+    }
+
     fn authenticate(&mut self, headers: &HeaderMap) -> Result<Arc<Agent>, Ending> {
         let token = verdict::bearer(headers).ok_or_else(|| Ending::close(close::TOKEN, "no bearer token"))?;
         let agent = self.hub.registry.by_token(token);
@@ -169,9 +214,10 @@ impl Session<'_> {
 
     /// The first frame. It may take its time: the real brain waits for it as long as pings are answered.
     async fn hello(&mut self, agent: &Arc<Agent>) -> Result<Hello, Ending> {
+        let since = Instant::now();
         let bytes = message(self.link.next().await)?;
-        let read = HelloFrame::parse(&bytes)
-            .map_err(|refusal| Closing::new(close::BAD_FIRST_FRAME, refusal.to_string()));
+        let late = since.elapsed();
+        let read = HelloFrame::parse(&bytes).map_err(|refusal| verdict::malformed(refusal.to_string()));
         let judged = read.map(|frame| (verdict::hello(&frame.hello, &agent.project), frame.hello));
         let verdict = match &judged {
             Ok((Ok(()), _)) => "ok",
@@ -179,7 +225,21 @@ impl Session<'_> {
         };
         let entry = Entry::new(Kind::Handshake, "hello", clock::now()).saying(verdict).with(&bytes);
         self.hub.journal.record(entry.of_session(&self.id).of_agent(Some(agent)));
-        let (allowed, hello) = judged?;
+        let broken = match &judged {
+            Ok((Err(closing), _)) | Err(closing) => closing.rule.map(|rule| (rule, closing.detail.clone())),
+            Ok((Ok(()), _)) => None,
+        };
+        self.note(broken, Some(&bytes));
+        if self.hub.violations.is_strict() {
+            self.note(violation::judge_hello(&bytes), Some(&bytes));
+            let text = self.link.was_text().then(|| (Rule::WsText, "a hello in a text message".to_owned()));
+            self.note(text, Some(&bytes));
+            let is_late = late > HELLO_TIME;
+            self.note(is_late.then(|| (Rule::HelloLate, format!("after {} s", late.as_secs()))), None);
+        }
+        let unruled = |closing: Closing| Closing { rule: None, ..closing };
+        let (allowed, hello) = judged.map_err(unruled)?;
+        let allowed = allowed.map_err(unruled);
         self.hub.sessions.greeted(self.serial, &hello);
         self.worker.clone_from(&hello.worker_id);
         if let Some(Fault::Hello(fault::Hello::NoAck)) = self.strike(Point::Hello, 0, 0)? {
@@ -189,6 +249,12 @@ impl Session<'_> {
         }
         allowed?;
         Ok(hello)
+    }
+
+    /// Notes what the agent does wrong.
+    pub(super) fn note(&self, found: impl IntoIterator<Item = Found>, raw: Option<&Bytes>) {
+        let who = Culprit { session: Some(&self.id), agent: self.agent.as_ref() };
+        self.hub.violations.note_all(who, found, raw);
     }
 
     pub(super) async fn send(&mut self, frame_type: FrameType, text: String) -> Result<(), Ending> {
@@ -209,6 +275,8 @@ impl Session<'_> {
             Ending::Closed(closing) => (ClosedBy::Agent, closing.clone()),
             Ending::Gone(_) => (ClosedBy::Network, None),
         };
+        let broken = closing.as_ref().and_then(|closing| Some((closing.rule?, closing.detail.clone())));
+        self.note(broken, None);
         self.hub.session_ended(self.serial, by, closing.as_ref());
         let detail = match &ending {
             Ending::Reset => "fault tcp.reset",
@@ -235,6 +303,8 @@ impl Session<'_> {
     }
 }
 
+/// How long a hello may take until it is late (protocol.md, Session); the real brain waits on.
+const HELLO_TIME: Duration = Duration::from_secs(10);
 /// RFC 6455, 7.4.1: a text message that is not UTF-8.
 const NOT_UTF8: u16 = 1007;
 
@@ -242,8 +312,12 @@ const NOT_UTF8: u16 = 1007;
 pub(super) fn message(arrival: Arrival) -> Result<Bytes, Ending> {
     match arrival {
         Arrival::Message(bytes) => Ok(bytes),
-        Arrival::NotUtf8 => Err(Ending::close(NOT_UTF8, "a text message is not UTF-8")),
-        Arrival::OverLimit => Err(Ending::close(close::BAD_FIRST_FRAME, "message over the frame limit")),
+        Arrival::NotUtf8 => {
+            Err(Closing::new(NOT_UTF8, "a text message is not UTF-8").breaking(Rule::WsUtf8).into())
+        }
+        Arrival::OverLimit => Err(Closing::new(close::BAD_FIRST_FRAME, "message over the frame limit")
+            .breaking(Rule::WsTooLarge)
+            .into()),
         Arrival::Fatal(closing) => Err(closing.into()),
         Arrival::Closed(closing) => Err(Ending::Closed(closing)),
         Arrival::Gone(why) => Err(Ending::Gone(why)),

@@ -105,7 +105,7 @@ impl<'s> Agent<'s> {
             match *phase.borrow_and_update() {
                 Phase::Connecting => {}
                 Phase::Sending(start) if self.next_batch.is_none() => {
-                    self.next_batch = self.first(start, index)
+                    self.next_batch = self.first(start, index);
                 }
                 Phase::Sending(_) => {}
                 Phase::Ending if self.waiting.is_empty() => return Ok(()),

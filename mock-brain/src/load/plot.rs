@@ -13,9 +13,8 @@ use super::report::{Latency, Report, millis, shown};
 /// Width and height, in pixels.
 const SIZE: (u32, u32) = (960, 640);
 /// The colours of the three latencies: distinct for the colour-blind, too (Okabe and Ito).
-const P50: RGBColor = RGBColor(0, 114, 178);
-const P90: RGBColor = RGBColor(230, 159, 0);
-const P99: RGBColor = RGBColor(213, 94, 0);
+const CURVES: [(&str, RGBColor); 3] =
+    [("p99", RGBColor(213, 94, 0)), ("p90", RGBColor(230, 159, 0)), ("p50", RGBColor(0, 114, 178))];
 const EVENTS: RGBColor = RGBColor(0, 158, 115);
 const INK: RGBColor = RGBColor(60, 60, 60);
 const FONT: &str = "sans-serif";
@@ -99,9 +98,9 @@ fn events(area: &Area<'_>, report: &Report, end: f64) -> Drawn {
 fn latencies(area: &Area<'_>, report: &Report, end: f64) -> Drawn {
     let (names, area) = area.split_vertically(12);
     let all = || report.slices.iter().filter_map(|slice| slice.latency);
-    let low = all().map(|latency| latency.p50).min().unwrap_or(1_000) as f64 / 1e3;
-    let high = all().map(|latency| latency.p99).max().unwrap_or(1_000) as f64 / 1e3;
-    // From power to power of ten, one at least.
+    let low = all().map(|latency| latency.p50).min().unwrap_or(1_000) as f64;
+    let high = all().map(|latency| latency.p99).max().unwrap_or(1_000) as f64;
+    // Microseconds, from power to power of ten, one at least.
     let (low, high) = (10_f64.powf(low.log10().floor()), 10_f64.powf((high * 1.01).log10().ceil()));
     let mut chart = ChartBuilder::on(&area)
         .margin(16)
@@ -121,15 +120,10 @@ fn latencies(area: &Area<'_>, report: &Report, end: f64) -> Drawn {
         .x_labels(11)
         .x_label_formatter(&|seconds| round(*seconds).to_string())
         .draw()?;
-    let curves: [(&str, RGBColor, fn(&Latency) -> u64); 3] = [
-        ("p99", P99, |latency| latency.p99),
-        ("p90", P90, |latency| latency.p90),
-        ("p50", P50, |latency| latency.p50),
-    ];
-    for (index, (name, colour, value)) in (1..).zip(curves) {
+    for (index, (name, colour)) in CURVES.into_iter().enumerate() {
         let points = report.slices.iter().filter_map(|slice| {
-            let latency = slice.latency?;
-            Some((slice.seconds, value(&latency) as f64 / 1e3))
+            let Latency { p50, p90, p99, .. } = slice.latency?;
+            Some((slice.seconds, [p99, p90, p50][index] as f64))
         });
         let style = ShapeStyle { stroke_width: 2, ..colour.to_rgba().into() };
         chart.draw_series(LineSeries::new(points, style))?;
@@ -138,17 +132,20 @@ fn latencies(area: &Area<'_>, report: &Report, end: f64) -> Drawn {
     Ok(())
 }
 
-/// A curve's name, the so-manieth from the right.
-fn legend(area: &Area<'_>, index: i32, name: &str, style: ShapeStyle) -> Drawn {
-    let right = i32::try_from(area.dim_in_pixel().0).unwrap_or(i32::MAX);
-    let (x, y) = (right - 16 - index * 64, 14);
+/// A curve's name, the so-manieth from the left.
+fn legend(area: &Area<'_>, index: usize, name: &str, style: ShapeStyle) -> Drawn {
+    let (x, y) = (i32::try_from(100 + index * 64).unwrap_or_default(), 14);
     area.draw(&PathElement::new([(x, y), (x + 20, y)], style))?;
     area.draw_text(name, &(FONT, 13).into_font().color(&INK), (x + 26, y - 6))
 }
 
-/// A latency at the axis, in milliseconds.
+/// A latency at the axis, from microseconds.
 fn tick(latency: f64) -> String {
-    if latency >= 1_000.0 { format!("{} s", latency / 1e3) } else { format!("{} ms", round(latency)) }
+    if latency >= 1e6 {
+        format!("{} s", round(latency / 1e6))
+    } else {
+        format!("{} ms", round(latency / 1e3))
+    }
 }
 
 /// Without the digits that a power of ten picks up.

@@ -148,7 +148,7 @@ mod tests {
             (grouped(0), grouped(999), grouped(1_234_567)),
             ("0".into(), "999".into(), "1,234,567".into())
         );
-        assert_eq!((shown(3.14), shown(12_345.6)), ("3.1".into(), "12,346".into()));
+        assert_eq!((shown(3.123), shown(12_345.6)), ("3.1".into(), "12,346".into()));
         assert_eq!(
             (millis(1_230), millis(45_600), millis(2_500_000)),
             ("1.23 ms".into(), "46 ms".into(), "2.5 s".into())

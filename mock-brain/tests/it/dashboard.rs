@@ -280,6 +280,10 @@ async fn what_agents_say_is_text_on_the_page_and_live() {
     let mut live = browser.follow(0);
     let mut agent = online(dir.path(), &serve).await;
     agent.batch(json!([event("<img src=x>", "task.<b>bold</b>", "2026-01-01T00:00:00Z")])).await;
+    let own = secrets(dir.path()).join(" ");
+    let mut leaky = event(&own, "task.sent", "2026-01-01T00:00:00Z");
+    leaky["data"] = json!({ "task_name": own, "environ": own });
+    agent.batch(json!([leaky])).await;
     assert_eq!(told(dir.path(), &["command", "send", "<i>do</i>", "--target", "task:<i>:<i>t</i>"]).0, 0);
     let mut seen = live.until("sessions", "&lt;script&gt;");
     seen += &browser.follow(0).until("events", "&lt;img src=x&gt;");
@@ -292,8 +296,12 @@ async fn what_agents_say_is_text_on_the_page_and_live() {
         }
         assert!(text.contains("&lt;script&gt;alert(1)&lt;/script&gt;"));
     }
+    assert!(seen.contains("&lt;redacted&gt;"), "an agent that sends its own secrets");
+    let (page, revealed) = page.split_once("Show the variables").unwrap();
+    let (_, rest) = revealed.split_once("</details>").unwrap();
     for secret in secrets(dir.path()) {
-        assert!(!seen.contains(&secret), "no secret is in a stream");
+        let secret = secret.trim_end_matches('=');
+        assert!(![&seen, page, rest].iter().any(|text| text.contains(secret)), "no secret is in a stream");
     }
 }
 

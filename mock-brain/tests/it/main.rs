@@ -3,6 +3,8 @@
 //! Nothing here sleeps to synchronise or uses a fixed port; whatever waits has a deadline (`support::within`).
 
 #[cfg(test)]
+mod admission;
+#[cfg(test)]
 mod agents;
 #[cfg(test)]
 mod breaking;
@@ -22,6 +24,18 @@ mod faults;
 #[cfg(test)]
 mod frames;
 #[cfg(test)]
+mod hostile;
+#[cfg(test)]
+mod hostile_frames;
+#[cfg(test)]
+mod hostile_http;
+#[cfg(test)]
+mod hostile_json;
+#[cfg(test)]
+mod hostile_slow;
+#[cfg(test)]
+mod hostile_sockets;
+#[cfg(test)]
 mod http;
 #[cfg(test)]
 mod journal;
@@ -32,6 +46,8 @@ mod load;
 #[cfg(test)]
 mod longpoll;
 #[cfg(test)]
+mod oddities;
+#[cfg(test)]
 mod outage;
 #[cfg(test)]
 mod sessions;
@@ -41,5 +57,7 @@ mod state;
 mod support;
 #[cfg(test)]
 mod tls;
+#[cfg(test)]
+mod violations;
 #[cfg(test)]
 mod wait;

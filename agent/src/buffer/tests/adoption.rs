@@ -187,7 +187,8 @@ fn the_rest_of_an_orphan_stays_until_there_is_room() -> TestResult {
     let text = |n: usize| format!("{{\"n\":{n},\"pad\":\"{}\"}}", "x".repeat(10_000));
     let texts: Vec<String> = (0..300).map(text).collect();
     crash(world.chooser(7).choose()?, &texts.iter().map(String::as_str).collect::<Vec<_>>())?;
-    let mut own = store(&world.chooser(8).choose()?)?;
+    let place = world.chooser(8).choose()?;
+    let mut own = store(&place)?;
     own.write(Durability::Full, |own| own.insert(1, "live"))?;
     let bounds = Bounds { events: 1_000, bytes: 1 << 20 };
     adopt_all(&world, &mut own, bounds)?;
@@ -228,7 +229,8 @@ fn nothing_is_taken_over_into_a_file_without_a_name() -> TestResult {
     let crate::buffer::writer::Writer { store: old, lock, .. } = writer;
     old.abandon();
     drop(lock);
-    let mut next = store(&world.chooser(9).choose()?)?;
+    let place = world.chooser(9).choose()?;
+    let mut next = store(&place)?;
     adopt_all(&world, &mut next, ROOMY)?;
     assert_eq!(held(&next)?, ["{\"n\":0}"]);
     Ok(())
@@ -260,7 +262,8 @@ fn results_are_bounded_whatever_brings_them() -> TestResult {
                 })
             })
         })?;
-        let mut own = store(&world.chooser(8).choose()?)?;
+        let own_place = world.chooser(8).choose()?;
+        let mut own = store(&own_place)?;
         let held = if adopted {
             dead.abandon();
             drop(place);
@@ -282,6 +285,35 @@ fn results_are_bounded_whatever_brings_them() -> TestResult {
         );
         let ids: Vec<String> = held.commands()?.into_iter().map(|command| command.id).collect();
         assert!(!ids.contains(&"0".to_owned()) && ids.contains(&(most + 9).to_string()));
+    }
+    Ok(())
+}
+
+/// Two that look at the same moment, and end in the middle of it: each event is held once in the end.
+#[tokio::test]
+async fn adopters_that_race_take_each_event_once() -> TestResult {
+    for round in 0..5 {
+        let world = World::new()?;
+        let mut wanted = Vec::new();
+        for pid in 20..24 {
+            let texts: Vec<String> = (0..1_500).map(|n| format!("{{\"n\":{n},\"of\":{pid}}}")).collect();
+            crash(world.chooser(pid).choose()?, &texts.iter().map(String::as_str).collect::<Vec<_>>())?;
+            wanted.extend(texts);
+        }
+        let (first, second) = (world.open(1, ROOMY)?, world.open(2, ROOMY)?);
+        let events = |buffer: &Buffer| buffer.status().borrow().events;
+        eventually("nobody adopts", || events(&first) + events(&second) > round * 1_000).await;
+        // The rest of what the first one holds is the second's, or its successor's.
+        first.close().await;
+        second.close().await;
+        let last = world.open(3, ROOMY)?;
+        let held = |names: &[String]| names.iter().filter(|name| name.ends_with(".sqlite")).count();
+        eventually("orphans stay", || held(&names(&world.home())) == 1).await;
+        let rows = last.read(0, ALL).await;
+        let mut found = texts(&rows);
+        found.sort_unstable();
+        wanted.sort();
+        assert_eq!(found, wanted);
     }
     Ok(())
 }
