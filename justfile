@@ -7,6 +7,7 @@ target := env("CARGO_TARGET_DIR", "target")
 
 # What cargo-installed tools are pinned to.
 deny_version := "0.20.2"
+fuzz_version := "0.13.2"
 insta_version := "1.49.0"
 
 # List the jobs.
@@ -40,6 +41,10 @@ generate: build
 interop *ARGS: build _interop-venv
     cargo test --package e2e --test interop --locked "$@"
 
+# The dashboard in a real Chromium. Pictures are kept in target/browser.
+browser *ARGS: build _chromium
+    cargo test --package e2e --test browser --locked "$@"
+
 # Kill agent and brain at random, cut connections, fill disks, for many rounds: `chaos [ROUNDS] [SEED]`.
 chaos ROUNDS="200" SEED="20261124": build
     Z4J_CHAOS_ROUNDS="{{ ROUNDS }}" Z4J_CHAOS_SEED="{{ SEED }}" cargo test --package e2e --test it --locked -- --ignored --nocapture chaos::
@@ -49,8 +54,26 @@ bench *NAMES:
     cargo build --workspace --bins --locked --release
     for name in ${@:-bounds agent brain}; do cargo bench --package e2e --bench "$name" --locked; done
 
+# Fuzz all targets, or one: `fuzz [TARGET] [SECONDS]`, ten minutes each by default. Finds lie in fuzz/artifacts.
+fuzz TARGET="all" SECONDS="600": (_cargo-install "cargo-fuzz" fuzz_version)
+    #!/usr/bin/env bash
+    set -euo pipefail
+    fuzz() {
+        # No sanitizer: the toolchain is stable, and no crate here has unsafe code.
+        '{{ target }}/tools/bin/cargo-fuzz' "$1" --sanitizer none --target-dir '{{ target }}/fuzz' "${@:2}"
+    }
+    targets='{{ TARGET }}'
+    if [ "$targets" = all ]; then targets=$('{{ target }}/tools/bin/cargo-fuzz' list); fi
+    for name in $targets; do
+        printf '\n== %s, {{ SECONDS }} seconds ==\n' "$name"
+        # What is new is kept apart from the seeds, which stay few and small.
+        mkdir -p '{{ target }}/fuzz/corpus'/"$name"
+        fuzz run "$name" '{{ target }}/fuzz/corpus'/"$name" fuzz/corpus/"$name" -- \
+            -max_total_time='{{ SECONDS }}' -max_len=4095 -rss_limit_mb=512 -timeout=25 -print_final_stats=1
+    done
+
 # What CI runs, in its order.
-ci: test check e2e interop
+ci: test check e2e interop browser
 
 # A mock brain for local development.
 serve *ARGS:
@@ -69,6 +92,18 @@ _cargo-install NAME VERSION:
     if [ "$('{{ target }}/tools/bin/{{ NAME }}' --version 2>/dev/null | awk '{ print $2 }')" != "{{ VERSION }}" ]; then
         echo 'installing {{ NAME }} {{ VERSION }} (once, takes a minute or two)' >&2
         cargo install --quiet --locked --root '{{ target }}/tools' '{{ NAME }}@{{ VERSION }}'
+    fi
+
+# Install Chromium and its driver where they are missing: as root, or by sudo.
+_chromium:
+    #!/usr/bin/env bash
+    set -euo pipefail
+    if [ ! -x /usr/bin/chromium ] || [ ! -x /usr/bin/chromedriver ]; then
+        command -v apt-get >/dev/null || { echo 'dev: install chromium and chromedriver to /usr/bin' >&2; exit 2; }
+        echo 'installing chromium and chromium-driver (once)' >&2
+        as_root=$([ "$(id -u)" -eq 0 ] || echo sudo)
+        $as_root apt-get update -qq
+        DEBIAN_FRONTEND=noninteractive $as_root apt-get install -qq --yes --no-install-recommends chromium chromium-driver >/dev/null
     fi
 
 # Install the Python packages that we are tested against, once: one environment for each file of requirements.

@@ -140,6 +140,12 @@ impl Violations {
         list.push_back(violation);
     }
 
+    /// The newest ones with their numbers, counted from 1, newest first.
+    pub(crate) fn newest(&self, most: usize) -> Vec<(usize, Violation)> {
+        let list = lock(&self.list);
+        list.iter().enumerate().rev().take(most).map(|(at, violation)| (at + 1, violation.clone())).collect()
+    }
+
     /// How many there are.
     pub(crate) fn count(&self) -> usize {
         lock(&self.list).len()
@@ -163,7 +169,8 @@ fn scrubbed(raw: &Bytes, agent: Option<&Arc<Agent>>) -> String {
     text
 }
 
-fn hidden(text: &str, agent: Option<&Arc<Agent>>) -> String {
+/// A text without the agent's secrets.
+pub(crate) fn hidden(text: &str, agent: Option<&Arc<Agent>>) -> String {
     let Some(agent) = agent else { return text.to_owned() };
     let secret = agent.project.secret.to_text();
     [agent.token.as_str(), secret.trim_end_matches('=')]

@@ -8,6 +8,9 @@ mod admission;
 mod agents;
 #[cfg(test)]
 mod breaking;
+#[cfg(test)]
+mod catalog;
+#[cfg(test)]
 mod certificates;
 #[cfg(test)]
 mod cli;
@@ -16,11 +19,25 @@ mod commands;
 #[cfg(test)]
 mod control;
 #[cfg(test)]
+mod dashboard;
+#[cfg(test)]
 mod dedupe;
 #[cfg(test)]
 mod faults;
 #[cfg(test)]
 mod frames;
+#[cfg(test)]
+mod hostile;
+#[cfg(test)]
+mod hostile_frames;
+#[cfg(test)]
+mod hostile_http;
+#[cfg(test)]
+mod hostile_json;
+#[cfg(test)]
+mod hostile_slow;
+#[cfg(test)]
+mod hostile_sockets;
 #[cfg(test)]
 mod http;
 #[cfg(test)]
@@ -36,6 +53,8 @@ mod oddities;
 #[cfg(test)]
 mod outage;
 #[cfg(test)]
+mod packets;
+#[cfg(test)]
 mod sessions;
 #[cfg(test)]
 mod state;
@@ -45,5 +64,7 @@ mod support;
 mod tls;
 #[cfg(test)]
 mod violations;
+#[cfg(test)]
+mod visit;
 #[cfg(test)]
 mod wait;

@@ -3,6 +3,9 @@
 //! Owns the socket that was passed in; it is never rebound from here to another one, because it may have
 //! been made in another network namespace. Must not know what is spoken over a connection.
 
+mod handshake;
+mod shaping;
+
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::AsRawFd;
@@ -13,22 +16,21 @@ use nix::sys::socket::{Backlog, Shutdown, SockaddrStorage, bind, listen, shutdow
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::timeout;
-use tokio_rustls::LazyConfigAcceptor;
 
 use crate::clock;
+use crate::descriptors;
 use crate::fault::table::Site;
-use crate::fault::{Fault, Point, Tcp, Tls};
+use crate::fault::{Fault, Point, Tcp};
 use crate::hub::{Hub, TaskGuard};
 use crate::journal::{Entry, Kind};
 use crate::lock::lock;
-use crate::pki::Word;
 use crate::stream::silence::Silence;
-use crate::stream::wire::{Cut, Watch, Wire};
-use crate::stream::{self, Stream, http2};
+use crate::stream::wire::Cut;
+use crate::stream::{self, Stream};
 use crate::web::{self, Peer};
+use handshake::handshake;
+use shaping::wire;
 
-/// How long a TLS handshake may take.
-const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long to wait after accept failed for want of resources.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
@@ -95,11 +97,13 @@ struct Acceptor<'l> {
     listener: &'l Listener,
     state: watch::Receiver<bool>,
     polled: Option<TcpListener>,
+    /// It was said that accepting fails.
+    told: bool,
 }
 
 impl<'l> Acceptor<'l> {
     fn new(listener: &'l Listener) -> Self {
-        Self { listener, state: listener.refused.subscribe(), polled: None }
+        Self { listener, state: listener.refused.subscribe(), polled: None, told: false }
     }
 
     /// The next connection. Never gives up: errors are the machine's, and pass.
@@ -109,6 +113,9 @@ impl<'l> Acceptor<'l> {
                 Ok(Some(accepted)) => return accepted,
                 Ok(None) => {}
                 Err(error) => {
+                    if !std::mem::replace(&mut self.told, true) {
+                        tracing::warn!(%error, "connections cannot be taken, and wait; is `ulimit -n` too low?");
+                    }
                     tracing::debug!(%error, "accept failed");
                     tokio::time::sleep(ACCEPT_PAUSE).await;
                 }
@@ -151,9 +158,18 @@ pub(crate) struct Ticket {
 
 /// Accepts connections until the brain stops.
 pub(crate) async fn run(hub: Arc<Hub>) {
-    let permits = Arc::new(Semaphore::new(hub.limits.connections.min(Semaphore::MAX_PERMITS)));
+    let places = descriptors::connections(hub.limits.connections).min(Semaphore::MAX_PERMITS);
+    let permits = Arc::new(Semaphore::new(places));
     let mut acceptor = Acceptor::new(&hub.listener);
+    let mut told = false;
     loop {
+        if permits.available_permits() == 0 && !std::mem::replace(&mut told, true) {
+            tracing::warn!(
+                places,
+                "every place for a connection is taken, further ones wait until one ends; \
+                there are more with a higher --max-connections and `ulimit -n`"
+            );
+        }
         let Ok(permit) = Arc::clone(&permits).acquire_owned().await else { return };
         let (socket, peer) = tokio::select! {
             accepted = acceptor.next() => accepted,
@@ -169,6 +185,7 @@ async fn connection(hub: Arc<Hub>, socket: TcpStream, peer: SocketAddr, ticket: 
         hub.journal.record(Entry::of_peer(kind, type_, peer, detail, clock::now()));
     };
     note(Kind::Connection, "tcp", "");
+    hub.journal.relieved().await;
     let site = Site::new(Point::Accept, peer.ip());
     if let Some(cut) = hub.faults.take(&site, cut) {
         return carry_out(&hub, cut, socket, peer, "accept");
@@ -181,7 +198,7 @@ async fn connection(hub: Arc<Hub>, socket: TcpStream, peer: SocketAddr, ticket: 
     let served = async {
         let stream = match &hub.pki {
             None => Stream::Plain(wire),
-            Some(_) => match timeout(HANDSHAKE_TIMEOUT, handshake(&hub, wire, peer)).await {
+            Some(_) => match timeout(hub.limits.handshake, handshake(&hub, wire, peer)).await {
                 Ok(Ok(stream)) => {
                     note(Kind::Handshake, "tls", "ok");
                     stream
@@ -207,12 +224,15 @@ async fn connection(hub: Arc<Hub>, socket: TcpStream, peer: SocketAddr, ticket: 
 
 /// How a fault cuts a connection, if it does.
 pub(crate) const fn cut(fault: &Fault) -> Option<Cut> {
-    match fault {
-        Fault::Tcp(Tcp::Reset) => Some(Cut::Reset),
-        Fault::Tcp(Tcp::HalfOpen) => Some(Cut::Silence(Silence::HalfOpen)),
-        Fault::Tcp(Tcp::Stall) => Some(Cut::Silence(Silence::Stall)),
-        _ => None,
-    }
+    let Fault::Tcp(fault) = fault else { return None };
+    Some(match fault {
+        Tcp::Reset => Cut::Reset,
+        Tcp::Closed => Cut::Silence(Silence::Closed),
+        Tcp::HalfOpen => Cut::Silence(Silence::HalfOpen),
+        Tcp::Stall => Cut::Silence(Silence::Stall),
+        Tcp::HangUp(time) => Cut::Silence(Silence::HangUp(*time)),
+        _ => return None,
+    })
 }
 
 fn carry_out(hub: &Arc<Hub>, cut: Cut, socket: TcpStream, peer: SocketAddr, point: &str) {
@@ -221,73 +241,4 @@ fn carry_out(hub: &Arc<Hub>, cut: Cut, socket: TcpStream, peer: SocketAddr, poin
         Cut::Reset => stream::reset(&socket),
         Cut::Silence(silence) => hub.hold(socket, silence),
     }
-}
-
-/// The connection with what faults make of it.
-fn wire(hub: &Arc<Hub>, socket: TcpStream, peer: SocketAddr) -> Wire {
-    let mut wire = Wire::new(socket, Box::new(Watcher { hub: Arc::clone(hub), peer }));
-    if let Some(oddities) = &hub.oddities {
-        wire.cut_up(oddities.roll());
-    }
-    let site = Site::new(Point::Accept, peer.ip());
-    let latency = |fault: &Fault| if let Fault::Tcp(Tcp::Latency(time)) = fault { Some(*time) } else { None };
-    let bandwidth =
-        |fault: &Fault| if let Fault::Tcp(Tcp::Bandwidth(rate)) = fault { Some(*rate) } else { None };
-    if let Some(time) = hub.faults.take(&site, latency) {
-        wire.delay(time);
-    }
-    if let Some(rate) = hub.faults.take(&site, bandwidth) {
-        wire.limit(rate);
-    }
-    wire
-}
-
-/// Counts a connection's bytes for faults.
-struct Watcher {
-    hub: Arc<Hub>,
-    peer: SocketAddr,
-}
-
-impl Watch for Watcher {
-    fn passed(&mut self, from: u64, to: u64) -> Option<Cut> {
-        if !self.hub.faults.any() {
-            return None;
-        }
-        let taken =
-            self.hub.faults.take(&Site { from, to, ..Site::new(Point::AfterBytes, self.peer.ip()) }, cut)?;
-        tracing::info!(peer = %self.peer, cut = ?taken, bytes = to, "fault in the connection");
-        Some(taken)
-    }
-
-    fn silence(&mut self, socket: TcpStream, silence: Silence) {
-        self.hub.hold(socket, silence);
-    }
-}
-
-/// A TLS handshake. The certificate is chosen once the client has spoken, so that a fault with `first N`
-/// counts handshakes and not bare TCP connects.
-async fn handshake(hub: &Arc<Hub>, wire: Wire, peer: SocketAddr) -> io::Result<Stream> {
-    let pki = hub.pki.as_ref().ok_or_else(|| io::Error::other("no certificates"))?;
-    let start = LazyConfigAcceptor::new(rustls::server::Acceptor::default(), wire).await?;
-    let site = Site::new(Point::Handshake, peer.ip());
-    if let Some(cut) = hub.faults.take(&site, cut) {
-        if let Some(socket) = start.io.into_socket() {
-            carry_out(hub, cut, socket, peer, "handshake");
-        }
-        return Err(io::Error::other("a fault ended it"));
-    }
-    let fault = hub.faults.take(&site, |fault| match fault {
-        Fault::Tls(Tls::Shows(word)) => Some(*word),
-        _ => None,
-    });
-    if let Some(fault) = fault {
-        tracing::info!(%peer, fault = fault.fault_name(), "fault in what TLS shows");
-    }
-    let shown = pki.shown(fault).map_err(io::Error::other)?;
-    let mut stream = Stream::Tls(Box::new(start.into_stream(shown.config).await?));
-    if shown.profile.has(Word::H2Only) {
-        http2::refuse(&mut stream).await?;
-        return Err(io::Error::other("HTTP/2 only: the client spoke something else"));
-    }
-    Ok(stream)
 }
