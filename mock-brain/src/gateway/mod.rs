@@ -134,6 +134,6 @@ async fn upgraded(hub: Arc<Hub>, peer: Peer, upgrade: OnUpgrade, headers: Header
 
 /// The connection, and what was read of it beyond the request: a copy, because hyper's buffer would live on
 /// behind it.
-fn taken(parts: Parts<TokioIo<Stream>>) -> (Stream, Vec<u8>) {
+fn taken(parts: Parts<TokioIo<Served>>) -> (Served, Vec<u8>) {
     (parts.io.into_inner(), parts.read_buf.to_vec())
 }
