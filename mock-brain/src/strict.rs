@@ -7,6 +7,7 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 use uuid::Uuid;
 use z4j_protocol::payload::KINDS;
 use z4j_protocol::{Frame, FrameType, MAX_ID_CHARS, Object, Value};
@@ -22,7 +23,7 @@ const MAX_VIOLATIONS: usize = 10_000;
 const FIELDS: [&str; 8] = ["v", "type", "id", "ts", "nonce", "seq", "payload", "hmac"];
 
 /// Something that a client should not do.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Violation {
     /// The session's id.
     pub session: String,
@@ -70,6 +71,13 @@ impl Violations {
     /// How many there are.
     pub(crate) fn count(&self) -> usize {
         lock(&self.list).len()
+    }
+
+    /// Forgets them.
+    pub(crate) fn clear(&self) {
+        let mut list = lock(&self.list);
+        (0..list.len() as u64).for_each(|serial| self.journal.forget(Table::Violations, serial));
+        list.clear();
     }
 
     pub(crate) fn list(&self) -> Vec<Violation> {

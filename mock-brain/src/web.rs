@@ -6,11 +6,12 @@
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use axum::body::Body;
 use http::header::{
-    ALLOW, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER, SERVER, UPGRADE, WWW_AUTHENTICATE,
+    ALLOW, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, DATE, RETRY_AFTER, SERVER, UPGRADE, WWW_AUTHENTICATE,
 };
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Version};
 use hyper::body::Incoming;
@@ -18,14 +19,18 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use serde_json::{Value, json};
+use time::OffsetDateTime;
+use time::format_description::BorrowedFormatItem;
+use time::macros::format_description;
 use tokio::sync::watch;
+use z4j_protocol::Timestamp;
 
 use crate::fault::table::Site;
 use crate::fault::{Fault, Http, LongPoll, Point, Ws};
 use crate::hub::{Farewell, Hub};
 use crate::listener::Ticket;
 use crate::stream::Stream;
-use crate::{gateway, longpoll, random, verdict};
+use crate::{gateway, longpoll, random, rest, verdict};
 
 /// Largest request head.
 const MAX_HEAD: usize = 64 << 10;
@@ -54,7 +59,7 @@ pub(crate) async fn serve(hub: Arc<Hub>, stream: Stream, peer: Peer) {
     let address = peer.address;
     let service = service_fn(|request| {
         let (hub, peer) = (Arc::clone(&hub), peer.clone());
-        async move { Ok::<_, Infallible>(answer(&hub, peer, request).await) }
+        async move { Ok::<_, Infallible>(dated(&hub, answer(&hub, peer, request).await)) }
     });
     let mut server = http1::Builder::new();
     server.timer(TokioTimer::new()).header_read_timeout(hub.limits.head).max_buf_size(MAX_HEAD);
@@ -71,6 +76,24 @@ pub(crate) async fn serve(hub: Arc<Hub>, stream: Stream, peer: Peer) {
     if let Err(error) = done {
         tracing::debug!(peer = %address, %error, "connection ended");
     }
+}
+
+/// Dates an answer by this brain's clock, if it was made wrong.
+fn dated(hub: &Hub, mut response: Response<Body>) -> Response<Body> {
+    if hub.clock_offset.load(Ordering::Relaxed) != 0
+        && let Some(date) = http_date(hub.now()).and_then(|date| HeaderValue::from_str(&date).ok())
+    {
+        response.headers_mut().insert(DATE, date);
+    }
+    response
+}
+
+/// IMF-fixdate (RFC 9110, 5.6.7).
+fn http_date(time: Timestamp) -> Option<String> {
+    const FORMAT: &[BorrowedFormatItem<'_>] = format_description!(
+        "[weekday repr:short], [day] [month repr:short] [year] [hour]:[minute]:[second] GMT"
+    );
+    OffsetDateTime::from_unix_timestamp(time.unix_seconds()).ok()?.format(FORMAT).ok()
 }
 
 async fn answer(hub: &Arc<Hub>, peer: Peer, request: AgentRequest) -> Response<Body> {
@@ -212,7 +235,7 @@ async fn route(hub: &Arc<Hub>, peer: Peer, request: AgentRequest, id: &str) -> R
         "/api/v1/health/ready" if is_get => json_response(StatusCode::OK, &json!({ "status": "ready" })),
         "/api/v1/agent/commands" if is_get => match refused(hub, &peer, Point::Poll, request.headers(), id) {
             Some(refusal) => refusal,
-            None => longpoll::commands(hub, &peer, &request).await,
+            None => longpoll::commands(hub, &peer, &request, id).await,
         },
         "/api/v1/agent/events" if request.method() == Method::POST => {
             match refused(hub, &peer, Point::Post, request.headers(), id) {
@@ -220,6 +243,7 @@ async fn route(hub: &Arc<Hub>, peer: Peer, request: AgentRequest, id: &str) -> R
                 None => longpoll::events(hub, &peer, request, id).await,
             }
         }
+        path if rest::is_here(path) => rest::answer(hub, &peer, request, id).await,
         path if is_get && is_under_ws(path) => not_found(),
         "/api/v1/agent/events" if is_get => not_found(),
         "/api/v1/agent/events" => not_allowed("POST"),
@@ -307,7 +331,7 @@ fn not_found() -> Response<Body> {
     detail(StatusCode::NOT_FOUND, "Not Found")
 }
 
-fn not_allowed(allow: &'static str) -> Response<Body> {
+pub(crate) fn not_allowed(allow: &'static str) -> Response<Body> {
     let mut response = detail(StatusCode::METHOD_NOT_ALLOWED, "Method Not Allowed");
     response.headers_mut().insert(ALLOW, HeaderValue::from_static(allow));
     response

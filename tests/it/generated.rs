@@ -23,6 +23,18 @@ fn the_settings_table_is_that_of_the_code() -> anyhow::Result<()> {
     compare("agent.md", "<!-- settings: written by ./dev generate -->\n", &settings()?)
 }
 
+#[test]
+fn the_openapi_document_is_that_of_the_code() -> anyhow::Result<()> {
+    let path = format!("{DOCS}mock-brain-openapi.json");
+    let document = mock_brain::openapi_json()?;
+    if is_generating() {
+        fs::write(path, document)?;
+        return Ok(());
+    }
+    assert!(fs::read_to_string(path)? == document, "docs/mock-brain-openapi.json: run `./dev generate`");
+    Ok(())
+}
+
 fn compare(page: &str, start: &str, table: &str) -> anyhow::Result<()> {
     let path = format!("{DOCS}{page}");
     let text = fs::read_to_string(&path)?;

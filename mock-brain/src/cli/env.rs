@@ -8,7 +8,7 @@ use http::Method;
 use super::output::{print, print_json, shell_quoted};
 use super::{Failure, StateDir, block_on};
 use crate::Environment;
-use crate::api::EnvAnswer;
+use crate::api::agents::EnvAnswer;
 
 /// Print the settings of an agent.
 #[derive(Debug, clap::Args)]

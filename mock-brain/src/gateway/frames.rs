@@ -81,7 +81,7 @@ impl<'s, 'h> Established<'s, 'h> {
         let fault = self.session.strike(point, from, to)?;
         if let Some(Fault::Ws(Ws::ErrorFrame { code, fatal })) = &fault {
             let message = "fault ws.error-frame";
-            let text = self.replies.error(&self.session.id, code, message, *fatal, clock::now());
+            let text = self.replies.error(&self.session.id, code, message, *fatal, self.session.hub.now());
             self.session.send(FrameType::Error, text.map_err(|error| unsendable(&error))?).await?;
         }
         Ok(fault)
@@ -92,7 +92,7 @@ impl<'s, 'h> Established<'s, 'h> {
         while let Some(command) = self.session.hub.commands.push(self.agent.id, clock::now()) {
             self.commands += 1;
             let fault = self.strike(Point::Command, self.commands - 1, self.commands).await?;
-            let text = self.replies.command(&command, clock::now());
+            let text = self.replies.command(&command, self.session.hub.now());
             self.session.send(FrameType::Command, spoiled(text, fault.as_ref())).await?;
             self.session.hub.happened();
         }
@@ -100,8 +100,8 @@ impl<'s, 'h> Established<'s, 'h> {
     }
 
     async fn frame(&mut self, bytes: &Bytes) -> Result<(), Ending> {
-        let now = clock::now();
         let hub = self.session.hub;
+        let now = hub.now();
         let frame = match self.judged(bytes, now) {
             Ok(frame) => frame,
             Err(closing) => {
@@ -146,7 +146,7 @@ impl<'s, 'h> Established<'s, 'h> {
     async fn batch(&mut self, frame: &Frame, bytes: &Bytes) -> Result<(), Ending> {
         let hub = self.session.hub;
         hub.journal.ready().await;
-        let now = clock::now();
+        let now = hub.now();
         let (outcome, mark) = batch::apply(hub, Some(&self.session.id), &self.agent, (frame, bytes), now);
         hub.journal.committed(mark).await;
         match outcome {
@@ -175,7 +175,7 @@ impl<'s, 'h> Established<'s, 'h> {
             _ => {}
         }
         if wait.is_zero() && self.late.is_empty() {
-            let text = self.replies.ack(&ack, clock::now()).map_err(|error| unsendable(&error))?;
+            let text = self.replies.ack(&ack, self.session.hub.now()).map_err(|error| unsendable(&error))?;
             return self.session.send(FrameType::EventBatchAck, spoiled(text, fault.as_ref())).await;
         }
         if self.late.len() < MAX_LATE {
@@ -190,7 +190,7 @@ impl<'s, 'h> Established<'s, 'h> {
             && *due <= Instant::now()
             && let Some((_, ack)) = self.late.pop_front()
         {
-            let text = self.replies.ack(&ack, clock::now()).map_err(|error| unsendable(&error))?;
+            let text = self.replies.ack(&ack, self.session.hub.now()).map_err(|error| unsendable(&error))?;
             self.session.send(FrameType::EventBatchAck, text).await?;
         }
         Ok(())

@@ -112,7 +112,7 @@ impl Session<'_> {
         let hello = self.hello(&agent).await?;
         let replies = Replies::new(&agent, &self.id, &self.hub.limits);
         let checked_slug = hello.project_id.is_some().then_some(agent.project.slug.as_str());
-        let ack = replies.hello_ack(checked_slug, clock::now()).map_err(|error| unsendable(&error))?;
+        let ack = replies.hello_ack(checked_slug, self.hub.now()).map_err(|error| unsendable(&error))?;
         // The acknowledgement is written before the slot is judged, as the real brain does.
         self.hub.sessions.accepted(self.serial);
         self.send(FrameType::HelloAck, ack).await?;

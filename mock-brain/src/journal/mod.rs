@@ -161,6 +161,14 @@ impl Journal {
         }
     }
 
+    /// Some of the events on disk behind a place, oldest first; none once there are no more.
+    pub(crate) fn events_behind(&self, place: Place) -> Result<Vec<(Place, StoredEvent)>, JournalError> {
+        match &self.0 {
+            Backing::Memory(_) => Ok(Vec::new()),
+            Backing::Disk(disk) => disk.events_behind(place),
+        }
+    }
+
     /// What was noted behind a number, oldest first, a page at a time. Waits for the disk.
     pub(crate) fn page(&self, wanted: &Wanted) -> Result<Page, JournalError> {
         match &self.0 {
@@ -174,6 +182,14 @@ impl Journal {
         match &self.0 {
             Backing::Memory(ring) => ring.changes(),
             Backing::Disk(disk) => disk.changes(),
+        }
+    }
+
+    /// Forgets everything. Nothing is noted while `forget` lets others forget it too.
+    pub(crate) fn reset(&self, forget: impl FnOnce()) {
+        match &self.0 {
+            Backing::Memory(ring) => ring.reset(forget),
+            Backing::Disk(disk) => disk.reset(forget),
         }
     }
 

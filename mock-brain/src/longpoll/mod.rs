@@ -4,6 +4,7 @@
 //! (`sessions`).
 
 mod body;
+pub(crate) use body::is_json;
 mod frames;
 pub(crate) mod sessions;
 
@@ -45,12 +46,17 @@ impl Poll {
 const PROJECT_HEADER: &str = "x-z4j-project";
 
 /// Answers a poll: at once if there are commands for it, else once there are, or when its time is over.
-pub(crate) async fn commands(hub: &Arc<Hub>, _peer: &Peer, request: &AgentRequest) -> Response<Body> {
+pub(crate) async fn commands(
+    hub: &Arc<Hub>,
+    _peer: &Peer,
+    request: &AgentRequest,
+    request_id: &str,
+) -> Response<Body> {
     let poll = match poll(request.uri().query().unwrap_or_default()) {
         Ok(poll) => poll,
         Err(complaints) => return detail(StatusCode::UNPROCESSABLE_ENTITY, complaints),
     };
-    let agent = match admit(hub, request.headers(), "") {
+    let agent = match admit(hub, request.headers(), request_id) {
         Ok(agent) => agent,
         Err(refusal) => return *refusal,
     };
@@ -59,7 +65,7 @@ pub(crate) async fn commands(hub: &Arc<Hub>, _peer: &Peer, request: &AgentReques
     if let Err(invalidated) = hub.longpoll.enter(hub, &agent, &nonce, used) {
         return conflict(invalidated);
     }
-    let frames = match held(hub, &agent, &nonce, request.headers(), &poll).await {
+    let frames = match held(hub, &agent, &nonce, request.headers(), &poll, request_id).await {
         Ok(frames) => frames,
         Err(refusal) => return *refusal,
     };
@@ -73,6 +79,7 @@ async fn held(
     nonce: &str,
     headers: &HeaderMap,
     poll: &Poll,
+    request_id: &str,
 ) -> Result<Vec<String>, Box<Response<Body>>> {
     let contracts = contracts(headers);
     let until = Instant::now() + Duration::from_secs(poll.wait);
@@ -80,14 +87,14 @@ async fn held(
     loop {
         orders.mark_unchanged();
         if !hub.registry.is_live(agent) {
-            return Err(unknown_token());
+            return Err(not_admitted(hub, &agent.token, request_id));
         }
         let most = usize::try_from(poll.max_frames).unwrap_or_default();
         let wanted = Wanted { most, pending: !hub.sessions.is_connected(agent.id), contracts: &contracts };
         let deliveries = hub.commands.poll(agent.id, &wanted, clock::now());
         if !deliveries.is_empty() || Instant::now() >= until {
             hub.happened();
-            let now = clock::now();
+            let now = hub.now();
             let signed = hub.longpoll.sign(agent, nonce, &deliveries, now);
             let frames = signed.map_err(|invalidated| Box::new(conflict(invalidated)))?;
             for frame in &frames {
@@ -150,9 +157,9 @@ pub(crate) async fn events(
 
 /// The agent of a request's token, if its project is the one it means.
 fn admit(hub: &Hub, headers: &HeaderMap, request_id: &str) -> Result<Arc<Agent>, Box<Response<Body>>> {
-    let agent = verdict::bearer(headers).and_then(|token| hub.registry.by_token(token));
-    let Some(agent) = agent else {
-        return Err(unknown_token());
+    let token = verdict::bearer(headers).unwrap_or_default();
+    let Some(agent) = hub.registry.by_token(token) else {
+        return Err(not_admitted(hub, token, request_id));
     };
     match headers.get(PROJECT_HEADER) {
         Some(name) if !agent.project.is_called(name.as_bytes()) => {
@@ -164,6 +171,14 @@ fn admit(hub: &Hub, headers: &HeaderMap, request_id: &str) -> Result<Arc<Agent>,
         }
         _ => Ok(agent),
     }
+}
+
+/// The refusal of a token: of an archived project, or of nobody.
+fn not_admitted(hub: &Hub, token: &str, request_id: &str) -> Box<Response<Body>> {
+    let Some(agent) = hub.registry.known_token(token) else { return unknown_token() };
+    let details = json!({ "project_id": agent.project.id, "agent_id": agent.id });
+    let message = "the agent's project is archived";
+    Box::new(domain_error(StatusCode::FORBIDDEN, "project_inactive", message, request_id, &details))
 }
 
 /// The session nonce; missing and empty are the same session.
@@ -194,7 +209,7 @@ fn identified(mut response: Response<Body>, agent: &Agent, asked: &HeaderMap) ->
 }
 
 /// A part of a query without its encoding (the `application/x-www-form-urlencoded` parser of the URL standard).
-fn decoded(text: &str) -> String {
+pub(crate) fn decoded(text: &str) -> String {
     let digit = |byte: Option<&u8>| byte.and_then(|byte| char::from(*byte).to_digit(16));
     let (bytes, mut index, mut out) = (text.as_bytes(), 0, Vec::with_capacity(text.len()));
     while let Some(&byte) = bytes.get(index) {

@@ -130,7 +130,7 @@ fn occurred_at(text: Option<&str>, of_task: bool, now: Timestamp) -> Timestamp {
 }
 
 /// A version 5 UUID (RFC 9562, 5.5). Parts are told apart by their lengths: any of them may hold any text.
-fn name_based(namespace: Uuid, parts: &[&str]) -> Uuid {
+pub(crate) fn name_based(namespace: Uuid, parts: &[&str]) -> Uuid {
     let mut context = Context::new(&SHA1_FOR_LEGACY_USE_ONLY);
     context.update(namespace.as_bytes());
     for part in parts {

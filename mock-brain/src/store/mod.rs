@@ -11,12 +11,14 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 use uuid::Uuid;
 use z4j_protocol::{Timestamp, Value};
 
 use crate::journal::{Place, Sighted, place};
 use crate::lock::lock;
 use crate::registry::Agent;
+pub(crate) use event::name_based;
 use event::{Sighting, is_of_kinds};
 pub(crate) use index::Index;
 use index::later;
@@ -30,8 +32,11 @@ pub const MAX_EVENTS: usize = 1_000_000;
 /// Most bytes of payload kept.
 pub const MAX_PAYLOAD_BYTES: usize = 512 << 20;
 
+/// How many events are shown at once.
+const SLICE: usize = 2_000;
+
 /// An accepted event.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct StoredEvent {
     /// The brain's id for it, made from what the dedupe compares.
     pub id: String,
@@ -52,6 +57,7 @@ pub struct StoredEvent {
     /// When it came, ISO 8601.
     pub received_at: String,
     /// Its `data`.
+    #[schema(value_type = Object)]
     pub payload: Value,
     /// How often it came again.
     #[serde(skip)]
@@ -148,10 +154,25 @@ impl Store {
         batch.events.into_iter().map(take).collect()
     }
 
+    /// Forgets all events and counts.
+    pub(crate) fn clear(&self) {
+        self.index.clear();
+        if let Some(kept) = &self.kept {
+            *lock(kept) = Kept::default();
+        }
+    }
+
     /// Every accepted event once, oldest first; none where the journal has them.
     pub(crate) fn list(&self) -> Vec<StoredEvent> {
         let kept = self.kept.as_ref().map(lock);
         kept.map(|kept| kept.records.iter().map(Record::shown).collect()).unwrap_or_default()
+    }
+
+    /// Some of the events behind a place, oldest first; none where the journal has them.
+    pub(crate) fn behind(&self, after: Place) -> Vec<(Place, StoredEvent)> {
+        let Some(kept) = self.kept.as_ref().map(lock) else { return Vec::new() };
+        let from = kept.records.partition_point(|record| record.place <= after);
+        kept.records.range(from..).take(SLICE).map(|record| (record.place, record.shown())).collect()
     }
 
     /// How many events were accepted so far, those that are no longer kept included.

@@ -29,6 +29,8 @@ mod longpoll;
 #[cfg(test)]
 mod outage;
 #[cfg(test)]
+mod rest;
+#[cfg(test)]
 mod sessions;
 #[cfg(test)]
 mod state;
@@ -36,5 +38,7 @@ mod state;
 mod support;
 #[cfg(test)]
 mod tls;
+#[cfg(test)]
+mod verbs;
 #[cfg(test)]
 mod wait;
