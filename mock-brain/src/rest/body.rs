@@ -34,11 +34,13 @@ impl Fields {
         let parsed = if is_json { serde_json::from_slice(&bytes) } else { Ok(Value::Null) };
         match parsed {
             Ok(Value::Object(map)) => Ok(Self { map, complaints: Vec::new() }),
-            Ok(_) => {
+            Ok(input) => {
                 let message = "Input should be a valid dictionary or object to extract fields from";
-                Err(Refused::invalid(vec![complaint("model_attributes_type", "body", message)]))
+                Err(Refused::invalid(vec![complaint("model_attributes_type", message, &input)]))
             }
-            Err(_) => Err(Refused::invalid(vec![complaint("json_invalid", "body", "JSON decode error")])),
+            Err(_) => {
+                Err(Refused::invalid(vec![complaint("json_invalid", "JSON decode error", &Value::Null)]))
+            }
         }
     }
 
@@ -166,6 +168,6 @@ impl Fields {
     }
 }
 
-fn complaint(kind: &str, place: &str, message: &str) -> Value {
-    json!({ "type": kind, "loc": [place], "msg": message, "input": null })
+fn complaint(kind: &str, message: &str, input: &Value) -> Value {
+    json!({ "type": kind, "loc": ["body"], "msg": message, "input": input })
 }

@@ -15,6 +15,7 @@ use super::answer::{Answer, Refused, json as answer, without_zone};
 use super::body::Fields;
 use super::events::Page;
 use super::query::{Query, cursor};
+use super::tasks;
 use super::verb::{self, Wish};
 use crate::clock;
 use crate::commands::{CommandError, CommandInfo, CommandState, NewCommand};
@@ -24,6 +25,9 @@ use crate::web::AgentRequest;
 
 /// How long an answer waits for the frame to be written.
 const DISPATCH: Duration = Duration::from_secs(1);
+
+/// Parameters of a retry that are its task's.
+const TOLD: [&str; 3] = ["task_name", "priority", "original_had_args"];
 
 #[derive(Serialize)]
 struct Shown {
@@ -103,10 +107,10 @@ pub(super) fn list(hub: &Hub, slug: &str, query: &Query) -> Answer {
     };
     let all = (1..).zip(hub.commands.list().into_iter().filter(own)).collect::<Vec<(u64, _)>>();
     let older = all.into_iter().rev().filter(|(place, _)| before.is_none_or(|before| *place < before));
-    let mut page: Vec<_> = older.take(limit + 1).collect();
-    let more = page.len() > limit;
-    page.truncate(limit);
-    let next_cursor = page.last().filter(|_| more).map(|(place, _)| cursor(*place));
+    let page: Vec<_> = older.take(limit).collect();
+    // Of a full page the real brain does not know whether it is the last one.
+    let is_full = page.len() == limit;
+    let next_cursor = page.last().filter(|_| is_full).map(|(place, _)| cursor(*place));
     let items = page.into_iter().map(|(_, command)| Shown::of(command)).collect();
     answer(StatusCode::OK, &Page { items, next_cursor })
 }
@@ -138,6 +142,7 @@ pub(super) async fn issue(hub: &Arc<Hub>, slug: &str, word: &str, request: Agent
         return answer(StatusCode::ACCEPTED, &Shown::of(known));
     }
     check(hub, &agent, &wish)?;
+    let wish = if wish.action == "retry_task" { told_of_task(hub, &project, wish).await? } else { wish };
     let command = send(hub, &agent, wish)?;
     if !hub.sessions.presence(agent.id).is_some_and(|presence| presence.is_online(clock::now())) {
         let message = "agent is not connected".to_owned();
@@ -150,6 +155,19 @@ pub(super) async fn issue(hub: &Arc<Hub>, slug: &str, word: &str, request: Agent
     }
     let now = hub.commands.get(&command.id).unwrap_or(command);
     answer(StatusCode::ACCEPTED, &Shown::of(now))
+}
+
+/// A retry tells what is known of its task.
+async fn told_of_task(hub: &Arc<Hub>, project: &Project, mut wish: Wish) -> Result<Wish, Refused> {
+    let text = |key: &str| wish.parameters.get(key).and_then(serde_json::Value::as_str).map(str::to_owned);
+    let key = text("engine").unwrap_or_default();
+    let key = (key, text("task_id").unwrap_or_default());
+    if let Some(task) = tasks::find(hub, project.id.to_string(), key).await? {
+        let had_args = !task.args.is_null() || !task.kwargs.is_null();
+        let told = [task.name.into(), task.priority.into(), had_args.into()];
+        wish.parameters.extend(TOLD.map(str::to_owned).into_iter().zip(told));
+    }
+    Ok(wish)
 }
 
 fn send(hub: &Hub, agent: &Agent, wish: Wish) -> Result<CommandInfo, Refused> {
@@ -181,12 +199,18 @@ fn known(hub: &Hub, project: &Project, wish: &Wish) -> Result<Option<CommandInfo
     let parameters = Value::from_serialize(&wish.parameters).map_err(|error| Refused::internal(&error))?;
     let is_same = found.agent_id == wish.agent.to_string()
         && found.action == wish.action
-        && found.parameters == parameters;
+        && said(&found.parameters) == said(&parameters);
     if is_same {
         return Ok(Some(found));
     }
     let message = "idempotency_key already in use for a different command";
     Err(Refused::conflict(message, json!({ "idempotency_key": key })))
+}
+
+/// Parameters without those that a retry got from its task.
+fn said(parameters: &Value) -> Vec<(&str, &Value)> {
+    let members = parameters.as_object().into_iter().flat_map(z4j_protocol::Object::iter);
+    members.filter(|(key, _)| !TOLD.contains(key)).collect()
 }
 
 /// Whether the agent's last hello lists what the command needs. One that never said hello is not refused.

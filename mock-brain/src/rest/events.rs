@@ -61,16 +61,14 @@ pub(super) async fn list(hub: &Arc<Hub>, slug: &str, query: &Query) -> Answer {
                 matches += 1;
                 if before.is_none_or(|before| matches < before) {
                     kept.push_back((matches, Shown::of(event)));
-                    if kept.len() > limit + 1 {
+                    if kept.len() > limit {
                         kept.pop_front();
                     }
                 }
             }
         })?;
-        if kept.len() > limit {
-            kept.pop_front();
-        }
-        let first = kept.front().map(|(nth, _)| *nth).filter(|nth| *nth > 1);
+        // Of a full page the real brain does not know whether it is the last one.
+        let first = kept.front().map(|(nth, _)| *nth).filter(|_| kept.len() == limit);
         let items = kept.into_iter().rev().map(|(_, event)| event).collect();
         Ok(Page { items, next_cursor: first.map(cursor) })
     })

@@ -43,9 +43,9 @@ pub(super) struct Task {
     pub(super) name: String,
     queue: Option<String>,
     pub(super) state: &'static str,
-    priority: String,
-    args: Value,
-    kwargs: Value,
+    pub(super) priority: String,
+    pub(super) args: Value,
+    pub(super) kwargs: Value,
     result: Value,
     exception: Option<String>,
     traceback: Option<String>,
@@ -245,17 +245,15 @@ pub(super) async fn list(hub: &Arc<Hub>, slug: &str, query: &Query) -> Answer {
     answer(StatusCode::OK, &page)
 }
 
-pub(super) async fn one(hub: &Arc<Hub>, slug: &str, (engine, task_id): Key) -> Answer {
-    let project = super::active(hub, slug)?.id.to_string();
-    let details = json!({ "engine": engine, "task_id": task_id });
+/// A task with all that is known of it.
+pub(super) async fn find(hub: &Arc<Hub>, project: String, key: Key) -> Result<Option<Task>, Refused> {
     let hub = Arc::clone(hub);
-    let task = on_disk(move || {
-        let own = |event: &StoredEvent| {
-            event.project_id == project && event.engine == engine && event.task_id == task_id
-        };
+    let (engine, task_id) = key;
+    on_disk(move || {
         let mut found: Option<Task> = None;
         hub.each_event(|event| {
-            if own(event) && event.kind.starts_with("task.") {
+            let own = event.project_id == project && event.engine == engine && event.task_id == task_id;
+            if own && event.kind.starts_with("task.") {
                 let task = found.get_or_insert_with(|| Task::new(event));
                 task.small(event);
                 task.large(event);
@@ -263,6 +261,12 @@ pub(super) async fn one(hub: &Arc<Hub>, slug: &str, (engine, task_id): Key) -> A
         })?;
         Ok(found)
     })
-    .await?;
+    .await
+}
+
+pub(super) async fn one(hub: &Arc<Hub>, slug: &str, key: Key) -> Answer {
+    let project = super::active(hub, slug)?.id.to_string();
+    let details = json!({ "engine": key.0, "task_id": key.1 });
+    let task = find(hub, project, key).await?;
     answer(StatusCode::OK, &task.ok_or_else(|| Refused::not_found("task not found", details))?)
 }

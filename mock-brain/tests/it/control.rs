@@ -122,7 +122,7 @@ fn the_document_describes_what_is_there() {
             if path.ends_with("/shutdown") {
                 continue;
             }
-            let line = format!("{} {}", method.to_uppercase(), path.replace('{', "").replace('}', ""));
+            let line = format!("{} {}", method.to_uppercase(), path.replace(['{', '}'], ""));
             let (status, answer) = ask(&api.address, &api.address, &api.bearer, &line);
             assert!(status != 405 && answer["message"] != "no such endpoint", "{line}: {status} {answer}");
         }
