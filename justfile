@@ -44,10 +44,10 @@ interop *ARGS: build _interop-venv
 chaos ROUNDS="200" SEED="20261124": build
     Z4J_CHAOS_ROUNDS="{{ ROUNDS }}" Z4J_CHAOS_SEED="{{ SEED }}" cargo test --package e2e --test it --locked -- --ignored --nocapture chaos::
 
-# Measure what this project promises, in release builds: `bench`, or one of `bench bounds`, `bench agent`.
+# Measure what this project promises, in release builds: `bench`, or one of `bench bounds`, `bench agent`, `bench brain`.
 bench *NAMES:
     cargo build --workspace --bins --locked --release
-    for name in ${@:-bounds agent}; do cargo bench --package e2e --bench "$name" --locked; done
+    for name in ${@:-bounds agent brain}; do cargo bench --package e2e --bench "$name" --locked; done
 
 # What CI runs, in its order.
 ci: test check e2e interop
@@ -71,15 +71,18 @@ _cargo-install NAME VERSION:
         cargo install --quiet --locked --root '{{ target }}/tools' '{{ NAME }}@{{ VERSION }}'
     fi
 
-# Install the Python packages that we are tested against, once.
+# Install the Python packages that we are tested against, once: one environment for each file of requirements.
 _interop-venv:
     #!/usr/bin/env bash
     set -euo pipefail
-    venv='{{ target }}/interop/venv'
-    if ! cmp --silent tests/interop/requirements.txt "$venv/requirements.txt"; then
-        echo 'installing the published Python packages (once)' >&2
-        rm -rf "$venv"
-        python3 -m venv "$venv"
-        "$venv/bin/pip" install --quiet --disable-pip-version-check --requirement tests/interop/requirements.txt
-        cp tests/interop/requirements.txt "$venv/requirements.txt"
-    fi
+    for requirements in tests/interop/requirements/*.txt; do
+        release=$(basename "$requirements" .txt)
+        venv="{{ target }}/interop/$release"
+        if ! cmp --silent "$requirements" "$venv/requirements.txt"; then
+            printf 'installing the published Python packages of %s (once)\n' "$release" >&2
+            rm -rf "$venv"
+            python3 -m venv "$venv"
+            "$venv/bin/pip" install --quiet --disable-pip-version-check --requirement "$requirements"
+            cp "$requirements" "$venv/requirements.txt"
+        fi
+    done

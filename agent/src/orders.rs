@@ -10,6 +10,8 @@ pub(crate) struct Orders {
     pub(crate) reconnects: u64,
     /// Whether to flush and stop.
     pub(crate) stop: bool,
+    /// Whether not to wait for that flush.
+    pub(crate) at_once: bool,
 }
 
 /// Gives orders. Clones share them.
@@ -31,5 +33,10 @@ impl Commander {
     /// Flush and stop.
     pub(crate) fn stop(&self) {
         self.0.send_modify(|orders| orders.stop = true);
+    }
+
+    /// Stop, and leave what is not flushed yet in the buffer.
+    pub(crate) fn stop_at_once(&self) {
+        self.0.send_modify(|orders| (orders.stop, orders.at_once) = (true, true));
     }
 }

@@ -105,7 +105,7 @@ pub(crate) async fn run(
     let mut hands = taken?;
 
     let worker = worker(&config, &environment, order.framework);
-    ids.set("worker_id", Some(&worker.id));
+    name_in_log(&ids, &config, &worker);
     let dispatcher = dispatcher(&config, &environment, (&buffer, &commander, started), redactor);
     let abilities = Abilities::configured(&config);
     let hello = hello::build(&config, order.framework, &abilities, env!("CARGO_PKG_VERSION"), &worker);
@@ -121,14 +121,18 @@ pub(crate) async fn run(
         tokio::spawn(take_stdin(hands.intake, orders.clone(), commander));
     }
 
+    let mut cut_short = orders.clone();
     let link_orders = after_intake(orders, hands.serving, dispatcher.clone());
     let stop_timeout = config.stop_timeout;
     let (config, environment) = (Arc::new(config), Arc::new(environment));
     let waiting = buffer.clone();
-    let link = Link { config, environment, secret, reread, hello, buffer: waiting, dispatcher, status };
+    let link = Link { config, environment, secret, reread, hello, buffer: waiting, dispatcher, status, ids };
     tokio::select! {
         () = runtime::supervise(link, link_orders, stop_timeout) => {}
         never = hands.claim.keep(&hands.ingest) => match never {},
+        () = told_at_once(&mut cut_short) => {
+            tracing::warn!("told to stop a second time: nothing more is sent, and what is left stays in the buffer");
+        }
     }
 
     buffer.close().await;
@@ -143,14 +147,15 @@ fn dispatcher(
     (buffer, commander, started_at): (&Buffer, &Commander, Instant),
     redactor: Arc<Redactor>,
 ) -> Dispatcher {
+    let redact: commands::Redact = Arc::new(move |value| redactor.redact(value));
     Dispatcher::new(DispatcherParts {
         buffer: buffer.clone(),
-        adapters: commands::adapters(&config.engines, environment),
+        adapters: commands::adapters(&config.engines, environment, &redact),
         clock: environment.clock,
         commander: commander.clone(),
         orchestrated: is_orchestrated(config.orchestrated, environment, &Signs::default()),
         started_at,
-        redact: Arc::new(move |value| redactor.redact(value)),
+        redact,
     })
 }
 
@@ -284,14 +289,29 @@ impl Signals {
         })
     }
 
+    /// The first signal to end flushes, the second does not wait for that.
     async fn follow(mut self, commander: Commander) {
+        let mut told = false;
         loop {
-            tokio::select! {
-                _ = self.terminate.recv() => commander.stop(),
-                _ = self.interrupt.recv() => commander.stop(),
-                _ = self.hang_up.recv() => commander.reconnect(),
+            let ends = tokio::select! {
+                _ = self.terminate.recv() => true,
+                _ = self.interrupt.recv() => true,
+                _ = self.hang_up.recv() => false,
+            };
+            match (ends, told) {
+                (false, _) => commander.reconnect(),
+                (true, false) => commander.stop(),
+                (true, true) => commander.stop_at_once(),
             }
+            told |= ends;
         }
+    }
+}
+
+/// Waits for the order that cuts the flush short.
+async fn told_at_once(orders: &mut watch::Receiver<Orders>) {
+    if orders.wait_for(|orders| orders.at_once).await.is_err() {
+        std::future::pending::<()>().await;
     }
 }
 
@@ -302,6 +322,13 @@ fn worker(config: &Config, environment: &Environment, framework: Framework) -> W
     let millis = started_at.unix_micros() / 1_000;
     let id = format!("{}-{pid}-{millis}", framework.as_str());
     Worker { id, pid, started_at, role: config.worker_role.clone() }
+}
+
+/// What every line of the log names, as far as it is known; the brain's hello_ack says it better.
+fn name_in_log(ids: &Ids, config: &Config, worker: &Worker) {
+    ids.set("worker_id", Some(&worker.id));
+    ids.set("project_id", Some(&config.project_id));
+    ids.set("agent_id", config.agent_id.map(|id| id.to_string()).as_deref());
 }
 
 fn identity(config: &Config, environment: &Environment, worker: &Worker, hands: &Hands) -> Identity {

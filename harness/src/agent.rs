@@ -9,6 +9,8 @@ use std::path::{Path, PathBuf};
 pub(crate) struct AgentProgram {
     file: PathBuf,
     arguments: Vec<String>,
+    /// It was named, and may be anybody's.
+    foreign: bool,
 }
 
 /// Why there is no agent to test.
@@ -30,7 +32,7 @@ impl AgentProgram {
     pub(crate) fn find(command: Option<&str>, beside: &Path, search: &[PathBuf]) -> Result<Self, AgentError> {
         let Some(command) = command else {
             let file = beside.with_file_name("z4j");
-            return Self::at(file, Vec::new());
+            return Ok(Self { foreign: false, ..Self::at(file, Vec::new())? });
         };
         let mut words = shlex::split(command).ok_or(AgentError::Quotes)?.into_iter();
         let program = PathBuf::from(words.next().ok_or(AgentError::Empty)?);
@@ -44,9 +46,14 @@ impl AgentProgram {
 
     fn at(file: PathBuf, arguments: Vec<String>) -> Result<Self, AgentError> {
         match file.canonicalize() {
-            Ok(file) if file.is_file() => Ok(Self { file, arguments }),
+            Ok(file) if file.is_file() => Ok(Self { file, arguments, foreign: true }),
             _ => Err(AgentError::Missing(file)),
         }
+    }
+
+    /// Whether it was named with `--agent`: then the brain is like the real one, and not strict.
+    pub(crate) const fn is_foreign(&self) -> bool {
+        self.foreign
     }
 
     /// The program's file on the real machine.
@@ -82,11 +89,15 @@ impl AgentProgram {
     }
 
     /// Runs an agent in the foreground: SIGTERM ends it, SIGHUP has it reconnect. Where a unit file says how,
-    /// its own words are taken, with this program for the one that they name.
+    /// its own words are taken.
     pub(crate) fn run(&self, by_unit: Option<&[String]>, more: &[String]) -> Vec<String> {
-        let Some((program, rest)) = by_unit.and_then(<[_]>::split_first) else {
-            return self.verb(["run"], more);
-        };
+        let Some(words) = by_unit else { return self.verb(["run"], more) };
+        self.of_unit(words, more)
+    }
+
+    /// A unit file's command line, with this program where it names it by its installed path.
+    pub(crate) fn of_unit(&self, words: &[String], more: &[String]) -> Vec<String> {
+        let Some((program, rest)) = words.split_first() else { return more.to_vec() };
         let program = program.trim_start_matches(['-', '@', ':', '+', '!']);
         let same = Path::new(program).file_name() == self.file.file_name();
         let mut line = if same { self.words() } else { vec![program.to_owned()] };

@@ -35,6 +35,9 @@ pub(crate) fn change(brain: &Brain, change: &BrainStep, agent: &str, token: &str
     if change.admit {
         brain.set_token(agent, token).map_err(|error| error.to_string())?;
     }
+    if let Some(profile) = change.rotate {
+        brain.rotate_certificate(Some(profile)).map_err(|error| error.to_string())?;
+    }
     if let Some(command) = &change.command {
         let command: NewCommand =
             serde_json::from_value(command.clone()).map_err(|error| format!("the command: {error}"))?;

@@ -95,7 +95,7 @@ impl Stage {
         let machine = Machine::lay_out(scenario, &scratch.root(), agent.file(), privileged)?;
         let (sandbox, sockets) = Sandbox::start(&machine.plan)?;
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
-        let brain = start_servers(&runtime, scenario, sockets)?;
+        let brain = start_servers(&runtime, scenario, agent, sockets)?;
         if let Some(roots) = brain.ca_pem() {
             scratch.overwrite(crate::sandbox::ROOTS_FILE, &roots)?;
         }
@@ -393,14 +393,21 @@ fn expand_variables(words: &[String], environment: &BTreeMap<String, String>) ->
     out
 }
 
-fn start_servers(runtime: &Runtime, scenario: &Scenario, sockets: Sockets) -> Result<Brain, StageError> {
+fn start_servers(
+    runtime: &Runtime,
+    scenario: &Scenario,
+    agent: &AgentProgram,
+    sockets: Sockets,
+) -> Result<Brain, StageError> {
     let url = &scenario.brain.url;
     let options = Options {
         tls: url.tls,
         names: vec![url.host.clone()],
         project: scenario.brain.project.clone(),
         agent: scenario.brain.agent.clone(),
-        strict: true,
+        strict: scenario.brain.strict.unwrap_or(!agent.is_foreign()),
+        seed: scenario.seed,
+        certificate: scenario.brain.certificate,
         faults: scenario.brain.faults.clone(),
         ..Options::default()
     };

@@ -34,13 +34,14 @@ pub(crate) fn apply(
     let events = frame.payload().and_then(|payload| payload.get("events")).and_then(Value::as_array);
     let events = events.unwrap_or_default();
     let events = &events[..events.len().min(MAX_EVENTS_PER_BATCH)];
+    let raw = &owned(raw);
     let batch = hub.store.read(agent, events, now);
     let old_schedules = batch.old_schedules;
     let mut accepted = 0;
     // What makes an event known and what makes it last is one step: nobody may be told that it is a
     // duplicate of one that could still be lost.
     let mark = hub.journal.record_as(|seq| {
-        let taken = hub.store.take(seq, agent, batch);
+        let taken = hub.store.take(seq, agent, raw, &batch);
         accepted = taken.iter().filter(|event| event.original.is_none()).count() as u64;
         let entry = Entry::new(Kind::FrameIn, frame.frame_type().as_str(), now).saying("ok");
         session.into_iter().fold(entry, Entry::of_session).of_agent(Some(agent)).with_batch(raw, taken)
@@ -53,6 +54,13 @@ pub(crate) fn apply(
     let acked_id = cut(frame.id().unwrap_or_default());
     let ack = EventBatchAck { acked_id, received, accepted, rejected: received - accepted };
     (BatchOutcome::Settled(ack), mark)
+}
+
+/// Bytes to keep. What came over a connection is part of its read buffer, and would keep the whole of that.
+pub(crate) fn owned(raw: &Bytes) -> Bytes {
+    /// From here on a buffer was made for the message.
+    const LARGE: usize = 16 << 10;
+    if raw.len() < LARGE { Bytes::copy_from_slice(raw) } else { raw.clone() }
 }
 
 /// A text cut to the length of a frame id.

@@ -5,30 +5,32 @@
 use std::fs::File;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::time::Duration;
 
+use ipnet::IpNet;
 use nix::fcntl::Flock;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::time::timeout;
 
+use crate::admission::{Admission, Hosts};
 use crate::commands::{CommandError, CommandInfo, Commands, NewCommand};
 use crate::condition::Condition;
 use crate::fault::table::FaultTable;
 use crate::fault::{FaultError, FaultSpec};
-use crate::hosts::Hosts;
 use crate::hub::{Farewell, Hub, Limits};
 use crate::journal::{Journal, JournalError};
 use crate::listener::{self, Listener};
-use crate::pki::{Pki, PkiError};
+use crate::pki::{Certificates, IssuedCertificate, Pki, PkiError, Profile};
 use crate::registry::{AgentInfo, Credentials, ProjectInfo, RegistryError};
 use crate::sessions::{SessionInfo, Sessions};
 use crate::state::{State, StateError, Wanted};
 use crate::store::{Store, StoredEvent};
-use crate::strict::{Violation, Violations};
+use crate::violation::{Violation, Violations};
+use crate::voice::Release;
 
 /// How long sessions may take to end: less than a peer has to answer a close frame, because whoever stops a
 /// brain waits for this.
@@ -41,12 +43,22 @@ pub struct Options {
     pub tls: bool,
     /// Names that the certificate bears beside localhost, 127.0.0.1 and ::1; the first one is its CN.
     pub names: Vec<String>,
+    /// What the server shows, and how it speaks TLS.
+    pub certificate: Profile,
+    /// Names that a Host header may bear, beside those of the certificate.
+    pub hosts: Vec<String>,
+    /// Networks that agents may come from; any if empty.
+    pub admit: Vec<IpNet>,
+    /// Proxies whose X-Forwarded-For is believed; 127.0.0.1 if empty.
+    pub trusted_proxies: Vec<IpNet>,
     /// The project's slug.
     pub project: String,
     /// The agent's name.
     pub agent: String,
-    /// Record violations.
+    /// Hold agents to the rules that the real brain leaves free, too.
     pub strict: bool,
+    /// The release of the real brain that is spoken as.
+    pub release: Release,
     /// Where CA and credentials are kept; all in memory if none.
     pub state_dir: Option<PathBuf>,
     /// Keep the journal, and with it events, sessions, violations and commands, in the state directory, and
@@ -63,9 +75,14 @@ impl Default for Options {
         Self {
             tls: true,
             names: Vec::new(),
+            certificate: Profile::default(),
+            hosts: Vec::new(),
+            admit: Vec::new(),
+            trusted_proxies: Vec::new(),
             project: "demo".to_owned(),
             agent: "demo-agent".to_owned(),
             strict: false,
+            release: Release::NEWEST,
             state_dir: None,
             journal_bytes: None,
             faults: Vec::new(),
@@ -92,6 +109,14 @@ pub enum StartError {
     /// A fault cannot be set.
     #[error(transparent)]
     Fault(#[from] FaultError),
+}
+
+/// Events and the journal: in a directory, with at most so many bytes, or in memory.
+fn records(place: Option<(&Path, u64)>) -> Result<(Store, Arc<Journal>), JournalError> {
+    let Some((dir, bytes)) = place else { return Ok((Store::in_memory(), Arc::new(Journal::in_memory()))) };
+    let index = Arc::default();
+    let journal = Journal::open(dir, bytes, &index)?;
+    Ok((Store::indexing(index), Arc::new(journal)))
 }
 
 /// A running brain. Dropping it ends it without farewell; [`Brain::stop`] is the orderly way.
@@ -125,24 +150,28 @@ impl Brain {
     /// There is no tokio runtime.
     pub fn start_with(options: Options, listener: TcpListener, limits: Limits) -> Result<Self, StartError> {
         let listener = Listener::new(listener)?;
-        let Options { tls, names, project, agent, strict, state_dir, journal_bytes, faults, seed } = options;
+        let Options {
+            tls,
+            names,
+            certificate,
+            hosts,
+            admit,
+            trusted_proxies,
+            project,
+            agent,
+            strict,
+            release,
+            state_dir,
+            journal_bytes,
+            faults,
+            seed,
+        } = options;
         let wanted = Wanted { project: &project, agent: &agent, tls, names: &names };
         let State { registry, authority, lock } = State::open(state_dir.as_deref(), &wanted)?;
         let credentials = registry.named(None).map_err(|_| StateError::AgentName(agent))?.credentials();
-        let pki = authority.map(Pki::new);
-        if let Some(pki) = &pki {
-            pki.server_config(None)?;
-        }
-        let hosts = Hosts::new(listener.address(), &names);
-        let (store, journal) = match state_dir.as_deref().zip(journal_bytes) {
-            None => (Store::in_memory(), Journal::in_memory()),
-            Some((dir, bytes)) => {
-                let index = Arc::default();
-                let journal = Journal::open(dir, bytes, &index)?;
-                (Store::indexing(index), journal)
-            }
-        };
-        let journal = Arc::new(journal);
+        let pki = authority.map(|authority| Pki::new(authority, certificate)).transpose()?;
+        let hosts = Hosts::new(listener.address(), names.iter().chain(&hosts));
+        let (store, journal) = records(state_dir.as_deref().zip(journal_bytes))?;
         let hub = Arc::new(Hub {
             registry,
             pki,
@@ -155,7 +184,9 @@ impl Brain {
             journal,
             listener,
             hosts,
+            admission: Admission::new(admit, trusted_proxies, limits.connects),
             limits,
+            release,
             activity: watch::Sender::new(0),
             orders: watch::Sender::new(0),
             killed: watch::Sender::new(Farewell::None),
@@ -166,11 +197,7 @@ impl Brain {
             stop: watch::Sender::new(false),
             busy: watch::Sender::new(0),
         });
-        for fault in faults {
-            hub.set_fault(fault)?;
-        }
-        tokio::spawn(listener::run(Arc::clone(&hub)));
-        tokio::spawn(Arc::clone(&hub).keep_time());
+        begin(&hub, faults)?;
         Ok(Self { hub, credentials, _lock: lock })
     }
 
@@ -190,7 +217,37 @@ impl Brain {
     /// The CA certificate that agents are to trust; none without TLS.
     #[must_use]
     pub fn ca_pem(&self) -> Option<String> {
-        self.hub.pki.as_ref().map(|pki| pki.ca_pem().to_owned())
+        self.hub.pki.as_ref().map(Pki::ca_pem)
+    }
+
+    /// What the server shows; none without TLS.
+    ///
+    /// # Errors
+    /// A certificate cannot be read.
+    pub fn certificates(&self) -> Result<Option<Certificates>, PkiError> {
+        self.hub.pki.as_ref().map(Pki::certificates).transpose()
+    }
+
+    /// Issues the server's certificate anew, with another profile if one is given. It is shown from the next
+    /// handshake on; connections that are open go on.
+    ///
+    /// # Errors
+    /// This brain runs without TLS, the certificate cannot be made, or the state cannot be written.
+    pub fn rotate_certificate(&self, profile: Option<Profile>) -> Result<(), StateError> {
+        self.hub.rotate_certificate(profile)
+    }
+
+    /// Makes a certificate for a server of these names, or for one client, with its key.
+    ///
+    /// # Errors
+    /// This brain runs without TLS, or there can be no such certificate.
+    pub fn issue_certificate(
+        &self,
+        names: &[String],
+        client: bool,
+        profile: Profile,
+    ) -> Result<IssuedCertificate, PkiError> {
+        self.hub.pki.as_ref().ok_or(PkiError::NoTls)?.issue(names, client, profile)
     }
 
     /// Sets a fault; it is in effect when this returns. One of the same name and point is replaced.
@@ -254,7 +311,7 @@ impl Brain {
         self.hub.violations.count()
     }
 
-    /// What clients got wrong although the real brain lets it pass; empty unless the brain is strict.
+    /// What agents did that they must not; under strict also what the real brain leaves free.
     #[must_use]
     pub fn violations(&self) -> Vec<Violation> {
         self.hub.violations.list()
@@ -394,6 +451,14 @@ impl Brain {
         }
         self.hub.journal.close();
     }
+}
+
+/// Sets the first faults, and starts the tasks of a brain.
+fn begin(hub: &Arc<Hub>, faults: Vec<FaultSpec>) -> Result<(), FaultError> {
+    faults.into_iter().try_for_each(|fault| hub.set_fault(fault))?;
+    tokio::spawn(listener::run(Arc::clone(hub)));
+    tokio::spawn(Arc::clone(hub).keep_time());
+    Ok(())
 }
 
 impl Drop for Brain {

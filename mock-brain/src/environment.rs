@@ -3,6 +3,7 @@
 //! Owns which variables there are; nothing below the command line reads them.
 
 use std::ffi::OsString;
+use std::fmt;
 use std::path::PathBuf;
 
 /// What the binary takes from its environment.
@@ -16,6 +17,32 @@ pub struct Environment {
     pub log: Option<String>,
     /// `NO_COLOR` is set and not empty.
     pub no_color: bool,
+    /// What an agent would connect with: `load` takes it.
+    pub agent: AgentVariables,
+}
+
+/// The variables of an agent. `Debug` shows neither token nor secret.
+#[derive(Clone, Default)]
+pub struct AgentVariables {
+    /// `Z4J_BRAIN_URL`.
+    pub brain_url: Option<String>,
+    /// `Z4J_TOKEN`.
+    pub token: Option<String>,
+    /// `Z4J_HMAC_SECRET`.
+    pub hmac_secret: Option<String>,
+    /// `Z4J_PROJECT_ID`.
+    pub project_id: Option<String>,
+    /// `SSL_CERT_FILE`.
+    pub cert_file: Option<PathBuf>,
+}
+
+impl fmt::Debug for AgentVariables {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { brain_url, project_id, cert_file, .. } = self;
+        let mut shown = f.debug_struct("AgentVariables");
+        shown.field("brain_url", brain_url).field("project_id", project_id).field("cert_file", cert_file);
+        shown.finish_non_exhaustive()
+    }
 }
 
 impl Environment {
@@ -23,11 +50,19 @@ impl Environment {
     #[must_use]
     pub fn read() -> Self {
         let path = |name| variable(name).map(PathBuf::from);
+        let text = |name| variable(name).and_then(|text| text.into_string().ok());
         Self {
             state_home: path("XDG_STATE_HOME").filter(|path| path.is_absolute()),
             home: path("HOME"),
-            log: variable("MOCK_BRAIN_LOG").and_then(|text| text.into_string().ok()),
+            log: text("MOCK_BRAIN_LOG"),
             no_color: variable("NO_COLOR").is_some(),
+            agent: AgentVariables {
+                brain_url: text("Z4J_BRAIN_URL"),
+                token: text("Z4J_TOKEN"),
+                hmac_secret: text("Z4J_HMAC_SECRET"),
+                project_id: text("Z4J_PROJECT_ID"),
+                cert_file: path("SSL_CERT_FILE"),
+            },
         }
     }
 

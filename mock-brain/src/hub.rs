@@ -12,23 +12,25 @@ use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 use z4j_protocol::{DEFAULT_MAX_FRAME_BYTES, Frame, FrameType, Timestamp};
 
+use crate::admission::{Admission, Hosts};
 use crate::clock;
-use crate::commands::{CommandError, CommandInfo, Commands, NewCommand};
+use crate::commands::{Answered, CommandError, CommandInfo, Commands, NewCommand};
 use crate::fault::table::{self, FaultTable};
 use crate::fault::{FaultError, FaultSpec, Point};
-use crate::hosts::Hosts;
-use crate::journal::{Journal, JournalError};
+use crate::journal::{Entry, Journal, JournalError, Kind};
 use crate::listener::Listener;
 use crate::longpoll::sessions::LongPollSessions;
-use crate::pki::Pki;
+use crate::pki::{Pki, PkiError, Profile};
 use crate::quote::quote;
 use crate::registry::{Agent, Project, Registry, RegistryError};
 use crate::rest::Logins;
 use crate::sessions::{ClosedBy, Serial, Sessions};
+use crate::state::StateError;
 use crate::store::{Store, StoredEvent};
 use crate::stream::silence::{self, Silence};
-use crate::strict::Violations;
 use crate::verdict::Closing;
+use crate::violation::{Found, Rule, Violations};
+use crate::voice::Release;
 
 /// The brain's times and sizes. The defaults are the real brain's where it has them; head and body are bounded so that
 /// silent connections do not use up the places there are.
@@ -56,6 +58,8 @@ pub struct Limits {
     pub body_bytes: u64,
     /// Most connections at a time; more wait in the kernel's queue.
     pub connections: usize,
+    /// Most WebSocket handshakes and long-poll requests of an address in a minute; 0 for any number.
+    pub connects: u32,
     /// Most worker slots of one agent; one more is closed with 4429.
     pub workers: usize,
 }
@@ -74,6 +78,7 @@ impl Default for Limits {
             frame_bytes: DEFAULT_MAX_FRAME_BYTES,
             body_bytes: 8_192,
             connections: 4_096,
+            connects: 600,
             workers: 64,
         }
     }
@@ -102,7 +107,11 @@ pub(crate) struct Hub {
     pub(crate) listener: Listener,
     /// Names that a Host header may bear.
     pub(crate) hosts: Hosts,
+    /// Who may come, and how often.
+    pub(crate) admission: Admission,
     pub(crate) limits: Limits,
+    /// The release that is spoken as.
+    pub(crate) release: Release,
     /// Something happened that somebody may wait for.
     pub(crate) activity: watch::Sender<u64>,
     /// What a long-poll request waits for: commands, and who is let in.
@@ -201,18 +210,25 @@ impl Hub {
         Ok(info)
     }
 
-    /// Takes an answer to a command, if the frame is one.
-    pub(crate) fn answered(&self, session: &str, agent: &Agent, frame: &Frame) {
+    /// Takes an answer to a command, if the frame is one, and tells what is wrong with it.
+    pub(crate) fn answered(&self, agent: &Agent, frame: &Frame) -> Vec<Found> {
         let id = frame.id().unwrap_or_default();
-        let echoed = match frame.frame_type() {
+        let kind = frame.frame_type();
+        let answered = match kind {
             FrameType::CommandAck => self.commands.acked(agent.id, id, frame.payload(), clock::now()),
             FrameType::CommandResult => self.commands.finished(agent.id, id, frame.payload(), clock::now()),
-            _ => return,
+            _ => return Vec::new(),
         };
-        if !echoed {
-            let detail = format!("{} {} lacks the delivery_claim_token", frame.frame_type(), quote(id));
-            self.violations.note(session, "command.claim-token", detail);
-        }
+        let Some(Answered { sent, echoed, acked }) = answered else {
+            return vec![(Rule::CommandUnknown, format!("{kind} {}", quote(id)))];
+        };
+        let found = [
+            (!sent, Rule::CommandUnknown, "of a command that was not sent yet"),
+            (!echoed, Rule::ClaimToken, "lacks the delivery_claim_token"),
+            (!acked && kind == FrameType::CommandResult, Rule::ResultUnacked, "was not acknowledged before"),
+        ];
+        let found = found.into_iter().filter(|(is, ..)| *is);
+        found.map(|(_, rule, what)| (rule, format!("{kind} {} {what}", quote(id)))).collect()
     }
 
     /// Archives a project: sessions of its agents are closed with 4003, and their tokens are refused.
@@ -291,6 +307,15 @@ impl Hub {
                 self.happened();
             }
         }
+    }
+
+    /// Issues the server's certificate anew; it is on disk before it is shown.
+    pub(crate) fn rotate_certificate(&self, profile: Option<Profile>) -> Result<(), StateError> {
+        let pki = self.pki.as_ref().ok_or(PkiError::NoTls)?;
+        pki.rotate(profile, |authority| self.registry.keep_authority(authority))?;
+        tracing::info!("certificate rotated");
+        self.journal.record(Entry::new(Kind::Handshake, "certificate-rotated", clock::now()));
+        Ok(())
     }
 
     /// Sets a fault; it takes effect before this returns.

@@ -46,6 +46,9 @@ pub(crate) struct LimitSettings {
     /// Most connections at a time [default: 4096]
     #[arg(long, value_name = "N")]
     max_connections: Option<NonZeroUsize>,
+    /// Most websocket handshakes and long-poll requests of an address in a minute, 0 for any number [default: 600]
+    #[arg(long, value_name = "N")]
+    max_connects: Option<u32>,
     /// Most worker slots of one agent [default: 64]
     #[arg(long, value_name = "N")]
     max_workers: Option<NonZeroUsize>,
@@ -70,6 +73,7 @@ impl LimitSettings {
             max_body: self.max_body.or(other.max_body),
             max_frame: self.max_frame.or(other.max_frame),
             max_connections: self.max_connections.or(other.max_connections),
+            max_connects: self.max_connects.or(other.max_connects),
             max_workers: self.max_workers.or(other.max_workers),
             heartbeat: self.heartbeat.or(other.heartbeat),
             idle_timeout: self.idle_timeout.or(other.idle_timeout),
@@ -85,6 +89,7 @@ impl LimitSettings {
             body_bytes: self.max_body.map_or(default.body_bytes, NonZeroU64::get),
             frame_bytes: self.max_frame.map_or(default.frame_bytes, NonZeroU64::get),
             connections: self.max_connections.map_or(default.connections, NonZeroUsize::get),
+            connects: self.max_connects.unwrap_or(default.connects),
             workers: self.max_workers.map_or(default.workers, NonZeroUsize::get),
             heartbeat_seconds: self.heartbeat.map_or(default.heartbeat_seconds, NonZeroU64::get),
             idle: time(self.idle_timeout, default.idle),

@@ -17,13 +17,14 @@ use tokio_rustls::LazyConfigAcceptor;
 
 use crate::clock;
 use crate::fault::table::Site;
-use crate::fault::{Fault, Point, Tcp};
+use crate::fault::{Fault, Point, Tcp, Tls};
 use crate::hub::{Hub, TaskGuard};
 use crate::journal::{Entry, Kind};
 use crate::lock::lock;
+use crate::pki::Word;
 use crate::stream::silence::Silence;
 use crate::stream::wire::{Cut, Watch, Wire};
-use crate::stream::{self, Stream};
+use crate::stream::{self, Stream, http2};
 use crate::web::{self, Peer};
 
 /// How long a TLS handshake may take.
@@ -273,12 +274,17 @@ async fn handshake(hub: &Arc<Hub>, wire: Wire, peer: SocketAddr) -> io::Result<S
         return Err(io::Error::other("a fault ended it"));
     }
     let fault = hub.faults.take(&site, |fault| match fault {
-        Fault::Tls(fault) => Some(*fault),
+        Fault::Tls(Tls::Shows(word)) => Some(*word),
         _ => None,
     });
     if let Some(fault) = fault {
-        tracing::info!(%peer, fault = fault.name(), "fault in the certificate shown");
+        tracing::info!(%peer, fault = fault.fault_name(), "fault in what TLS shows");
     }
-    let config = pki.server_config(fault).map_err(io::Error::other)?;
-    Ok(Stream::Tls(Box::new(start.into_stream(config).await?)))
+    let shown = pki.shown(fault).map_err(io::Error::other)?;
+    let mut stream = Stream::Tls(Box::new(start.into_stream(shown.config).await?));
+    if shown.profile.has(Word::H2Only) {
+        http2::refuse(&mut stream).await?;
+        return Err(io::Error::other("HTTP/2 only: the client spoke something else"));
+    }
+    Ok(stream)
 }

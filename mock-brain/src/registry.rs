@@ -3,7 +3,7 @@
 //! Owns identities and the token look-up. Must not print a token or secret, and must not decide what a
 //! refused token leads to.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::sync::{Arc, Mutex};
 
@@ -14,7 +14,9 @@ use uuid::Uuid;
 use z4j_protocol::{Binding, HmacSecret};
 
 use crate::lock::lock;
+use crate::pki::authority::Authority;
 use crate::state::{About, Administrator, Book, StateError, StoredAgent, StoredProject};
+use crate::voice::Release;
 
 /// Longest token, in bytes.
 const MAX_TOKEN_BYTES: usize = 512;
@@ -56,12 +58,16 @@ impl Agent {
         Self { id, name, token, project: Arc::clone(project), revoked, created_at }
     }
 
-    /// What signatures of one of its sessions are bound to.
-    pub(crate) fn binding(&self, session_id: &str) -> Binding {
+    fn is(&self, project: &Project, name: &str) -> bool {
+        self.project.id == project.id && self.name == name
+    }
+
+    /// What signatures of one of its sessions are bound to, as the release has it.
+    pub(crate) fn binding(&self, session_id: &str, release: Release) -> Binding {
         Binding {
             agent_id: self.id.to_string(),
             project_id: self.project.id.to_string(),
-            session_id: session_id.to_owned(),
+            session_id: if release.binds_session() { session_id.to_owned() } else { String::new() },
         }
     }
 
@@ -175,6 +181,31 @@ struct Inner {
     tokens: HashMap<TokenKey, Arc<Agent>>,
     /// The project and name of the agent that `Brain::credentials` tells.
     primary: (Uuid, String),
+}
+
+impl Inner {
+    /// The project of a slug, or the primary agent's one.
+    fn project(&self, slug: Option<&str>) -> Result<Arc<Project>, RegistryError> {
+        let wanted = |found: &&Arc<Project>| match slug {
+            Some(slug) => found.slug == slug,
+            None => found.id == self.primary.0,
+        };
+        let found = self.projects.iter().find(wanted).cloned();
+        let none = || RegistryError::NoProject(slug.unwrap_or_default().to_owned());
+        let project = found.ok_or_else(none)?;
+        if project.about.archived {
+            return Err(RegistryError::Archived(project.slug.clone()));
+        }
+        Ok(project)
+    }
+
+    /// Takes in an agent that the book has.
+    fn take_in(&mut self, stored: &StoredAgent, project: &Arc<Project>) -> Arc<Agent> {
+        let agent = Arc::new(Agent::new(stored, project));
+        self.agents.push(Arc::clone(&agent));
+        self.tokens.insert(token_key(&agent.token), Arc::clone(&agent));
+        agent
+    }
 }
 
 /// Every agent of this brain.
@@ -313,30 +344,43 @@ impl Registry {
         Ok(changed)
     }
 
+    /// Keeps the certificate authority with what it issued last.
+    pub(crate) fn keep_authority(&self, authority: &Authority) -> Result<(), StateError> {
+        lock(&self.0).book.set_authority(authority)
+    }
+
     /// Makes an agent of a project, or of the primary agent's one.
     pub(crate) fn add_agent(&self, name: &str, project: Option<&str>) -> Result<Arc<Agent>, RegistryError> {
         let mut inner = lock(&self.0);
-        let wanted = |found: &&Arc<Project>| match project {
-            Some(slug) => found.slug == slug,
-            None => found.id == inner.primary.0,
-        };
-        let found = inner.projects.iter().find(wanted).cloned();
-        let project =
-            found.ok_or_else(|| RegistryError::NoProject(project.unwrap_or_default().to_owned()))?;
-        if project.about.archived {
-            return Err(RegistryError::Archived(project.slug.clone()));
-        }
-        let same = |agent: &Arc<Agent>| agent.project.id == project.id && agent.name == name;
-        if inner.agents.iter().any(|agent| same(agent) && !agent.revoked) {
+        let project = inner.project(project)?;
+        if inner.agents.iter().any(|agent| agent.is(&project, name) && !agent.revoked) {
             return Err(RegistryError::Taken(format!("agent {name:?}")));
         }
         let stored = StoredAgent::mint(project.id, name);
-        inner.book.add_agent(&stored)?;
-        inner.agents.retain(|agent| !same(agent));
-        let agent = Arc::new(Agent::new(&stored, &project));
-        inner.agents.push(Arc::clone(&agent));
-        inner.tokens.insert(token_key(&agent.token), Arc::clone(&agent));
-        Ok(agent)
+        inner.book.add_agents(std::slice::from_ref(&stored))?;
+        inner.agents.retain(|agent| !agent.is(&project, name));
+        Ok(inner.take_in(&stored, &project))
+    }
+
+    /// The agents of these names, those that are not there made in one change.
+    pub(crate) fn ensure_agents(
+        &self,
+        names: &[String],
+        project: Option<&str>,
+    ) -> Result<Vec<Arc<Agent>>, RegistryError> {
+        let mut inner = lock(&self.0);
+        let project = inner.project(project)?;
+        let live = inner.agents.iter().filter(|agent| agent.project.id == project.id && !agent.revoked);
+        let known: HashMap<String, Arc<Agent>> =
+            live.map(|agent| (agent.name.clone(), Arc::clone(agent))).collect();
+        let missing = names.iter().filter(|name| !known.contains_key(*name));
+        let minted: Vec<_> = missing.map(|name| StoredAgent::mint(project.id, name)).collect();
+        inner.book.add_agents(&minted)?;
+        let new: HashSet<_> = minted.iter().map(|stored| stored.name.as_str()).collect();
+        inner.agents.retain(|agent| !(agent.project.id == project.id && new.contains(agent.name.as_str())));
+        let mut made =
+            minted.iter().map(|stored| inner.take_in(stored, &project)).collect::<Vec<_>>().into_iter();
+        Ok(names.iter().filter_map(|name| known.get(name).cloned().or_else(|| made.next())).collect())
     }
 
     /// Gives an agent another token, which ends a revocation; without one, revokes it. The old token is

@@ -9,13 +9,15 @@ use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroU64;
 use std::path::{Path, PathBuf};
 
+use ipnet::IpNet;
 use serde::Deserialize;
 
 use crate::fault::FaultSpec;
 use crate::journal::DEFAULT_JOURNAL_BYTES;
 use crate::limits::LimitSettings;
+use crate::pki::Profile;
 use crate::quote::quote;
-use crate::{Limits, Options, StartError, pki, state};
+use crate::{Limits, Options, Release, StartError, admission, pki, state};
 
 /// Largest configuration file.
 const MAX_CONFIG_BYTES: u64 = 1 << 20;
@@ -33,11 +35,21 @@ pub(crate) struct Settings {
     pub(crate) state_dir: Option<PathBuf>,
     pub(crate) tls: Option<bool>,
     pub(crate) name: Vec<String>,
+    /// A profile.
+    pub(crate) certificate: Option<String>,
+    /// Names that a Host header may bear.
+    pub(crate) host: Vec<String>,
+    /// Networks that agents may come from.
+    pub(crate) admit: Vec<String>,
+    /// Proxies that are believed.
+    pub(crate) trusted_proxy: Vec<String>,
     pub(crate) project: Option<String>,
     pub(crate) agent: Option<String>,
     pub(crate) fault: Vec<String>,
     pub(crate) allow_remote: Option<bool>,
     pub(crate) strict: Option<bool>,
+    /// The release that is spoken as.
+    pub(crate) like_real: Option<String>,
     pub(crate) seed: Option<u64>,
     /// The journal is not on disk.
     pub(crate) memory: Option<bool>,
@@ -135,9 +147,14 @@ impl Settings {
             ("control", self.control.is_none()),
             ("state-dir", self.state_dir.is_none() && other.state_dir.is_some()),
             ("name", self.name.is_empty()),
+            ("host", self.host.is_empty()),
+            ("admit", self.admit.is_empty()),
+            ("trusted-proxy", self.trusted_proxy.is_empty()),
+            ("certificate", self.certificate.is_none() && other.certificate.is_some()),
             ("project", self.project.is_none() && other.project.is_some()),
             ("agent", self.agent.is_none() && other.agent.is_some()),
             ("fault", self.fault.is_empty()),
+            ("like-real", self.like_real.is_none() && other.like_real.is_some()),
         ];
         let keys = of_file.into_iter().filter_map(|(key, is)| is.then_some(key)).collect();
         let list = |own: Vec<String>, other| if own.is_empty() { other } else { own };
@@ -147,11 +164,16 @@ impl Settings {
             state_dir: self.state_dir.or(other.state_dir),
             tls: self.tls.or(other.tls),
             name: list(self.name, other.name),
+            certificate: self.certificate.or(other.certificate),
+            host: list(self.host, other.host),
+            admit: list(self.admit, other.admit),
+            trusted_proxy: list(self.trusted_proxy, other.trusted_proxy),
             project: self.project.or(other.project),
             agent: self.agent.or(other.agent),
             fault: list(self.fault, other.fault),
             allow_remote: self.allow_remote.or(other.allow_remote),
             strict: self.strict.or(other.strict),
+            like_real: self.like_real.or(other.like_real),
             seed: self.seed.or(other.seed),
             memory: self.memory.or(other.memory),
             journal_max: self.journal_max.or(other.journal_max),
@@ -185,12 +207,33 @@ impl Settings {
         state::check_slug(&project).map_err(|error| origin.complaint("project", &error))?;
         state::check_agent_name(&agent).map_err(|error| origin.complaint("agent", &error))?;
         pki::check_names(&self.name).map_err(|error| origin.complaint("name", &error))?;
+        let release = release(origin, self.like_real.as_deref())?;
+        let tls = self.tls.unwrap_or(true);
+        if self.certificate.is_some() && !tls {
+            let message = "a certificate profile needs TLS: leave it out, or --no-tls";
+            return Err(origin.complaint("certificate", &message));
+        }
+        let certificate = self.certificate.as_deref().map(str::parse::<Profile>).transpose();
+        let certificate = certificate.map_err(|error| origin.complaint("certificate", &error))?;
+        let admit = networks(origin, "admit", &self.admit)?;
+        let trusted_proxies = networks(origin, "trusted-proxy", &self.trusted_proxy)?;
+        for name in &self.host {
+            pki::check_names(std::slice::from_ref(name)).map_err(|_| {
+                let what = "not a DNS name or IP address, such as tasks.example.com";
+                SettingsError(format!("{} {}: {what}", origin.named("host"), quote(name)))
+            })?;
+        }
         let options = Options {
-            tls: self.tls.unwrap_or(true),
+            hosts: self.host,
+            admit,
+            trusted_proxies,
+            tls,
             names: self.name,
+            certificate: certificate.unwrap_or_default(),
             project,
             agent,
             strict: self.strict.unwrap_or(false),
+            release,
             state_dir: Some(state_dir.clone()),
             journal_bytes: (self.memory != Some(true))
                 .then(|| self.journal_max.map_or(DEFAULT_JOURNAL_BYTES, NonZeroU64::get)),
@@ -200,6 +243,24 @@ impl Settings {
         let limits = self.limits.resolve();
         Ok(Resolved { listen, control, state_dir, options, limits, origin: self.origin })
     }
+}
+
+/// Networks as settings say them.
+fn networks(origin: &Origin, key: &str, texts: &[String]) -> Result<Vec<IpNet>, SettingsError> {
+    let read = |text: &String| {
+        admission::network(text).ok_or_else(|| {
+            let what = "not a network or address, such as 10.0.0.0/8 or 192.0.2.7";
+            SettingsError(format!("{} {}: {what}", origin.named(key), quote(text)))
+        })
+    };
+    texts.iter().map(read).collect()
+}
+
+/// The release of a setting; the newest one where nothing is said.
+fn release(origin: &Origin, text: Option<&str>) -> Result<Release, SettingsError> {
+    let Some(text) = text else { return Ok(Release::NEWEST) };
+    text.parse()
+        .map_err(|error| SettingsError(format!("{} {}: {error}", origin.named("like-real"), quote(text))))
 }
 
 fn address(flag: &str, text: &str, remote: bool) -> Result<SocketAddr, SettingsError> {

@@ -3,6 +3,7 @@
 //! Owns the files and their modes: the directory 0700, all files 0600 but the CA certificate. Everything
 //! lives in one file, replaced by a rename, so that a half-written state cannot be. Must not log secrets.
 
+use std::collections::HashSet;
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
@@ -27,8 +28,8 @@ const LOCK_FILE: &str = "lock";
 pub(crate) const CA_FILE: &str = "ca.pem";
 /// The layout that this program writes.
 const VERSION: u32 = 1;
-/// Largest state file that is read.
-const MAX_STATE_BYTES: u64 = 16 << 20;
+/// Largest state file that is read, and so written: room for some 200,000 agents.
+const MAX_STATE_BYTES: u64 = 64 << 20;
 
 /// Why the state cannot be used. The text names the thing, the reason and the way out.
 #[derive(Debug, thiserror::Error)]
@@ -288,13 +289,19 @@ impl Book {
         Ok(made)
     }
 
-    /// Adds an agent; a revoked one of the same project and name gives way to it.
-    pub(crate) fn add_agent(&mut self, agent: &StoredAgent) -> Result<(), StateError> {
-        check_agent_name(&agent.name)?;
-        let (project, name) = (agent.project_id, agent.name.clone());
+    /// Adds agents; revoked ones of the same project and name give way to them.
+    pub(crate) fn add_agents(&mut self, agents: &[StoredAgent]) -> Result<(), StateError> {
+        if agents.is_empty() {
+            return Ok(());
+        }
+        for agent in agents {
+            check_agent_name(&agent.name)?;
+        }
         self.change(|stored| {
-            stored.agents.retain(|old| !(old.revoked && old.project_id == project && old.name == name));
-            stored.agents.push(agent.clone());
+            let new: HashSet<_> =
+                agents.iter().map(|agent| (agent.project_id, agent.name.as_str())).collect();
+            stored.agents.retain(|old| !(old.revoked && new.contains(&(old.project_id, old.name.as_str()))));
+            stored.agents.extend_from_slice(agents);
         })
     }
 
@@ -308,6 +315,11 @@ impl Book {
                 }
             }
         })
+    }
+
+    /// Keeps the authority with what it issued last.
+    pub(crate) fn set_authority(&mut self, authority: &Authority) -> Result<(), StateError> {
+        self.change(|stored| stored.authority = Some(authority.clone()))
     }
 
     fn change(&mut self, change: impl FnOnce(&mut Stored)) -> Result<(), StateError> {
@@ -446,7 +458,12 @@ fn read_bounded(path: &Path) -> io::Result<Vec<u8>> {
 
 fn save(dir: &Path, stored: &Stored) -> Result<(), StateError> {
     let text = serde_json::to_vec_pretty(stored).map_err(io::Error::from);
-    replace(dir, STATE_FILE, 0o600, &text.map_err(failed(dir.join(STATE_FILE)))?)
+    let text = text.map_err(failed(dir.join(STATE_FILE)))?;
+    if text.len() as u64 > MAX_STATE_BYTES {
+        let error = io::Error::other(format!("more than {MAX_STATE_BYTES} bytes of projects and agents"));
+        return Err(failed(dir.join(STATE_FILE))(error));
+    }
+    replace(dir, STATE_FILE, 0o600, &text)
 }
 
 /// Writes a file of the state directory so that readers see the old or the new one.

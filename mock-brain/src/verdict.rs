@@ -11,6 +11,7 @@ use z4j_protocol::{
 
 use crate::quote::quote;
 use crate::registry::Project;
+use crate::violation::Rule;
 
 /// How a brain ends a session, or how it was ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,15 +20,22 @@ pub(crate) struct Closing {
     pub(crate) reason: String,
     /// Which check refused, for logs and the session list. Never on the wire.
     pub(crate) detail: String,
+    /// The rule that the agent broke, if it is to be noted when the session ends.
+    pub(crate) rule: Option<Rule>,
 }
 
 impl Closing {
     pub(crate) fn new(code: u16, detail: impl Into<String>) -> Self {
-        Self { code, reason: String::new(), detail: detail.into() }
+        Self { code, reason: String::new(), detail: detail.into(), rule: None }
     }
 
     pub(crate) fn with_reason(code: u16, reason: &str, detail: impl Into<String>) -> Self {
-        Self { code, reason: reason.to_owned(), detail: detail.into() }
+        Self { code, reason: reason.to_owned(), detail: detail.into(), rule: None }
+    }
+
+    /// The agent broke a rule.
+    pub(crate) fn breaking(self, rule: Rule) -> Self {
+        Self { rule: Some(rule), ..self }
     }
 }
 
@@ -46,7 +54,8 @@ pub(crate) fn hello(hello: &Hello, project: &Project) -> Result<(), Closing> {
         return Err(Closing::new(
             close::PROTOCOL,
             format!("protocol_version {}", quote(&hello.protocol_version)),
-        ));
+        )
+        .breaking(Rule::HelloVersion));
     }
     match &hello.project_id {
         Some(name) if !project.is_called(name.as_bytes()) => {
@@ -69,9 +78,14 @@ pub(crate) fn handshake_again(frame: &Value, wire: &[u8]) -> Result<(), Closing>
     let v = frame.get("v").and_then(Value::as_u64);
     match complaint {
         None if v == Some(PROTOCOL_VERSION) => Ok(()),
-        None => Err(Closing::new(close::BAD_FIRST_FRAME, "a later hello or hello_ack without v")),
-        Some(complaint) => Err(Closing::new(close::BAD_FIRST_FRAME, complaint)),
+        None => Err(malformed("a later hello or hello_ack without v")),
+        Some(complaint) => Err(malformed(complaint)),
     }
+}
+
+/// A hello that is none.
+pub(crate) fn malformed(detail: impl Into<String>) -> Closing {
+    Closing::new(close::BAD_FIRST_FRAME, detail).breaking(Rule::HelloMalformed)
 }
 
 fn is_hello_ack(frame: &Value) -> bool {

@@ -7,7 +7,7 @@ use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::body::Body;
 use http::header::{
@@ -30,12 +30,15 @@ use crate::fault::{Fault, Http, LongPoll, Point, Ws};
 use crate::hub::{Farewell, Hub};
 use crate::listener::Ticket;
 use crate::stream::Stream;
+use crate::violation::{self, Culprit, Key};
 use crate::{gateway, longpoll, random, rest, verdict};
 
 /// Largest request head.
 const MAX_HEAD: usize = 64 << 10;
 /// How long open requests may take once the brain stops.
 const STOP_TIMEOUT: Duration = Duration::from_secs(2);
+/// What the paths of long-poll begin with.
+const LONG_POLL: &str = "/api/v1/agent/";
 /// The path of the WebSocket gateway.
 const GATEWAY: &str = "/ws/agent";
 
@@ -100,6 +103,7 @@ async fn answer(hub: &Arc<Hub>, peer: Peer, request: AgentRequest) -> Response<B
     if let Some(page) = proxy_page(hub, &peer, &request) {
         return page;
     }
+    judge(hub, &request);
     if wants_upgrade(&request) && !is_stripped(hub, &peer, request.headers()) {
         // Neither the Host rule nor the headers of normal answers apply to upgrades.
         return if request.uri().path() == GATEWAY {
@@ -109,7 +113,11 @@ async fn answer(hub: &Arc<Hub>, peer: Peer, request: AgentRequest) -> Response<B
         };
     }
     let id = request_id(request.headers());
+    let asked = long_poll_key(hub, &request);
     let mut response = route(hub, peer, request, &id).await;
+    if let Some((key, post)) = asked {
+        remember_wait(hub, key, post, &response);
+    }
     let headers = response.headers_mut();
     for (name, value) in SECURITY_HEADERS {
         headers.insert(HeaderName::from_static(name), HeaderValue::from_static(value));
@@ -121,6 +129,37 @@ async fn answer(hub: &Arc<Hub>, peer: Peer, request: AgentRequest) -> Response<B
         headers.remove(REQUEST_ID);
     }
     response
+}
+
+/// Notes what is wrong with a request to one of the agents' paths.
+fn judge(hub: &Hub, request: &AgentRequest) {
+    let path = request.uri().path();
+    if path != GATEWAY && !path.starts_with(LONG_POLL) {
+        return;
+    }
+    let agent = verdict::bearer(request.headers()).and_then(|token| hub.registry.by_token(token));
+    let who = Culprit { session: None, agent: agent.as_ref() };
+    hub.violations.note_all(who, violation::judge_request(request.uri(), request.headers()), None);
+    let Some((key, post)) = long_poll_key(hub, request) else { return };
+    let (refusals, now) = (&hub.violations.refusals, Instant::now());
+    hub.violations.note_all(who, refusals.arrived(key, post, now), None);
+    let length = content_length(request.headers()).filter(|length| *length > hub.limits.body_bytes);
+    let found = length.and_then(|length| refusals.too_large(key, length, now));
+    hub.violations.note_all(who, found, None);
+}
+
+/// Whose long-poll request it is, and whether it is a post; nobody's unless that is looked at.
+fn long_poll_key(hub: &Hub, request: &AgentRequest) -> Option<(Key, bool)> {
+    let looked_at = hub.violations.is_strict() && request.uri().path().starts_with(LONG_POLL);
+    let token = verdict::bearer(request.headers()).filter(|_| looked_at)?;
+    Some((Key::of(token), request.method() == Method::POST))
+}
+
+fn remember_wait(hub: &Hub, key: Key, post: bool, response: &Response<Body>) {
+    let told = response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok());
+    if let Some(seconds) = told.and_then(|text| text.parse().ok()) {
+        hub.violations.refusals.wait(key, post, Duration::from_secs(seconds), Instant::now());
+    }
 }
 
 /// Marks a response that bears no request id.
@@ -180,7 +219,7 @@ fn refused(hub: &Hub, peer: &Peer, point: Point, headers: &HeaderMap, id: &str) 
     Some(retry_later(response, retry_after))
 }
 
-fn retry_later(mut response: Response<Body>, seconds: Option<u32>) -> Response<Body> {
+pub(crate) fn retry_later(mut response: Response<Body>, seconds: Option<u32>) -> Response<Body> {
     if let Some(seconds) = seconds {
         response.headers_mut().insert(RETRY_AFTER, seconds.into());
     }

@@ -2,6 +2,9 @@
 //!
 //! Prints figures beside their bounds and judges nothing: these machines are noisy.
 
+#[path = "verified.rs"]
+mod verified;
+
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -9,7 +12,6 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use serde_json::Value as Json;
-use z4j_protocol::{Binding, FrameType, HmacSecret, Signer, Timestamp, Value, Verifier};
 
 const ROUNDS: usize = 21;
 
@@ -34,7 +36,7 @@ fn main() -> anyhow::Result<()> {
     let resident = resident_kib(brain.child.id())?;
     println!("{:48} {:>6} MiB {:>10}", "mock-brain resident after that", resident / 1024, "15 MiB");
 
-    let rate = verified_megabytes_per_second()?;
+    let rate = verified::megabytes_per_second()?;
     println!("{:48} {rate:>5.0} MB/s", "parse, canonicalise, verify, one core");
 
     let (total, slowest) = scenarios(&programs)?;
@@ -108,26 +110,6 @@ fn resident_kib(pid: u32) -> anyhow::Result<u64> {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("VmRSS")?;
     Ok(line.trim().trim_end_matches(" kB").parse()?)
-}
-
-/// Verifies batches of 500 events for half a second.
-fn verified_megabytes_per_second() -> anyhow::Result<f64> {
-    let secret = HmacSecret::from_bytes(vec![7; 32])?;
-    let text = || "0".to_owned();
-    let binding = Binding { agent_id: text(), project_id: text(), session_id: text() };
-    let event = r#"{"id":"841a60df-5349-4063-9256-36e509514285","kind":"task.succeeded","engine":"celery","task_id":"t-1","occurred_at":"2026-05-01T11:59:59+00:00","data":{"task_name":"picker.tasks.add","runtime_ms":12.75,"args":[1,2,"three"],"queue":"default"}}"#;
-    let events = Value::parse(format!("[{}]", vec![event; 500].join(",")).as_bytes())?;
-    let payload = Value::object([("events", events)]);
-    let now = Timestamp::from_unix_micros(0);
-    let frame =
-        Signer::new(&secret, binding.clone()).sign(FrameType::EventBatch, "b", payload, now, [0; 16])?;
-    let started = Instant::now();
-    let mut bytes = 0;
-    while started.elapsed() < Duration::from_millis(500) {
-        Verifier::new(&secret, binding.clone()).verify(frame.as_bytes(), now)?;
-        bytes += frame.len();
-    }
-    Ok(f64::from(u32::try_from(bytes)?) / 1e6 / started.elapsed().as_secs_f64())
 }
 
 fn scenarios(programs: &Path) -> anyhow::Result<(Duration, Duration)> {

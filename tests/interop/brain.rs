@@ -27,7 +27,7 @@ impl RealBrain {
         let folder = tempfile::tempdir()?;
         let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
         let home = [("Z4J_HOME".to_owned(), folder.path().join("brain").display().to_string())];
-        let mut serve = command(&venv()?.join("bin/z4j"), folder.path(), &home);
+        let mut serve = command(&venv("1.13.0")?.join("bin/z4j"), folder.path(), &home);
         serve.args(["serve", "--env", "dev", "--host", "127.0.0.1", "--port", &port.to_string()]);
         serve.args(["--admin-email", EMAIL, "--admin-password", PASSWORD]);
         let process = Running::start(serve.stderr(std::process::Stdio::null()))?;

@@ -23,10 +23,10 @@ pub(crate) fn ours(name: &str) -> anyhow::Result<PathBuf> {
     existing(build_folder()?.join(name))
 }
 
-/// The virtual environment with the published packages.
-pub(crate) fn venv() -> anyhow::Result<PathBuf> {
+/// The virtual environment with a release of the published packages.
+pub(crate) fn venv(release: &str) -> anyhow::Result<PathBuf> {
     let target = build_folder()?.parent().context("a target folder")?.to_owned();
-    existing(target.join("interop/venv"))
+    existing(target.join("interop").join(release))
 }
 
 fn existing(path: PathBuf) -> anyhow::Result<PathBuf> {

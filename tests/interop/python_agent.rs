@@ -1,79 +1,53 @@
-//! PyPI's z4j-bare against `mock-brain serve`.
+//! Releases of PyPI's z4j-bare against `mock-brain serve`, each with the z4j-core that pip resolves.
 
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::process::Command;
 
-use anyhow::{Context, ensure};
-use serde_json::Value;
+use anyhow::ensure;
+use serde_json::{Value, json};
 
-use crate::program::{Running, command, eventually, ours, output, venv};
-use crate::rest::Client;
+use crate::mock::MockBrain;
+use crate::program::{Running, command, eventually, venv};
 
 /// How many events the agent records.
 const EVENTS: usize = 25;
+const NEWEST: &str = "1.13.0";
 
-/// Starts the published agent, which records that many events.
-pub(crate) fn start(home: &Path, variables: &[(String, String)], events: usize) -> anyhow::Result<Running> {
+/// Starts a release of the published agent, which records that many events.
+pub(crate) fn start(
+    release: &str,
+    home: &Path,
+    variables: &[(String, String)],
+    events: usize,
+) -> anyhow::Result<Running> {
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/interop/python_agent.py");
-    let mut agent: Command = command(&venv()?.join("bin/python"), home, variables);
+    let mut agent: Command = command(&venv(release)?.join("bin/python"), home, variables);
     Running::start(agent.arg(script).arg(events.to_string()))
 }
 
-/// The variables that `mock-brain env` gives.
-fn variables(brain: &Path, state: &Path) -> anyhow::Result<Vec<(String, String)>> {
-    let mut env = Command::new(brain);
-    let printed = output(env.args(["env", "--format", "json", "--state-dir"]).arg(state))?;
-    ensure!(printed.status.success(), "{}", String::from_utf8_lossy(&printed.stderr));
-    let document: Value = serde_json::from_slice(&printed.stdout)?;
-    let pairs = document.as_object().context("an object")?.iter();
-    pairs.map(|(name, value)| Ok((name.clone(), value.as_str().context("text")?.to_owned()))).collect()
-}
-
-#[test]
-fn stays_online_and_delivers_over_tls() -> anyhow::Result<()> {
-    let folder = tempfile::tempdir()?;
-    let state = folder.path().join("state");
-    let program = ours("mock-brain")?;
-    let brain = Running::start(
-        Command::new(&program)
-            .args(["serve", "--json", "--listen", "127.0.0.1:0", "--state-dir"])
-            .arg(&state),
-    )?;
-    let listening = brain.line("the brain", |line| line["event"] == "listening")?;
-    ensure!(listening["url"].as_str().is_some_and(|url| url.starts_with("https://")), "{listening}");
-    let variables = variables(&program, &state)?;
+/// Runs an agent against a brain until everything has arrived, asks something of it, and lets it stop.
+fn delivers(brain: &MockBrain, release: &str, transport: &str) -> anyhow::Result<()> {
+    let mut variables = brain.variables()?;
     ensure!(
         variables.iter().any(|(name, _)| name == "SSL_CERT_FILE"),
         "TLS is trusted through SSL_CERT_FILE"
     );
-
-    let mut agent = start(folder.path(), &variables, EVENTS)?;
+    variables.push(("Z4J_TRANSPORT".to_owned(), transport.to_owned()));
+    let mut agent = start(release, brain.home(), &variables, EVENTS)?;
     agent.line("the events to be recorded", |line| line["recorded"] == EVENTS)?;
-    let control: Value = serde_json::from_slice(&std::fs::read(state.join("control.json"))?)?;
-    let text = |key: &str| control[key].as_str().context("control.json").map(str::to_owned);
-    let control = Client::with_token(&text("url")?, &text("token")?);
-
-    // The first heartbeat comes at once, the second after the interval: it stayed online for both.
-    let session = eventually("two heartbeats", || {
-        let sessions = control.get("/mock/v1/sessions")?;
-        let items = sessions["items"].as_array().context("items")?;
-        ensure!(items.len() <= 1, "one session, not several: {sessions}");
-        Ok(items.iter().find(|session| session["heartbeats"].as_u64() >= Some(2)).cloned())
-    })?;
+    // The first heartbeat comes at once, later ones after the interval: it stayed online for several.
+    let session = brain.session("two heartbeats", |session| session["heartbeats"].as_u64() >= Some(2))?;
     ensure!(session["close_code"].is_null(), "{session}");
-
-    eventually("every event to be accepted", || {
-        Ok((accepted(&program, &state)?.len() == EVENTS).then_some(()))
-    })?;
-    let tasks: BTreeSet<_> =
-        accepted(&program, &state)?.iter().map(|event| event["task_id"].to_string()).collect();
+    eventually("every event to be accepted", || Ok((brain.accepted()?.len() == EVENTS).then_some(())))?;
+    let tasks: BTreeSet<_> = brain.accepted()?.iter().map(|event| event["task_id"].to_string()).collect();
     assert_eq!(tasks.len(), EVENTS, "each once");
-    let events = control.get("/mock/v1/events")?;
-    assert_eq!(events["duplicates"].as_u64().unwrap_or(0), 0, "none was refused");
-    let violations = control.get("/mock/v1/violations")?;
-    assert_eq!(violations["items"], serde_json::json!([]));
-
+    let duplicates = brain.get("events")?["duplicates"].as_u64().unwrap_or(0);
+    assert_eq!(duplicates, 0, "none was refused");
+    command_comes_back(brain)?;
+    let sessions = brain.get("sessions")?;
+    assert_eq!(sessions["items"].as_array().map(Vec::len), Some(1), "one session, not several: {sessions}");
+    assert_eq!(brain.get("violations")?["items"], json!([]));
     // What the agent was not acked for stays in its buffer; heartbeats pass through it too.
     agent.line("an empty buffer", |line| line["buffer"] == 0)?;
     agent.close_stdin();
@@ -81,9 +55,68 @@ fn stays_online_and_delivers_over_tls() -> anyhow::Result<()> {
     Ok(())
 }
 
-fn accepted(program: &Path, state: &Path) -> anyhow::Result<Vec<Value>> {
-    let printed = output(Command::new(program).args(["events", "--json", "--state-dir"]).arg(state))?;
-    ensure!(printed.status.success(), "{}", String::from_utf8_lossy(&printed.stderr));
-    let document: Value = serde_json::from_slice(&printed.stdout)?;
-    Ok(document["items"].as_array().context("items")?.clone())
+/// A command reaches the agent's runtime, and the result of its Celery adapter comes back.
+fn command_comes_back(brain: &MockBrain) -> anyhow::Result<()> {
+    let sent = brain.document(&[
+        "command",
+        "send",
+        "cancel_task",
+        "--target",
+        "task:celery:interop-1",
+        "--param",
+        "engine=celery",
+        "--param",
+        "task_id=interop-1",
+        "--wait",
+        "--json",
+    ])?;
+    ensure!(sent["status"] == "completed", "{sent:#}");
+    ensure!(sent["error"].is_null(), "{sent:#}");
+    Ok(())
+}
+
+/// The close code of the first session that this brain ended.
+fn refused_with(brain: &MockBrain, release: &str) -> anyhow::Result<Value> {
+    let _agent = start(release, brain.home(), &brain.variables()?, 1)?;
+    let session = brain.session("a session that is closed", |session| session["closed_by"] == "brain")?;
+    Ok(session["close_code"].clone())
+}
+
+#[test]
+fn the_newest_delivers_over_a_websocket() -> anyhow::Result<()> {
+    delivers(&MockBrain::start(&[])?, NEWEST, "ws")
+}
+
+#[test]
+fn the_newest_delivers_over_long_poll() -> anyhow::Result<()> {
+    let brain = MockBrain::start(&[])?;
+    delivers(&brain, NEWEST, "longpoll")?;
+    let sessions = brain.get("sessions")?;
+    assert_eq!(sessions["items"][0]["transport"], "long-poll", "{sessions}");
+    Ok(())
+}
+
+#[test]
+fn release_1_4_0_delivers() -> anyhow::Result<()> {
+    delivers(&MockBrain::start(&[])?, "1.4.0", "ws")?;
+    delivers(&MockBrain::start(&["--like-real=1.4"])?, "1.4.0", "ws")
+}
+
+#[test]
+fn release_1_3_1_delivers() -> anyhow::Result<()> {
+    delivers(&MockBrain::start(&[])?, "1.3.1", "ws")?;
+    delivers(&MockBrain::start(&["--like-real=1.3.1"])?, "1.3.1", "ws")
+}
+
+#[test]
+fn release_1_0_7_is_refused_as_by_the_real_brain() -> anyhow::Result<()> {
+    let brain = MockBrain::start(&[])?;
+    assert_eq!(refused_with(&brain, "1.0.7")?, 4403);
+    assert_eq!(brain.accepted()?, Vec::<Value>::new());
+    Ok(())
+}
+
+#[test]
+fn release_1_0_7_delivers_to_a_brain_of_its_time() -> anyhow::Result<()> {
+    delivers(&MockBrain::start(&["--like-real=1.0"])?, "1.0.7", "ws")
 }

@@ -65,7 +65,7 @@ fn the_doctor_is_right_about_the_real_brain() -> anyhow::Result<()> {
 fn a_live_agent_is_not_disturbed() -> anyhow::Result<()> {
     let brain = RealBrain::start()?;
     let variables = brain.mint("live")?;
-    let mut agent = python_agent::start(brain.folder.path(), &variables, 1)?;
+    let mut agent = python_agent::start("1.13.0", brain.folder.path(), &variables, 1)?;
     let before = eventually("the agent to come online", || {
         let known = brain.known("live")?;
         Ok((known["engine_adapters"] == json!(["celery"])).then_some(known))
@@ -74,7 +74,7 @@ fn a_live_agent_is_not_disturbed() -> anyhow::Result<()> {
 
     // Where the doctor sees the agent's Python environment it says the same hello; where it sees none it
     // must not say less.
-    let environment = venv()?.display().to_string();
+    let environment = venv("1.13.0")?.display().to_string();
     for (variables, flags) in [
         (with(&variables, "VIRTUAL_ENV", &environment), &["--framework", "bare"][..]),
         (variables.clone(), &["--framework", "django"]),

@@ -3,9 +3,11 @@
 use std::fmt::Write;
 use std::fs;
 use std::process::Command;
+use std::sync::{Mutex, PoisonError};
 
 use anyhow::Context;
 use mock_brain::fault::catalog::{ENTRIES, Entry};
+use mock_brain::violation::RULES;
 use serde_json::Value;
 
 use crate::program;
@@ -16,6 +18,11 @@ const END: &str = "<!-- end -->\n";
 #[test]
 fn the_fault_table_is_that_of_the_code() -> anyhow::Result<()> {
     compare("mock-brain.md", "<!-- faults: written by ./dev generate -->\n", &faults())
+}
+
+#[test]
+fn the_rule_table_is_that_of_the_code() -> anyhow::Result<()> {
+    compare("mock-brain.md", "<!-- rules: written by ./dev generate -->\n", &rules())
 }
 
 #[test]
@@ -34,8 +41,12 @@ fn the_openapi_document_is_that_of_the_code() -> anyhow::Result<()> {
     assert!(fs::read_to_string(path)? == document, "docs/mock-brain-openapi.json: run `./dev generate`");
     Ok(())
 }
+/// Several tables stand in one page, and tests run side by side.
+static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
 
 fn compare(page: &str, start: &str, table: &str) -> anyhow::Result<()> {
+    // A test that failed meanwhile has written nothing.
+    let _guard = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
     let path = format!("{DOCS}{page}");
     let text = fs::read_to_string(&path)?;
     let (before, rest) = text.split_once(start).context("the start mark")?;
@@ -60,6 +71,15 @@ fn faults() -> String {
         let Entry { name, about, example, .. } = entry;
         let points: Vec<_> = entry.points.iter().map(|point| format!("`{}`", point.as_str())).collect();
         let _ = writeln!(out, "| `{name}` | {} | {about} | `{example}` |", points.join(", "));
+    }
+    out
+}
+
+fn rules() -> String {
+    let mut out = "| rule | looked at | what breaks it |\n| --- | --- | --- |\n".to_owned();
+    for rule in RULES {
+        let when = if rule.strict_only { "`--strict`" } else { "always" };
+        let _ = writeln!(out, "| `{}` | {when} | {} |", rule.name, rule.about);
     }
     out
 }

@@ -15,11 +15,12 @@ use std::path::{Path, PathBuf};
 use super::lock::{Blocked, Lock};
 use super::records::Record;
 use super::results::{MEMORY_MICROS, StoredCommand, interrupted};
+use super::share::Share;
 use super::store::{Durability, Store, Unusable, is_corrupt};
 use super::{Bounds, Limit, Loss, damage, events, files, place};
 
-/// How much is moved between two looks at the queue.
-pub(super) const SLICE: Limit = Limit { events: 1_000, bytes: 4 << 20 };
+/// What is read to see whether anything is left.
+const ONE: Limit = Limit { events: 1, bytes: 1 };
 /// Most orphans that are held at once.
 const MAX_HELD: usize = 32;
 
@@ -29,6 +30,8 @@ struct Orphan {
     store: Store,
     lock: Lock,
     moved: u64,
+    /// Bytes that were moved since the logs were copied back.
+    logged: u64,
 }
 
 /// Looks for orphans and takes them over, slice by slice.
@@ -36,6 +39,8 @@ struct Orphan {
 pub(super) struct Adopter {
     held: Vec<Orphan>,
     told: BTreeSet<PathBuf>,
+    /// Those that do not fit, and that was said.
+    waiting: BTreeSet<PathBuf>,
 }
 
 impl Adopter {
@@ -114,8 +119,12 @@ impl Adopter {
             return;
         }
         match Store::open(path) {
-            Ok(store) => self.held.push(Orphan { store, lock, moved: 0 }),
-            Err(Unusable::Corrupt(why)) => damage::salvage(own, path, lock, 0, &why, bounds, now),
+            Ok(store) => self.held.push(Orphan { store, lock, moved: 0, logged: 0 }),
+            Err(Unusable::Corrupt(why)) => {
+                if !damage::salvage(own, path, lock, 0, &why, bounds, now) {
+                    self.tell_waiting(path, "events that can be read");
+                }
+            }
             Err(Unusable::Newer(version)) => {
                 if self.told.insert(path.to_owned()) {
                     tracing::warn!(
@@ -139,18 +148,44 @@ impl Adopter {
         match orphan.step(own, bounds, now) {
             Ok(Step::More) => self.held.push(orphan),
             // It is looked at again with the next search.
-            Ok(Step::Full) => {}
-            Ok(Step::Done) => orphan.finish(own, now)?,
+            Ok(Step::Full) => self.wait(&orphan),
+            Ok(Step::Done) => {
+                self.waiting.remove(&orphan.store.path);
+                orphan.finish(own, now)?;
+            }
             Err(Failure::Own(error)) => return Err(error),
             Err(Failure::Orphan(error)) if is_corrupt(&error) => {
                 let path = orphan.store.path.clone();
                 let after = own.record(&orphan.store.buffer_id)?.last_id;
                 orphan.store.abandon();
-                damage::salvage(own, &path, orphan.lock, after, &error.to_string(), bounds, now);
+                if !damage::salvage(own, &path, orphan.lock, after, &error.to_string(), bounds, now) {
+                    self.tell_waiting(&path, "events that can be read");
+                }
             }
             Err(Failure::Orphan(error)) => tracing::debug!("{}: {error}", orphan.store.path.display()),
         }
         Ok(())
+    }
+}
+
+impl Adopter {
+    /// Leaves the rest of an orphan where it is, and says so once.
+    fn wait(&mut self, orphan: &Orphan) {
+        let (path, moved) = (&orphan.store.path, orphan.moved);
+        if moved > 0 {
+            tracing::debug!("took {moved} events over from {}", path.display());
+        }
+        self.tell_waiting(path, &format!("{} more events", orphan.store.counters.events));
+    }
+
+    fn tell_waiting(&mut self, path: &Path, what: &str) {
+        if self.waiting.insert(path.to_owned()) {
+            tracing::warn!(
+                "{} holds {what} of a process that died, and there is no room for them here now: they stay \
+                 there, and are taken over as room comes free",
+                path.display()
+            );
+        }
     }
 }
 
@@ -169,16 +204,13 @@ enum Failure {
 impl Orphan {
     fn step(&mut self, own: &mut Store, bounds: Bounds, now: i64) -> Result<Step, Failure> {
         let record = own.record(&self.store.buffer_id).map_err(Failure::Own)?;
-        let rows = self.store.slice(record.last_id, SLICE).map_err(Failure::Orphan)?;
+        let share = Share::of(own, bounds);
+        let slice = share.map_or(ONE, |share| share.slice);
+        let rows = self.store.slice(record.last_id, slice).map_err(Failure::Orphan)?;
         if rows.is_empty() {
             return Ok(Step::Done);
         }
-        let mut bytes = 0;
-        let fits = |(count, row): &(u64, &events::Stored)| {
-            bytes += events::size(&row.text);
-            own.counters.events + count < bounds.events && own.counters.bytes + bytes <= bounds.bytes
-        };
-        let fitting = (0..).zip(&rows).take_while(fits).count();
+        let (fitting, bytes) = share.map_or((0, 0), |share| fitting(&rows, share));
         let Some(last_id) = fitting.checked_sub(1).map(|last| rows[last].id) else { return Ok(Step::Full) };
         own.write(Durability::Full, |own| {
             for row in &rows[..fitting] {
@@ -190,12 +222,28 @@ impl Orphan {
         self.moved += u64::try_from(fitting).unwrap_or_default();
         // If this fails, the record keeps them from being taken again.
         let _ = self.store.write(Durability::Normal, |orphan| orphan.remove(i64::MIN, last_id));
-        Ok(if fitting == rows.len() { Step::More } else { Step::Full })
+        self.logged += bytes;
+        if fitting < rows.len() {
+            self.copy_back(own);
+            return Ok(Step::Full);
+        }
+        if self.logged >= slice.bytes as u64 {
+            self.copy_back(own);
+        }
+        Ok(Step::More)
+    }
+
+    /// Copies both logs back: otherwise what is moved would take room in two logs beside two files.
+    fn copy_back(&mut self, own: &Store) {
+        self.logged = 0;
+        // What cannot be copied back now is copied with a later slice, or when the file is closed.
+        let _ = own.checkpoint();
+        let _ = self.store.checkpoint();
     }
 
     /// Takes what is not events, then removes the files.
     fn finish(self, own: &mut Store, now: i64) -> rusqlite::Result<()> {
-        let Self { store, lock, moved } = self;
+        let Self { store, lock, moved, .. } = self;
         let commands = match store.commands() {
             Ok(commands) => commands,
             Err(error) => {
@@ -215,7 +263,12 @@ impl Orphan {
         store.abandon();
         match files::remove(&path).and_then(|()| files::sync_directory(&path)).and_then(|()| lock.remove()) {
             Ok(()) => {
-                tracing::info!("took {moved} events over from {}", path.display());
+                let path = path.display();
+                if moved == 0 {
+                    tracing::debug!("{path} of a process that died held no events, and is gone");
+                } else {
+                    tracing::info!("took {moved} events over from {path}");
+                }
                 own.write(Durability::Normal, |own| own.forget(&id, now))
             }
             Err(error) => {
@@ -226,9 +279,22 @@ impl Orphan {
     }
 }
 
+/// How many of the first rows fit, and how many bytes they have.
+fn fitting(rows: &[events::Stored], share: Share) -> (usize, u64) {
+    let (mut count, mut bytes) = (0_u64, 0_u64);
+    for row in rows {
+        let more = bytes + events::size(&row.text);
+        if count >= share.events || more > share.bytes {
+            break;
+        }
+        (count, bytes) = (count + 1, more);
+    }
+    (usize::try_from(count).unwrap_or(usize::MAX), bytes)
+}
+
 impl Store {
     /// Takes commands of a buffer over whose process is dead. Inside a transaction.
-    pub(super) fn take_commands(&self, commands: Vec<StoredCommand>, now: i64) -> rusqlite::Result<()> {
+    pub(super) fn take_commands(&mut self, commands: Vec<StoredCommand>, now: i64) -> rusqlite::Result<()> {
         for mut command in commands {
             if command.settled_at.is_some_and(|at| now.saturating_sub(at).saturating_abs() > MEMORY_MICROS) {
                 continue;
@@ -238,7 +304,7 @@ impl Store {
             }
             self.insert_command(&command)?;
         }
-        Ok(())
+        self.bound_results()
     }
 }
 

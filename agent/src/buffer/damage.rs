@@ -4,9 +4,12 @@
 
 use std::path::{Path, PathBuf};
 
+use rusqlite::Connection;
+use rusqlite::config::DbConfig;
+
 use super::lock::{Blocked, Lock};
 use super::store::{Durability, Store, connect};
-use super::{Bounds, events, files, salvage as rows};
+use super::{Bounds, events, files, first_page, room, salvage as rows};
 
 /// Between a name and the number of a file that was set aside.
 const MARK: &str = ".corrupt-";
@@ -36,7 +39,8 @@ pub(super) fn set_aside(path: &Path, deployment: &str, why: &str) -> std::io::Re
 }
 
 /// Takes what can be read of a damaged orphan, and sets it aside without its lock. Killed before it is, this
-/// happens once more: the events bear the same ids then, and the brain's dedupe drops them.
+/// happens once more: the events bear the same ids then, and the brain's dedupe drops them. What does not fit
+/// leaves it as it is, unless there will never be more room. Tells whether it is done with.
 pub(super) fn salvage(
     own: &mut Store,
     path: &Path,
@@ -45,40 +49,101 @@ pub(super) fn salvage(
     why: &str,
     bounds: Bounds,
     now: i64,
-) {
+) -> bool {
     let marked = path.file_name().is_some_and(|name| name.to_string_lossy().contains(MARK));
     let aside = if marked { Some(path.to_owned()) } else { free_name(path) };
-    let Some(aside) = aside else { return };
-    let (mut read, mut room) = (0_u64, true);
-    // The log must stay as it is, for whoever looks: closing would remove it.
-    if let Ok(damaged) = connect(path) {
-        let taken = own.write(Durability::Full, |own| {
-            rows::events(&damaged, after, |row| {
-                let more = own.counters.bytes + events::size(&row.text);
-                room &= own.counters.events < bounds.events && more <= bounds.bytes;
-                if room {
-                    own.insert(row.at, &row.text)?;
-                    read += 1;
-                }
-                Ok(())
-            })?;
-            own.take_commands(rows::commands(&damaged), now)
-        });
-        let quiet = rusqlite::config::DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE;
-        let _ = damaged.set_db_config(quiet, true);
-        if let Err(error) = taken {
+    let Some(aside) = aside else { return true };
+    let found = match take(own, path, after, bounds, now) {
+        Ok(found) => found,
+        Err(Untaken::NoRoom) => return false,
+        Err(Untaken::Own(error)) => {
             // It stays an orphan, and is read again.
-            return tracing::debug!("{} cannot be read now: {error}", path.display());
+            tracing::debug!("{} cannot be read now: {error}", path.display());
+            return true;
         }
-    }
+    };
     if !marked && let Err(error) = files::set_aside(path, &aside) {
-        return tracing::warn!("{} is damaged ({why}) and cannot be set aside: {error}", path.display());
+        tracing::warn!("{} is damaged ({why}) and cannot be set aside: {error}", path.display());
+        return true;
     }
     let _ = lock.remove();
-    let rest = if room { "" } else { "; the others did not fit into the buffer" };
+    let rest = if found.room { "" } else { "; the others did not fit into the buffer" };
     tracing::warn!(
-        "{} is damaged ({why}): {read} of its events were read{rest}, and it is kept as {}",
+        "{} is damaged ({why}): {} of its events were read{rest}, and it is kept as {}",
         path.display(),
+        found.read,
         aside.display()
     );
+    true
+}
+
+/// What could be read, and whether all of that fitted.
+#[derive(Clone, Copy, Debug, Default)]
+struct Found {
+    read: u64,
+    room: bool,
+}
+
+/// Why nothing was taken.
+enum Untaken {
+    NoRoom,
+    Own(rusqlite::Error),
+}
+
+fn take(own: &mut Store, path: &Path, after: i64, bounds: Bounds, now: i64) -> Result<Found, Untaken> {
+    let direct = connect(path).ok();
+    let (count, size) = direct.as_ref().map_or((0, 0), |damaged| measure(damaged, after));
+    if count > 0 {
+        return take_from(own, direct.as_ref(), (count, size), after, bounds, now);
+    }
+    // Its first page may be all that is damaged. Places do not tell anything then.
+    let repaired = first_page::Repaired::of(path);
+    let (count, size) = repaired.as_ref().map_or((0, 0), |repaired| measure(&repaired.connection, after));
+    if count > 0 {
+        let connection = repaired.as_ref().map(|repaired| &repaired.connection);
+        return take_from(own, connection, (count, size), after, bounds, now);
+    }
+    take_from(own, direct.as_ref(), (0, 0), after, bounds, now)
+}
+
+/// How many events can be read, and how large they are.
+fn measure(damaged: &Connection, after: i64) -> (u64, u64) {
+    // The log must stay as it is, for whoever looks: closing would remove it.
+    let _ = damaged.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true);
+    let (mut count, mut size) = (0, 0);
+    let _ = rows::events(damaged, after, |row| {
+        (count, size) = (count + 1, size + events::size(&row.text));
+        Ok(())
+    });
+    (count, size)
+}
+
+fn take_from(
+    own: &mut Store,
+    damaged: Option<&Connection>,
+    (count, size): (u64, u64),
+    after: i64,
+    bounds: Bounds,
+    now: i64,
+) -> Result<Found, Untaken> {
+    let Some(damaged) = damaged else { return Ok(Found { read: 0, room: true }) };
+    let counters = own.counters;
+    let fits = counters.events + count <= bounds.events && counters.bytes + size <= bounds.bytes;
+    if !fits && counters.events > 0 || room::lacking(&own.path, size, 0).is_some() {
+        return Err(Untaken::NoRoom);
+    }
+    let mut found = Found { read: 0, room: true };
+    let taken = own.write(Durability::Full, |own| {
+        rows::events(damaged, after, |row| {
+            let more = own.counters.bytes + events::size(&row.text);
+            found.room &= own.counters.events < bounds.events && more <= bounds.bytes;
+            if found.room {
+                own.insert(row.at, &row.text)?;
+                found.read += 1;
+            }
+            Ok(())
+        })?;
+        own.take_commands(rows::commands(damaged), now)
+    });
+    taken.map(|()| found).map_err(Untaken::Own)
 }

@@ -7,6 +7,7 @@ mod adopt;
 mod damage;
 mod events;
 mod files;
+mod first_page;
 mod lock;
 mod open;
 mod pending;
@@ -17,6 +18,7 @@ mod refusal;
 mod results;
 mod room;
 mod salvage;
+mod share;
 mod store;
 mod writer;
 
@@ -138,7 +140,7 @@ pub(crate) struct BufferStatus {
 }
 
 /// How much to read at once.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Limit {
     /// Most events.
     pub(crate) events: usize,

@@ -45,6 +45,23 @@ pub(crate) enum OpenError {
 /// # Errors
 /// No file can be opened there.
 pub(crate) fn open(place: Place, bounds: Bounds, clock: Clock) -> Result<Buffer, OpenError> {
+    let (writer, status) = writer(place, bounds, clock)?;
+    let path = writer.store.path.clone();
+    let io_failed = |error| OpenError::Io { path: path.clone(), error };
+    let (requests, receiver) = mpsc::channel(QUEUE);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().map_err(io_failed)?;
+    let work = move || writer.run(&runtime, receiver);
+    let thread = std::thread::Builder::new().name("buffer".to_owned()).spawn(work).map_err(io_failed)?;
+    let thread = Arc::new(Mutex::new(Some(thread)));
+    Ok(Buffer { requests, status, largest_event: bounds.bytes, thread })
+}
+
+/// The writer, ready to work, and where it says how it is.
+pub(super) fn writer(
+    place: Place,
+    bounds: Bounds,
+    clock: Clock,
+) -> Result<(Writer, watch::Receiver<BufferStatus>), OpenError> {
     let (place, mut store) = open_store(place)?;
     let failed = |error| OpenError::Sqlite { path: place.path.clone(), error };
     let now = clock.now().unix_micros();
@@ -56,12 +73,8 @@ pub(crate) fn open(place: Place, bounds: Bounds, clock: Clock) -> Result<Buffer,
     if !pending.is_empty() && store.write(Durability::Full, |store| pending.apply(store, now)).is_ok() {
         pending.clear();
     }
-    let (requests, receiver) = mpsc::channel(QUEUE);
     let (publish, status) = watch::channel(status(&store).map_err(failed)?);
-    let io_failed = |error| OpenError::Io { path: place.path.clone(), error };
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().map_err(io_failed)?;
     let watched = rebuild::watched(&store, &place.lock);
-    let path = place.path;
     let writer = Writer {
         store,
         lock: place.lock,
@@ -78,13 +91,7 @@ pub(crate) fn open(place: Place, bounds: Bounds, clock: Clock) -> Result<Buffer,
         is_evicting: false,
         due: Due::now(),
     };
-    let work = move || writer.run(&runtime, receiver);
-    let thread = std::thread::Builder::new()
-        .name("buffer".to_owned())
-        .spawn(work)
-        .map_err(|error| OpenError::Io { path, error })?;
-    let thread = Arc::new(Mutex::new(Some(thread)));
-    Ok(Buffer { requests, status, largest_event: bounds.bytes, thread })
+    Ok((writer, status))
 }
 
 fn open_store(mut place: Place) -> Result<(Place, Store), OpenError> {

@@ -13,6 +13,11 @@ use super::{Remembered, StoredResult};
 /// How long a command is remembered after the brain has its result, in microseconds.
 pub(super) const MEMORY_MICROS: i64 = 300 * 1_000_000;
 
+/// Most results that are kept, those that the brain has included.
+pub(super) const MOST_RESULTS: u64 = 4_096;
+/// Their most bytes.
+pub(super) const MOST_RESULT_BYTES: u64 = 16 << 20;
+
 /// A command as it is stored.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct StoredCommand {
@@ -46,11 +51,40 @@ impl Store {
     }
 
     /// Stores a result. The command need not have been begun here: its beginning may have been refused.
-    pub(super) fn finish(&self, result: &StoredResult, now: i64) -> rusqlite::Result<()> {
+    pub(super) fn finish(&mut self, result: &StoredResult, now: i64) -> rusqlite::Result<()> {
         let sql = "INSERT INTO commands (id, at, payload) VALUES (?1, ?2, ?3)
             ON CONFLICT (id) DO UPDATE SET payload = excluded.payload, settled_at = NULL";
         let row = params![result.command_id, now, result.payload.as_str()];
         self.connection.prepare_cached(sql)?.execute(row)?;
+        self.bound_results()
+    }
+
+    /// Drops results until the bounds hold: those first that the brain has, then the oldest, which are counted.
+    pub(super) fn bound_results(&mut self) -> rusqlite::Result<()> {
+        let sql = "SELECT count(*), coalesce(sum(octet_length(payload)), 0) FROM commands
+            WHERE payload IS NOT NULL";
+        let (mut count, mut bytes): (u64, u64) =
+            self.connection.prepare_cached(sql)?.query_row([], |row| Ok((row.get(0)?, row.get(1)?)))?;
+        if count <= MOST_RESULTS && bytes <= MOST_RESULT_BYTES {
+            return Ok(());
+        }
+        let mut dropped = Vec::new();
+        {
+            let sql = "SELECT rowid, octet_length(payload), settled_at IS NULL FROM commands
+                WHERE payload IS NOT NULL ORDER BY settled_at IS NULL, at, rowid";
+            let mut select = self.connection.prepare_cached(sql)?;
+            let mut rows = select.query([])?;
+            while count > MOST_RESULTS || bytes > MOST_RESULT_BYTES {
+                let Some(row) = rows.next()? else { break };
+                dropped.push((row.get::<_, i64>(0)?, row.get::<_, bool>(2)?));
+                (count, bytes) = (count.saturating_sub(1), bytes.saturating_sub(row.get(1)?));
+            }
+        }
+        for (rowid, is_lost) in dropped {
+            self.connection.prepare_cached("DELETE FROM commands WHERE rowid = ?1")?.execute([rowid])?;
+            self.counters.loss.capacity_evicted += u64::from(is_lost);
+            self.counters.loss.command_results += u64::from(is_lost);
+        }
         Ok(())
     }
 

@@ -267,7 +267,7 @@ pub(super) fn connect(path: &Path) -> rusqlite::Result<Connection> {
 
 /// Writes the schema into an empty file, whole or not at all, and durably: SQLite throws the log of a
 /// database away whose file is empty.
-fn make(path: &Path) -> Result<(), Unusable> {
+pub(super) fn make(path: &Path) -> Result<(), Unusable> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_EXRESCODE;
     let mut connection = Connection::open_with_flags(path, flags)?;
     connection.pragma_update(None, "synchronous", "FULL")?;

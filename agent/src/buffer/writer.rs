@@ -333,7 +333,7 @@ impl Writer {
     }
 
     /// What comes round: the files, what failed, orphans, old commands.
-    fn duties(&mut self) {
+    pub(super) fn duties(&mut self) {
         let now = Instant::now();
         if now >= self.due.check {
             let retry = self.refused.is_some() || !self.pending.is_empty();
@@ -345,6 +345,12 @@ impl Writer {
         if now >= self.due.prune {
             self.due.prune = now + PRUNE;
             self.prune();
+        }
+        if (now >= self.due.scan || self.adopter.is_busy()) && !self.has_its_name() {
+            // What was taken over would go into a file that dies with this process.
+            self.adopter.release();
+            self.due.scan = now + SCAN;
+            return;
         }
         if now >= self.due.scan && !self.adopter.is_busy() {
             self.due.scan = now + SCAN;
@@ -361,6 +367,11 @@ impl Writer {
             }
             self.count_results();
         }
+    }
+
+    /// Whether the file still bears its name, or another does by now that holds all of it.
+    fn has_its_name(&mut self) -> bool {
+        self.watched.missing().is_none() || (self.commit(&[]).is_ok() && self.watched.missing().is_none())
     }
 
     fn prune(&mut self) {

@@ -4,6 +4,7 @@
 
 use std::fs::File;
 use std::io::{self, IsTerminal, Read, Write};
+use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -15,7 +16,7 @@ use serde::Serialize;
 use super::output::{complain, print};
 use super::time::parse_timeout;
 use super::{NO, USAGE};
-use crate::environment::Environment;
+use crate::environment::{Environment, user_name};
 use crate::ingest::{Emission, LineRefusal, send};
 use crate::instance;
 use crate::paths::temporary_name;
@@ -142,11 +143,39 @@ fn find(args: &EmitArgs, environment: &Environment) -> Result<PathBuf, String> {
             }
             _ => String::new(),
         };
+        let way_out = services(Path::new(instance::UNIT_DIRECTORY)).unwrap_or_else(|| {
+            "start one with z4j run, or, if it runs with another Z4J_HOME, say so with --home DIR, or name its socket with --socket PATH".to_owned()
+        });
         format!(
-            "no agent of this user{which} runs{others} (looked in {}); start one with z4j run, or, if it runs with another Z4J_HOME, say so with --home DIR, or name its socket with --socket PATH",
+            "no agent of this user{which} runs{others} (looked in {}); {way_out}",
             places(environment, home.as_deref())
         )
     })
+}
+
+/// How to reach the agent of the packaged unit, if there is one: it is another user's, and so it is not taken
+/// unasked.
+fn services(dir: &Path) -> Option<String> {
+    let found = dir.metadata().ok()?;
+    let dir_shown = dir.display();
+    match dir.read_dir() {
+        Ok(_) => {
+            let agents = instance::live_in(&[dir.to_owned()], found.uid());
+            let socket = dir.join(instance::CURRENT_SOCKET);
+            let who = user_name(found.uid());
+            (!agents.is_empty()).then(|| {
+                format!(
+                    "a service's agent ({who}) takes events at {0}: say so with --socket {0}",
+                    socket.display()
+                )
+            })
+        }
+        Err(_) => Some(format!(
+            "a service's agent may be in {dir_shown}, which is closed to this user: run both as one user \
+             (User= in a drop-in of the unit; docs/agent.md, As a service), or send as root with --socket {}",
+            dir.join(instance::CURRENT_SOCKET).display()
+        )),
+    }
 }
 
 /// Where agents are looked for.
@@ -269,5 +298,25 @@ impl Progress {
         if self.shown {
             let _ = write!(io::stderr().lock(), "\r\x1b[K");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_services_agent_is_named_and_not_taken() -> io::Result<()> {
+        let dir = tempfile::tempdir()?;
+        let place = dir.path().join("z4j");
+        assert_eq!(services(&place), None);
+        let environment = Environment::capture();
+        let claim = instance::claim(&place, &environment)?;
+        let socket = place.join("agent.sock");
+        let said = services(&place).unwrap_or_default();
+        assert!(said.ends_with(&format!("say so with --socket {}", socket.display())), "{said}");
+        drop(claim);
+        assert_eq!(services(&place), None);
+        Ok(())
     }
 }

@@ -66,11 +66,17 @@ pub(crate) struct DispatcherParts {
 }
 
 /// The adapters that the settings name.
-pub(crate) fn adapters(engines: &BTreeMap<String, EngineSettings>, environment: &Environment) -> Adapters {
+pub(crate) fn adapters(
+    engines: &BTreeMap<String, EngineSettings>,
+    environment: &Environment,
+    redact: &Redact,
+) -> Adapters {
     let adapter = |settings: &EngineSettings| -> Arc<dyn adapter::Adapter> {
         match settings {
             EngineSettings::Null => Arc::new(NullAdapter),
-            EngineSettings::Exec(actions) => Arc::new(ExecAdapter::new(actions.clone(), environment)),
+            EngineSettings::Exec(actions) => {
+                Arc::new(ExecAdapter::new(actions.clone(), environment, Arc::clone(redact)))
+            }
         }
     };
     engines.iter().map(|(name, settings)| (name.clone(), adapter(settings))).collect()
@@ -140,7 +146,7 @@ impl Dispatcher {
                 let error = "the agent ended while this command ran; whether it took effect is not known";
                 let (shared, claim) = (Arc::clone(&self.0), command.delivery_claim_token);
                 tokio::spawn(async move {
-                    shared.conclude(&open, Outcome::indeterminate(error), claim.as_deref()).await;
+                    shared.conclude(open, Outcome::indeterminate(error), claim.as_deref()).await;
                 });
                 None
             }

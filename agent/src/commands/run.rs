@@ -27,24 +27,24 @@ pub(super) async fn carry_out(shared: Arc<Shared>, open: Open, command: Command)
     let under_way = shared.open.borrow().len();
     if under_way > MOST_OPEN {
         let error = format!("{MOST_OPEN} commands are under way already; this one was not run");
-        return shared.conclude(&open, Outcome::failed(error), claim.as_deref()).await;
+        return shared.conclude(open, Outcome::failed(error), claim.as_deref()).await;
     }
     let mut stopping = shared.stopping.subscribe();
     let turn = tokio::select! {
         turn = timeout_at(deadline, shared.slots.acquire()) => turn.ok().and_then(Result::ok),
         () = stopped(&mut stopping) => {
             let error = "the agent stopped before the command's turn; it was not run";
-            return shared.conclude(&open, Outcome::failed(error), claim.as_deref()).await;
+            return shared.conclude(open, Outcome::failed(error), claim.as_deref()).await;
         }
     };
     let Some(turn) = turn else {
         let error = format!("{AT_ONCE} commands ran for {seconds} s before this one's turn; it was not run");
-        return shared.conclude(&open, Outcome::failed(error), claim.as_deref()).await;
+        return shared.conclude(open, Outcome::failed(error), claim.as_deref()).await;
     };
     let (outcome, restarts) = shared.execute(&open.id, command, deadline).await;
     // A result that waits for a full disk must not keep others from running.
     drop(turn);
-    shared.conclude(&open, outcome, claim.as_deref()).await;
+    shared.conclude(open, outcome, claim.as_deref()).await;
     if restarts {
         sleep(EXIT_IN).await;
         shared.parts.commander.stop();
@@ -105,7 +105,7 @@ impl Shared {
     }
 
     /// Stores a result. One that cannot be stored now is kept by the buffer, and is sent all the same.
-    pub(super) async fn conclude(&self, open: &Open, outcome: Outcome, claim: Option<&str>) {
+    pub(super) async fn conclude(&self, open: Open, outcome: Outcome, claim: Option<&str>) {
         let result = StoredResult { command_id: open.id.clone(), payload: bound::payload(outcome, claim) };
         match self.parts.buffer.finish_command(result).await {
             Ok(()) => {}
@@ -117,6 +117,8 @@ impl Shared {
                 tracing::warn!("the result of command {} is in memory only: {refused}", open.id);
             }
         }
+        // First: whoever is told of the result may send the command again at once, and is to get it.
+        drop(open);
         self.finished.send_modify(|finished| *finished = finished.wrapping_add(1));
     }
 }

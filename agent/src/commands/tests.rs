@@ -91,12 +91,12 @@ impl World {
         let stored = match self.dispatcher.take(id, command).await {
             Some(stored) => stored,
             None => loop {
+                timeout(PATIENCE, finished.changed()).await.unwrap().unwrap();
                 let mut stored = self.buffer.unsettled_results().await;
                 stored.retain(|stored| stored.command_id == id);
                 if let Some(stored) = stored.pop() {
                     break stored;
                 }
-                timeout(PATIENCE, finished.changed()).await.unwrap().unwrap();
             },
         };
         Value::parse(stored.payload.as_str().as_bytes()).unwrap().deserialize().unwrap()
@@ -118,6 +118,19 @@ async fn a_command_runs_once_and_its_result_answers_duplicates() {
     let stored = world.dispatcher.take("c-1", again).await.unwrap();
     assert!(stored.payload.as_str().contains("\"ran\":\"c-1\""));
     assert!(stored.payload.as_str().contains("\"delivery_claim_token\":\"another\""));
+}
+
+/// Whoever hears of a result can have it.
+#[tokio::test]
+async fn a_command_is_over_when_its_result_is_told_of() {
+    let world = world();
+    let mut finished = world.dispatcher.finished();
+    for n in 0..50 {
+        let id = format!("c-{n}");
+        assert_eq!(world.dispatcher.take(&id, command("act", "{}")).await, None);
+        timeout(PATIENCE, finished.changed()).await.unwrap().unwrap();
+        assert!(world.dispatcher.take(&id, command("act", "{}")).await.is_some());
+    }
 }
 
 #[tokio::test]

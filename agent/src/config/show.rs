@@ -13,6 +13,7 @@ use super::settings::{HMAC_SECRET, HMAC_SECRET_FILE, Known, SETTINGS, TOKEN, TOK
 use super::source::{Origin, Reader, Setting};
 use super::{ConfigError, ConfigFlags};
 use crate::environment::Environment;
+use crate::net::proxy;
 use crate::words::visible;
 
 /// The document of `z4j config show --json`.
@@ -87,7 +88,13 @@ impl Shown {
         Self {
             ok: error.is_none(),
             error,
-            settings: rows(&reader),
+            settings: {
+                let is_secure =
+                    resolved.as_ref().map_or(true, |resolved| resolved.config.brain_url.is_secure());
+                let mut settings = rows(&reader);
+                settings.extend(proxies(environment, is_secure));
+                settings
+            },
             engines: match &resolved {
                 Ok(resolved) => engines(&resolved.config.engines),
                 Err(_) => tables.map(engines).unwrap_or_default(),
@@ -153,6 +160,23 @@ fn rows(reader: &Reader<'_>) -> Vec<Row> {
     let known = SETTINGS.iter().filter(|known| !beside_secret.contains(&known.meta().key));
     // What has no effect is shown only where somebody set it.
     known.map(|known| row(*known, reader)).filter(Row::is_worth_showing).collect()
+}
+
+/// What leads to a proxy; shown where it does, since no flag or file does.
+fn proxies(environment: &Environment, is_secure: bool) -> impl Iterator<Item = Row> {
+    proxy::effective(environment, is_secure).into_iter().map(|(name, value)| Row {
+        name,
+        value: Some(value),
+        origin: Some("environment"),
+        place: Some(name.to_owned()),
+        secret_file: None,
+        problem: None,
+        secret: false,
+        flag: None,
+        file_key: None,
+        bounds: "as curl reads it".to_owned(),
+        help: "The proxy on the way to the brain, or who is reached without one",
+    })
 }
 
 impl Row {

@@ -42,6 +42,27 @@ fn every_value_has_its_origin() {
 }
 
 #[test]
+fn the_proxy_variables_that_count_are_shown_without_credentials() {
+    let proxy = "http://me:s3cr3t@proxy.example:3128";
+    let variables = [
+        ("HTTPS_PROXY", proxy),
+        ("ALL_PROXY", "http://other.example"),
+        ("NO_PROXY", ".internal"),
+        ("HTTP_PROXY", proxy),
+    ];
+    let shown = Shown::gather(&environment(&variables), &ConfigFlags::default());
+    assert_eq!(origin(&shown, "HTTPS_PROXY"), (Some("http://proxy.example:3128"), Some("environment")));
+    assert_eq!(origin(&shown, "NO_PROXY"), (Some(".internal"), Some("environment")));
+    let text = shown.text();
+    assert!(
+        !text.contains("s3cr3t") && !text.contains("ALL_PROXY") && !text.contains("HTTP_PROXY "),
+        "{text}"
+    );
+    let text = Shown::gather(&environment(&[("NO_PROXY", "*")]), &ConfigFlags::default()).text();
+    assert!(!text.contains("NO_PROXY"), "it has no effect without a proxy: {text}");
+}
+
+#[test]
 fn what_is_missing_or_wrong_is_shown_with_the_rest() {
     let environment = environment(&[("Z4J_TOKEN", ""), ("Z4J_BUFFER_MAX_EVENTS", "7")]);
     let shown = Shown::gather(&environment, &ConfigFlags::default());

@@ -12,14 +12,12 @@ use super::client::{AskError, ask, hang_up};
 use super::text::agent_text;
 use super::{Answer, Request};
 use crate::environment::{Environment, user_name};
-use crate::instance::{Instance, live_in, places};
+use crate::instance::{Instance, UNIT_DIRECTORY, live_in, places};
 use crate::status::Snapshot;
 use crate::words::{errno_text, join_words};
 
 /// The version of the JSON document.
 const SCHEMA_VERSION: u64 = 1;
-/// Where the packaged unit keeps its agent's sockets (`RuntimeDirectory=z4j`); only root may look there.
-const UNIT_DIRECTORY: &str = "/run/z4j";
 
 /// Which agents.
 #[derive(Clone, Debug, Default, clap::Args)]

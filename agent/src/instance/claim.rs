@@ -9,8 +9,9 @@ use std::path::{Path, PathBuf};
 use nix::libc;
 use tokio::time::{MissedTickBehavior, interval};
 
-use super::search::{is_private, live_in};
+use super::search::{is_private, live_in, places};
 use super::socket::check_length;
+use super::sweep::{remove_socket, remove_sockets, sweep};
 use super::{CURRENT_SOCKET, Instance, LOOK};
 use crate::environment::Environment;
 
@@ -36,14 +37,17 @@ pub(crate) struct Claim {
 pub(crate) fn claim(dir: &Path, environment: &Environment) -> io::Result<Claim> {
     DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(|error| named(dir, &error))?;
     let (pid, uid) = (environment.pid, environment.account.uid);
+    places(environment, None).iter().map(PathBuf::as_path).chain([dir]).for_each(|dir| sweep(dir, uid));
     for n in 1..=MAX_NAMES {
         let name = if n == 1 { format!("agent-{pid}") } else { format!("agent-{pid}-{n}") };
         let instance = Instance { dir: dir.to_owned(), name, pid };
         check_length(&instance.control_socket())?;
         if let Some(lock) = take(&instance.pidfile(), pid, uid)? {
             let claim = Claim { instance, uid, locks: (lock, locked(dir)) };
-            claim.remove_sockets();
-            return Ok(claim);
+            // What somebody put there that is no socket stays, and its name with it.
+            if remove_sockets(&claim.instance) {
+                return Ok(claim);
+            }
         }
     }
     Err(io::Error::other(format!("{}: {MAX_NAMES} agents of pid {pid} live here already", dir.display())))
@@ -108,10 +112,8 @@ impl Claim {
     pub(crate) fn announce(&self, ingest: &Path) -> io::Result<()> {
         let own = self.instance.ingest_socket();
         if ingest != own {
-            match fs::remove_file(&own) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(named(&own, &error)),
-                _ => symlink(ingest, &own).map_err(|error| named(&own, &error))?,
-            }
+            remove_socket(&own);
+            symlink(ingest, &own).map_err(|error| named(&own, &error))?;
         }
         self.point_at(&self.instance)
     }
@@ -199,11 +201,6 @@ impl Claim {
             }
         }
     }
-
-    fn remove_sockets(&self) {
-        let _ = fs::remove_file(self.instance.ingest_socket());
-        let _ = fs::remove_file(self.instance.control_socket());
-    }
 }
 
 impl Drop for Claim {
@@ -213,7 +210,7 @@ impl Drop for Claim {
             return;
         }
         self.hand_over();
-        self.remove_sockets();
+        remove_sockets(&self.instance);
         // Last, and before the lock goes: until then the name is taken.
         let _ = fs::remove_file(self.instance.pidfile());
     }

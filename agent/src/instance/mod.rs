@@ -6,6 +6,7 @@
 mod claim;
 mod search;
 mod socket;
+mod sweep;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -16,6 +17,10 @@ pub(crate) use socket::{check_length, listen};
 
 /// The link to the newest live agent's ingest socket, beside the agents' own files.
 pub(crate) const CURRENT_SOCKET: &str = "agent.sock";
+
+/// Where the packaged unit keeps its agent's sockets (`RuntimeDirectory=z4j`); only its user and root may look
+/// there.
+pub(crate) const UNIT_DIRECTORY: &str = "/run/z4j";
 
 /// How often an agent looks whether its files are still there.
 pub(crate) const LOOK: Duration = Duration::from_secs(2);

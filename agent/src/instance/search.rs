@@ -79,7 +79,7 @@ pub(crate) fn live_in(dirs: &[PathBuf], uid: u32) -> Vec<Instance> {
 }
 
 /// The name and the pid of `agent-{pid}.pid` and `agent-{pid}-{n}.pid`.
-fn parse_pidfile(file: &str) -> Option<(String, u32)> {
+pub(super) fn parse_pidfile(file: &str) -> Option<(String, u32)> {
     let name = file.strip_suffix(".pid")?;
     let mut parts = name.strip_prefix("agent-")?.split('-');
     let (pid, n) = (parts.next()?, parts.next());

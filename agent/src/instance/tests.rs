@@ -3,7 +3,7 @@
 use std::fs;
 use std::io;
 use std::os::unix::fs::{PermissionsExt, symlink};
-use std::os::unix::net::UnixStream;
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 
 use super::*;
@@ -46,8 +46,9 @@ fn agents_with_one_pid_share_a_directory() -> io::Result<()> {
 fn what_a_dead_agent_left_is_taken_over() -> io::Result<()> {
     let dir = tempfile::tempdir()?;
     let environment = environment(7);
-    for file in ["agent-7.pid", "agent-7.sock", "agent-7.control.sock"] {
-        fs::write(dir.path().join(file), "left over, and longer than a pid")?;
+    fs::write(dir.path().join("agent-7.pid"), "left over, and longer than a pid")?;
+    for file in ["agent-7.sock", "agent-7.control.sock"] {
+        drop(UnixListener::bind(dir.path().join(file))?);
     }
     assert_eq!(names(dir.path(), &environment), Vec::<String>::new());
     let claim = claim(dir.path(), &environment)?;
@@ -149,5 +150,46 @@ fn the_runtime_directory_serves_if_it_is_ours() -> io::Result<()> {
     assert_eq!(place(&environment, &buffer), buffer);
     let refused = claim(&long, &environment).map(|_| ()).map_err(|error| error.to_string()).err();
     assert!(refused.is_some_and(|text| text.contains("107") && text.contains("Z4J_HOME")));
+    Ok(())
+}
+
+#[test]
+fn what_killed_agents_left_is_swept() -> io::Result<()> {
+    let dir = tempfile::tempdir()?;
+    let path = |file: &str| dir.path().join(file);
+    for name in ["agent-3", "agent-4-2", "agent-5"] {
+        fs::write(path(&format!("{name}.pid")), "3\n")?;
+        drop(UnixListener::bind(path(&format!("{name}.control.sock")))?);
+    }
+    symlink("/somewhere/else.sock", path("agent-3.sock"))?;
+    symlink("agent-3.sock", path(CURRENT_SOCKET))?;
+    // What is no socket was put there by somebody, and so it stays with its pidfile.
+    fs::write(path("agent-5.sock"), "precious")?;
+    // What is no agent's stays too.
+    fs::write(path("agent-bare.pid"), "5\n")?;
+    drop(UnixListener::bind(path("other.sock"))?);
+    let living = claim(dir.path(), &environment(8))?;
+    let own = claim(dir.path(), &environment(9))?;
+    let mut left: Vec<_> = fs::read_dir(dir.path())?
+        .flatten()
+        .filter_map(|entry| entry.file_name().into_string().ok())
+        .collect();
+    left.sort();
+    let wanted =
+        ["agent-5.pid", "agent-5.sock", "agent-8.pid", "agent-9.pid", "agent-bare.pid", "other.sock"];
+    assert_eq!(left, wanted);
+    assert_eq!(fs::read_to_string(path("agent-5.sock"))?, "precious");
+    drop((living, own));
+    Ok(())
+}
+
+#[test]
+fn a_file_at_the_name_of_a_socket_is_left_alone() -> io::Result<()> {
+    let dir = tempfile::tempdir()?;
+    fs::write(dir.path().join("agent-7.sock"), "precious")?;
+    let claim = claim(dir.path(), &environment(7))?;
+    assert_eq!(claim.instance().name, "agent-7-2");
+    drop(claim);
+    assert_eq!(fs::read_to_string(dir.path().join("agent-7.sock"))?, "precious");
     Ok(())
 }

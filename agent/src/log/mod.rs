@@ -44,7 +44,8 @@ impl Ids {
         };
     }
 
-    fn get(&self) -> BTreeMap<&'static str, String> {
+    /// What is bound.
+    pub(crate) fn get(&self) -> BTreeMap<&'static str, String> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }

@@ -90,6 +90,7 @@ impl Agent {
             buffer,
             dispatcher,
             status: sender,
+            ids: crate::log::Ids::default(),
         };
         if events > 0 {
             let events = (0..events).map(event).collect::<Outcome<Vec<NewEvent>>>()?;

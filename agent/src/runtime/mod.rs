@@ -35,6 +35,7 @@ use crate::commands::Dispatcher;
 use crate::config::Config;
 use crate::doctor::diagnosis::Patient;
 use crate::environment::Environment;
+use crate::log::Ids;
 use crate::orders::Orders;
 use crate::secret::Token;
 use crate::status::LinkStatus;
@@ -60,6 +61,8 @@ pub(crate) struct Link {
     pub(crate) dispatcher: Dispatcher,
     /// Where the link says how it is.
     pub(crate) status: watch::Sender<LinkStatus>,
+    /// What the log names.
+    pub(crate) ids: Ids,
 }
 
 impl Link {

@@ -7,11 +7,12 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio::time::Instant;
-use z4j_protocol::Timestamp;
+use z4j_protocol::{Binding, Timestamp};
 
 use super::backoff::Backoff;
 use super::failure::Failure;
 use crate::clock::Clock;
+use crate::log::Ids;
 use crate::status::{FailureClass, LastFailure, LinkState, LinkStatus};
 use crate::words::printable;
 
@@ -31,6 +32,7 @@ pub(super) struct Progress {
     status: watch::Sender<LinkStatus>,
     clock: Clock,
     shares: Shares,
+    ids: Ids,
     /// Since when there is a session, and whether it has proved itself.
     session: Option<(Instant, bool)>,
     /// Whether somebody has been told that the link is up, since the last streak began.
@@ -42,13 +44,14 @@ pub(super) struct Progress {
 
 impl Progress {
     /// The state at the start.
-    pub(super) fn new(status: watch::Sender<LinkStatus>, clock: Clock, shares: Shares) -> Self {
+    pub(super) fn new(status: watch::Sender<LinkStatus>, clock: Clock, shares: Shares, ids: Ids) -> Self {
         let backoff = Backoff::default();
         Self {
             backoff,
             status,
             clock,
             shares,
+            ids,
             session: None,
             told_online: false,
             last_told_online: false,
@@ -70,8 +73,12 @@ impl Progress {
         });
     }
 
-    /// A session has begun.
-    pub(super) fn online(&mut self, transport: &str, brain_version: Option<&str>, session_id: &str) {
+    /// A session has begun. The log names it from now on.
+    pub(super) fn online(&mut self, transport: &str, brain_version: Option<&str>, binding: &Binding) {
+        let Binding { agent_id, project_id, session_id } = binding;
+        for (name, id) in [("agent_id", agent_id), ("project_id", project_id), ("session_id", session_id)] {
+            self.ids.set(name, Some(id));
+        }
         self.session = Some((Instant::now(), false));
         let now = self.now_text();
         self.status.send_modify(|status| {
@@ -91,7 +98,11 @@ impl Progress {
         if self.told_online {
             tracing::debug!("online over {transport}");
         } else {
-            tracing::info!("online over {transport}, after {failures} failed attempts");
+            match failures {
+                0 => tracing::info!("online over {transport}"),
+                1 => tracing::info!("online over {transport}, after one failed attempt"),
+                _ => tracing::info!("online over {transport}, after {failures} failed attempts"),
+            }
             self.last_told_online = true;
         }
         self.told_online = true;
@@ -160,6 +171,7 @@ impl Progress {
     /// There is no session any more.
     pub(super) fn offline(&mut self) {
         self.session = None;
+        self.ids.set("session_id", None);
         self.status.send_modify(|status| {
             status.state = LinkState::Connecting;
             status.session_id = None;
@@ -170,7 +182,6 @@ impl Progress {
 
     /// A failure: how long to wait before the next attempt.
     pub(super) fn failed(&mut self, failure: &Failure) -> Duration {
-        self.offline();
         let share = (self.shares)();
         let (streak, wait) = self.backoff.fail(failure.class, share);
         let wait = wait.max(failure.retry_after.unwrap_or_default());
@@ -179,7 +190,9 @@ impl Progress {
         }
         // A log that ends with "online" must not lie.
         let again = std::mem::take(&mut self.last_told_online) && streak > 1;
+        // The line still names the session that ended.
         tell(failure, streak, wait, again);
+        self.offline();
         let now = self.clock.now();
         let micros = i64::try_from(wait.as_micros()).unwrap_or(i64::MAX);
         let next = Timestamp::from_unix_micros(now.unix_micros().saturating_add(micros));
@@ -243,7 +256,23 @@ mod tests {
 
     fn progress() -> (Progress, watch::Receiver<LinkStatus>) {
         let (status, seen) = watch::channel(LinkStatus::default());
-        (Progress::new(status, Clock::system(), Box::new(|| 0.0)), seen)
+        (Progress::new(status, Clock::system(), Box::new(|| 0.0), Ids::default()), seen)
+    }
+
+    fn binding() -> Binding {
+        Binding { agent_id: "a".into(), project_id: "p".into(), session_id: "s".into() }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_log_names_the_session_while_there_is_one() {
+        let (mut progress, _seen) = progress();
+        let ids = progress.ids.clone();
+        progress.online("websocket", None, &binding());
+        let names =
+            |ids: &Ids| ids.get().into_iter().map(|(name, id)| format!("{name}={id}")).collect::<Vec<_>>();
+        assert_eq!(names(&ids), ["agent_id=a", "project_id=p", "session_id=s"]);
+        progress.failed(&failure());
+        assert_eq!(names(&ids), ["agent_id=a", "project_id=p"]);
     }
 
     fn failure() -> Failure {
@@ -254,11 +283,11 @@ mod tests {
     async fn a_handshake_alone_does_not_end_a_streak() {
         let (mut progress, seen) = progress();
         for seconds in [1, 2, 4, 8] {
-            progress.online("websocket", None, "s");
+            progress.online("websocket", None, &binding());
             assert_eq!(progress.failed(&failure()), Duration::from_secs(seconds));
         }
         assert_eq!(seen.borrow().streaks.connection, 4);
-        progress.online("websocket", None, "s");
+        progress.online("websocket", None, &binding());
         progress.proved();
         assert_eq!(seen.borrow().streaks.connection, 0);
         assert_eq!(progress.failed(&failure()), Duration::from_secs(1));
@@ -272,7 +301,7 @@ mod tests {
         let (mut progress, _seen) = progress();
         let mut told = Vec::new();
         for _ in 0..4 {
-            progress.online("websocket", None, "s");
+            progress.online("websocket", None, &binding());
             told.push(progress.last_told_online);
             progress.failed(&failure());
             assert!(!progress.last_told_online);
@@ -283,7 +312,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn age_is_a_proof() {
         let (mut progress, _seen) = progress();
-        progress.online("websocket", None, "s");
+        progress.online("websocket", None, &binding());
         assert_eq!(progress.proof_due(), Some(Instant::now() + PROOF_AGE));
         progress.proved();
         assert_eq!(progress.proof_due(), None);

@@ -54,7 +54,7 @@ impl Supervisor {
     ) -> Self {
         Self {
             instructions: Instructions::new(orders.clone(), stop_timeout),
-            progress: Progress::new(link.status.clone(), link.clock(), shares),
+            progress: Progress::new(link.status.clone(), link.clock(), shares, link.ids.clone()),
             reporter: Reporter::new(&link.hello, &link.config, link.environment.pid),
             websocket: websocket::Memory::default(),
             longpoll: longpoll::Memory::default(),

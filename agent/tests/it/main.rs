@@ -14,6 +14,8 @@ mod pki;
 #[cfg(test)]
 mod proxy;
 #[cfg(test)]
+mod running;
+#[cfg(test)]
 mod session;
 #[cfg(test)]
 mod tls;

@@ -18,6 +18,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::path::PathBuf;
 
+use mock_brain::Profile;
 use mock_brain::fault::FaultSpec;
 use serde::Deserialize;
 
@@ -172,8 +173,13 @@ pub(crate) struct Brain {
     pub(crate) project: String,
     /// The agent's name.
     pub(crate) agent: String,
+    /// What its certificate is, and how it speaks TLS.
+    pub(crate) certificate: Profile,
     /// What is broken from the start.
     pub(crate) faults: Vec<FaultSpec>,
+    /// Whether it holds agents to what the real brain leaves free, and is odd on purpose; if absent, it does so
+    /// for our own agent and not for one that `--agent` names.
+    pub(crate) strict: Option<bool>,
 }
 
 impl Default for Brain {
@@ -182,7 +188,9 @@ impl Default for Brain {
             url: BrainUrl::default(),
             project: "picker".to_owned(),
             agent: "picker_agent".to_owned(),
+            certificate: Profile::default(),
             faults: Vec::new(),
+            strict: None,
         }
     }
 }

@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 
+use mock_brain::Profile;
 use mock_brain::fault::FaultSpec;
 use serde::Deserialize;
 
@@ -108,6 +109,8 @@ pub(crate) struct BrainStep {
     pub(crate) revoke: bool,
     /// Take the agent's token again.
     pub(crate) admit: bool,
+    /// Issue the certificate anew, with this profile.
+    pub(crate) rotate: Option<Profile>,
     /// A command for the agent: `{ action, target, parameters, timeout_seconds }`.
     pub(crate) command: Option<serde_json::Value>,
 }
@@ -128,9 +131,11 @@ pub(crate) enum Power {
 impl BrainStep {
     pub(super) fn problem(&self) -> Option<&'static str> {
         let faults = self.set.is_empty() && self.clear.is_empty();
-        let empty = faults && self.power.is_none() && !self.revoke && !self.admit && self.command.is_none();
+        let tokens = !self.revoke && !self.admit;
+        let asked = self.power.is_none() && self.rotate.is_none() && self.command.is_none();
+        let empty = faults && tokens && asked;
         empty.then_some(
-            "nothing changes at the brain: give it down, up, restart, set, clear, revoke or command",
+            "nothing changes at the brain: give it down, up, restart, set, clear, revoke, rotate or command",
         )
     }
 }
@@ -142,7 +147,7 @@ impl<'de> Deserialize<'de> for BrainStep {
             type Value = BrainStep;
             fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
                 f.write_str(
-                    "\"down\", \"crash\", \"up\", \"restart\" or { set, clear, revoke, admit, command }",
+                    "\"down\", \"crash\", \"up\", \"restart\" or { set, clear, revoke, admit, rotate, command }",
                 )
             }
             fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<BrainStep, E> {
@@ -150,9 +155,9 @@ impl<'de> Deserialize<'de> for BrainStep {
                 Ok(BrainStep { power: Some(power), ..BrainStep::default() })
             }
             fn visit_map<A: serde::de::MapAccess<'de>>(self, map: A) -> Result<BrainStep, A::Error> {
-                let Table { set, clear, revoke, admit, command } =
+                let Table { set, clear, revoke, admit, rotate, command } =
                     Table::deserialize(serde::de::value::MapAccessDeserializer::new(map))?;
-                Ok(BrainStep { power: None, set, clear, revoke, admit, command })
+                Ok(BrainStep { power: None, set, clear, revoke, admit, rotate, command })
             }
         }
         #[derive(Default, Deserialize)]
@@ -162,6 +167,7 @@ impl<'de> Deserialize<'de> for BrainStep {
             clear: Vec<FaultName>,
             revoke: bool,
             admit: bool,
+            rotate: Option<Profile>,
             command: Option<serde_json::Value>,
         }
         deserializer.deserialize_any(Visitor)

@@ -112,7 +112,7 @@ pub(super) fn kill(stage: &mut Stage, kill: &Kill) -> Result<(), StepError> {
     Ok(stage.signal(name, signal)?)
 }
 
-/// `ExecReload=` of the unit, which mostly is `kill -HUP $MAINPID`; SIGHUP without one.
+/// `ExecReload=` of the unit: `kill -HUP $MAINPID`, or a verb of the agent's own; SIGHUP without one.
 pub(super) fn reload(stage: &mut Stage, loaded: &Loaded, name: &AgentName) -> Result<(), StepError> {
     runs(stage, name)?;
     let Some(line) = &loaded.scenario.service.exec_reload else {
@@ -125,6 +125,7 @@ pub(super) fn reload(stage: &mut Stage, loaded: &Loaded, name: &AgentName) -> Re
     let pid = stage.journal().look(&name.0, |record| record.pid).flatten().unwrap_or_default().to_string();
     let words: Vec<_> =
         words.iter().map(|word| word.replace("${MAINPID}", &pid).replace("$MAINPID", &pid)).collect();
+    let words = stage.agent().of_unit(&words, &[]);
     let output = stage.run(&loaded.scenario, words, LIMIT)?;
     leaks_nothing(stage, line, &output)?;
     if output.status == 0 && !output.timed_out {

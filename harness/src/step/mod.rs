@@ -120,9 +120,18 @@ fn no_violations(stage: &Stage) -> Result<(), StepError> {
     if stage.violations.holds(violations.len() as u64) {
         return Ok(());
     }
-    let told = violations.iter().map(|violation| format!("{}: {}", violation.rule, violation.detail));
+    let told = violations.iter().map(|violation| {
+        let raw = violation.raw.as_deref().map(|raw| format!(" in {}", cut(raw))).unwrap_or_default();
+        format!("{}: {}{raw}", violation.rule, violation.detail)
+    });
     let told: Vec<_> = told.collect();
     Err(StepError::Failed(format!("the agent broke rules of the protocol: {}", told.join("; "))))
+}
+
+/// The beginning of what broke a rule.
+fn cut(raw: &str) -> String {
+    const SHOWN: usize = 300;
+    raw.chars().take(SHOWN).collect()
 }
 
 /// What agents said last, for who looks for the cause of a failure.

@@ -27,7 +27,11 @@ impl World {
         let folder = tempfile::tempdir().unwrap();
         fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o777)).unwrap();
         let world = Self { folder };
-        fs::copy(env!("CARGO_BIN_EXE_harness"), world.path("harness")).unwrap();
+        // By another process: a child that another test starts just then would hold a file of ours open for
+        // writing, and a program that is open for writing cannot be run.
+        let copied =
+            Command::new("cp").arg(env!("CARGO_BIN_EXE_harness")).arg(world.path("harness")).status();
+        assert!(copied.unwrap().success());
         world.write("agent", AGENT);
         fs::set_permissions(world.path("agent"), fs::Permissions::from_mode(0o755)).unwrap();
         world

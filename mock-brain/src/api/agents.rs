@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use super::{Api, ApiError, Items, Refusal};
+use crate::quote::quote;
 use crate::registry::{Agent, AgentInfo, Credentials};
 use crate::state;
 
@@ -43,6 +44,22 @@ pub(crate) struct AddAgent {
     #[serde(default)]
     pub(crate) project: Option<String>,
 }
+
+/// There are to be agents of these names, `PREFIX1` to `PREFIXn`.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct EnsureAgents {
+    /// What the names begin with.
+    pub(crate) prefix: String,
+    /// How many, up to 100,000.
+    pub(crate) count: usize,
+    /// Their project's slug; that of the brain's first agent if it is left out.
+    #[serde(default)]
+    pub(crate) project: Option<String>,
+}
+
+/// Most agents of one request.
+const MAX_ENSURED: usize = 100_000;
 
 /// Another token for an agent.
 #[derive(Default, Serialize, Deserialize, ToSchema)]
@@ -83,6 +100,25 @@ pub(super) async fn add(
     let agent = api.hub.registry.add_agent(&name, project.as_deref())?;
     tracing::info!(agent = %agent.name, project = %agent.project.slug, "agent added");
     Ok(answer(&api, &agent))
+}
+
+/// Make the agents that are not there, in one change of the state, and tell what all of them connect with.
+#[utoipa::path(put, path = "/mock/v1/agents", operation_id = "ensure_agents", tag = "agents",
+    request_body = EnsureAgents,
+    responses((status = 200, body = Items<Credentials>), (status = "4XX", body = ApiError)))]
+pub(super) async fn ensure(
+    State(api): State<Arc<Api>>,
+    body: Result<Json<EnsureAgents>, JsonRejection>,
+) -> Result<Json<Items<Credentials>>, Refusal> {
+    let Json(EnsureAgents { prefix, count, project }) =
+        body.map_err(|error| Refusal::unreadable(error.body_text()))?;
+    if count > MAX_ENSURED {
+        return Err(Refusal::unreadable(format!("count: at most {MAX_ENSURED}")));
+    }
+    let names: Vec<_> = (1..=count).map(|number| format!("{prefix}{number}")).collect();
+    let agents = api.hub.registry.ensure_agents(&names, project.as_deref())?;
+    tracing::info!(count, prefix = %quote(&prefix), "agents ensured");
+    Ok(Json(Items { items: agents.iter().map(|agent| agent.credentials()).collect() }))
 }
 
 /// Close an agent's sessions with 4003, and refuse its token from now on.

@@ -14,6 +14,7 @@ use crate::commands::CommandError;
 use crate::condition::ConditionError;
 use crate::fault::FaultError;
 use crate::journal::JournalError;
+use crate::pki::PkiError;
 use crate::registry::RegistryError;
 use crate::state::StateError;
 
@@ -47,6 +48,8 @@ pub(crate) enum ErrorCode {
     Revoked,
     /// Too many commands wait.
     TooManyCommands,
+    /// The brain speaks plain HTTP: it has no certificate.
+    NoTls,
     /// What was waited for did not come in time.
     WaitTimedOut,
     /// The brain stops.
@@ -68,7 +71,7 @@ impl ErrorCode {
             Self::ForeignHost | Self::ForeignOrigin => StatusCode::FORBIDDEN,
             Self::NotFound | Self::NotSet => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
-            Self::Conflict | Self::Revoked => StatusCode::CONFLICT,
+            Self::Conflict | Self::Revoked | Self::NoTls => StatusCode::CONFLICT,
             Self::BadValue | Self::BadFault | Self::BadCommand => StatusCode::UNPROCESSABLE_ENTITY,
             Self::TooManyCommands => StatusCode::TOO_MANY_REQUESTS,
             Self::WaitTimedOut => StatusCode::GATEWAY_TIMEOUT,
@@ -153,5 +156,25 @@ impl From<FaultError> for Refusal {
 impl From<JournalError> for Refusal {
     fn from(error: JournalError) -> Self {
         Self::new(ErrorCode::Journal, error)
+    }
+}
+
+impl From<PkiError> for Refusal {
+    fn from(error: PkiError) -> Self {
+        let code = match &error {
+            PkiError::NoTls => ErrorCode::NoTls,
+            PkiError::Name(_) | PkiError::ClientNames => ErrorCode::BadValue,
+            PkiError::Key | PkiError::Issue(_) | PkiError::Tls(_) => ErrorCode::Internal,
+        };
+        Self::new(code, error)
+    }
+}
+
+impl From<StateError> for Refusal {
+    fn from(error: StateError) -> Self {
+        match error {
+            StateError::Pki(error) => error.into(),
+            error => Self::new(ErrorCode::State, error),
+        }
     }
 }

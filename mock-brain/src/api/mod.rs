@@ -6,6 +6,7 @@
 #![expect(unused_qualifications, reason = "utoipa's macros qualify what they expand to")]
 
 pub(crate) mod agents;
+pub(crate) mod certificates;
 pub(crate) mod clock;
 pub(crate) mod commands;
 mod error;
@@ -69,7 +70,7 @@ fn router(api: Arc<Api>) -> Router {
         || async { Refusal::new(ErrorCode::MethodNotAllowed, "this endpoint does not take that method") };
     Router::new()
         .route("/mock/v1/env", get(agents::env))
-        .route("/mock/v1/agents", get(agents::list).post(agents::add))
+        .route("/mock/v1/agents", get(agents::list).post(agents::add).put(agents::ensure))
         .route("/mock/v1/agents/{name}", delete(agents::revoke))
         .route("/mock/v1/agents/{name}/token", post(agents::set_token))
         .route("/mock/v1/projects", get(projects::list).post(projects::add))
@@ -85,6 +86,8 @@ fn router(api: Arc<Api>) -> Router {
         .route("/mock/v1/violations", get(seen::violations).delete(seen::clear_violations))
         .route("/mock/v1/reset", post(seen::reset))
         .route("/mock/v1/journal", get(journal::page))
+        .route("/mock/v1/certificates", get(certificates::show).post(certificates::issue))
+        .route("/mock/v1/certificates/rotate", post(certificates::rotate))
         .route("/mock/v1/wait", post(wait::wait))
         .route("/mock/v1/clock", get(clock::get).put(clock::set))
         .route("/mock/v1/shutdown", post(wait::shutdown))

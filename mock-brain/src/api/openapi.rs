@@ -6,7 +6,7 @@ use axum::Json;
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::{Modify, OpenApi};
 
-use super::{agents, clock, commands, faults, journal, projects, seen, wait};
+use super::{agents, certificates, clock, commands, faults, journal, projects, seen, wait};
 
 /// The document.
 #[derive(OpenApi)]
@@ -18,9 +18,10 @@ use super::{agents, clock, commands, faults, journal, projects, seen, wait};
                        `Host`, an `Origin` or a cross-site `Sec-Fetch-Site` are refused."
     ),
     paths(
-        agents::env, agents::list, agents::add, agents::revoke, agents::set_token,
+        agents::env, agents::list, agents::add, agents::ensure, agents::revoke, agents::set_token,
         projects::list, projects::add, projects::archive, projects::restore, projects::log_in,
         commands::list, commands::send, commands::one,
+        certificates::show, certificates::rotate, certificates::issue,
         faults::list, faults::set, faults::clear_all, faults::clear,
         seen::events, seen::sessions, seen::violations, seen::clear_violations, seen::reset,
         journal::page, wait::wait, wait::shutdown, clock::get, clock::set, document,

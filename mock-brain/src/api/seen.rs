@@ -13,7 +13,7 @@ use super::journal::on_disk;
 use super::{Api, ApiError, Items, Refusal};
 use crate::sessions::SessionInfo;
 use crate::store::StoredEvent;
-use crate::strict::Violation;
+use crate::violation::Violation;
 
 /// Accepted events.
 #[derive(Debug, Serialize, Deserialize, ToSchema)]

@@ -4,18 +4,21 @@
 //! setting. Data goes to stdout, everything else to stderr; an error is one line.
 
 mod agent;
+mod cert;
 mod command;
 mod env;
 mod events;
 mod fault;
 mod frame;
 mod journal;
+mod load;
 mod output;
 mod project;
 mod serve;
 mod sessions;
 mod state;
 mod steps;
+mod violations;
 mod wait;
 
 use std::ffi::OsString;
@@ -50,12 +53,12 @@ enum Command {
     Events(events::Args),
     /// List sessions, live and ended
     Sessions(sessions::Args),
-    /// List what clients got wrong
-    Violations(sessions::Violations),
     /// Wait until the running brain saw something
     Wait(wait::Args),
     /// Follow what the running brain sees
     Tail(journal::Tail),
+    /// List what agents did that they must not
+    Violations(violations::Args),
     /// Write out what the running brain saw
     #[command(subcommand)]
     Journal(journal::Command),
@@ -70,9 +73,14 @@ enum Command {
     /// Send commands to agents, and see what came of them
     #[command(subcommand)]
     Command(command::Command),
+    /// Show, rotate and issue certificates
+    #[command(subcommand)]
+    Cert(cert::Command),
     /// Show, set and clear faults
     #[command(subcommand)]
     Fault(fault::Command),
+    /// Drive simulated agents against a brain, this one or another
+    Load(Box<load::Args>),
     /// Canonical bytes, signatures and verdicts of frames, for those who write an agent
     #[command(subcommand)]
     Frame(frame::Command),
@@ -171,17 +179,19 @@ fn dispatch(command: Command, environment: &Environment) -> Result<(), Failure> 
         Command::Events(args) => events::run(&args, environment),
         Command::Login(args) => project::login(&args, environment),
         Command::Sessions(args) => sessions::run(&args, environment),
-        Command::Violations(args) => sessions::violations(&args, environment),
         Command::Reset(args) => state::reset(&args, environment),
         Command::Clock(args) => state::clock(&args, environment),
         Command::Wait(args) => wait::run(&args, environment),
         Command::Stop(args) => wait::stop(&args, environment),
         Command::Tail(args) => journal::tail(&args, environment),
+        Command::Violations(args) => violations::run(&args, environment),
         Command::Journal(command) => journal::run(&command, environment),
         Command::Agent(command) => agent::run(command, environment),
         Command::Project(command) => project::run(&command, environment),
         Command::Command(command) => command::run(command, environment),
+        Command::Cert(command) => cert::run(command, environment),
         Command::Fault(command) => fault::run(command, environment),
+        Command::Load(args) => load::run(&args, environment),
         Command::Frame(command) => frame::run(&command),
         Command::Completions { shell } => {
             let mut script = Vec::new();

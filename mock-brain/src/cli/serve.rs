@@ -15,17 +15,19 @@ use super::Failure;
 use super::output::{print, print_json, shell_word};
 use crate::api::{self, Api};
 use crate::control::Control;
+use crate::descriptors;
 use crate::limits::LimitSettings;
 use crate::quote::quote;
 use crate::settings::{Resolved, Settings};
 use crate::state::CA_FILE;
-use crate::{BRAIN_VERSION, Brain, Environment, random};
+use crate::{Brain, Environment, random};
 
 /// Run a brain.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  mock-brain serve\n  \
     mock-brain serve --listen 127.0.0.1:0 --state-dir ./brain --json\n  \
-    mock-brain serve --name tasks.example.com --fault 'tls.expired first 2'\n\n\
+    mock-brain serve --name tasks.example.com --fault 'tls.expired first 2'\n  \
+    mock-brain serve --certificate expires-in=20s+rsa\n\n\
     On a first start it makes a CA, a server certificate, a project, an agent, its token and HMAC secret, and \
     keeps them in the state directory, and so the journal: events, sessions, violations, commands and frames, \
     the newest 4 GiB and 1,000,000 events of it.")]
@@ -48,6 +50,18 @@ pub(super) struct Args {
     /// A name for the certificate beside localhost, 127.0.0.1 and ::1; may be repeated
     #[arg(long, value_name = "HOST")]
     name: Vec<String>,
+    /// What the server shows, as `cert profiles` explains: words joined by + [default: valid]
+    #[arg(long, value_name = "PROFILE", conflicts_with = "no_tls")]
+    certificate: Option<String>,
+    /// A name more that a Host header may bear; may be repeated
+    #[arg(long, value_name = "NAME")]
+    host: Vec<String>,
+    /// Agents may only come from these networks; may be repeated [default: any]
+    #[arg(long, value_name = "CIDR")]
+    admit: Vec<String>,
+    /// Believe these proxies' X-Forwarded-For; may be repeated [default: 127.0.0.1]
+    #[arg(long, value_name = "CIDR")]
+    trusted_proxy: Vec<String>,
     /// The project's slug [default: demo]
     #[arg(long, value_name = "SLUG")]
     project: Option<String>,
@@ -72,10 +86,10 @@ pub(super) struct Args {
     /// Let --listen and --control be addresses that others can reach
     #[arg(long)]
     allow_remote: bool,
-    /// Behave like the real brain (the default)
+    /// Behave like the real brain, of that release: 1.0 to 1.13 (the default: 1.13)
     #[arg(long, value_name = "VERSION", num_args = 0..=1, require_equals = true, conflicts_with = "strict")]
     like_real: Option<Option<String>>,
-    /// As the real brain, and record what a client gets wrong although it would pass
+    /// Stricter than the real brain where the protocol leaves freedom: hold agents to every rule of `violations --rules`
     #[arg(long)]
     strict: bool,
     #[command(flatten)]
@@ -87,15 +101,6 @@ pub(super) struct Args {
 
 impl Args {
     fn settings(self) -> Result<Settings, Failure> {
-        if let Some(Some(version)) = &self.like_real
-            && version != BRAIN_VERSION
-        {
-            let line = format!(
-                "--like-real={}: only {BRAIN_VERSION} is emulated; leave the version out",
-                quote(version)
-            );
-            return Err(Failure::usage(line));
-        }
         let file = self.config.as_deref().map(Settings::read).transpose().map_err(Failure::usage)?;
         let flags = Settings {
             listen: self.listen,
@@ -103,11 +108,16 @@ impl Args {
             state_dir: self.state_dir,
             tls: (self.tls || self.no_tls).then_some(self.tls),
             name: self.name,
+            certificate: self.certificate,
+            host: self.host,
+            admit: self.admit,
+            trusted_proxy: self.trusted_proxy,
             project: self.project,
             agent: self.agent,
             fault: self.fault,
             allow_remote: self.allow_remote.then_some(true),
             strict: (self.strict || self.like_real.is_some()).then_some(self.strict),
+            like_real: self.like_real.flatten(),
             seed: self.seed,
             // A bound on the command line is one for the disk, whatever the file says.
             memory: (self.memory || self.journal_max.is_some()).then_some(self.memory),
@@ -123,6 +133,7 @@ pub(super) fn run(args: Args, environment: &Environment) -> Result<(), Failure> 
     let json = args.json;
     let settings = args.settings()?.resolve(environment.state_dir()).map_err(Failure::usage)?;
     start_logging(environment)?;
+    descriptors::raise();
     let listener = bind(&settings, "listen", settings.listen)?;
     let control = bind(&settings, "control", settings.control)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();

@@ -1,4 +1,4 @@
-//! `sessions` and `violations`: who was connected, and what they got wrong.
+//! `sessions`: who was connected, and how that ended.
 
 use std::fmt::Write;
 
@@ -7,7 +7,7 @@ use http::Method;
 use super::output::{print, print_json};
 use super::{Failure, StateDir, block_on};
 use crate::api::Items;
-use crate::{Environment, SessionInfo, Transport, Violation};
+use crate::{Environment, SessionInfo, Transport};
 
 /// List sessions, oldest first.
 #[derive(Debug, clap::Args)]
@@ -67,46 +67,4 @@ fn state(session: &SessionInfo) -> String {
     let code = session.close_code.map(|code| format!(" with {code}")).unwrap_or_default();
     let detail = session.detail.as_deref().map(|detail| format!(": {}", detail.escape_debug()));
     format!("ended by {by}{code}{}", detail.unwrap_or_default())
-}
-
-/// List what clients got wrong.
-#[derive(Debug, clap::Args)]
-#[command(after_help = "Examples:\n  mock-brain violations --fail && echo good\n  \
-    mock-brain violations --json | jq -r '.items[].rule' | sort | uniq -c\n\n\
-    With --fail the exit code is 1 if there is one. `serve --strict` finds more.")]
-pub(super) struct Violations {
-    #[command(flatten)]
-    state_dir: StateDir,
-    /// Exit with 1 if there is one
-    #[arg(long)]
-    fail: bool,
-    /// Forget them after they were shown
-    #[arg(long)]
-    clear: bool,
-    /// One JSON document: {"items": […]}
-    #[arg(long)]
-    json: bool,
-}
-
-pub(super) fn violations(args: &Violations, environment: &Environment) -> Result<(), Failure> {
-    let client = args.state_dir.client(environment)?;
-    let all = block_on(async {
-        let all = client.ask::<Items<Violation>>(Method::GET, "/mock/v1/violations", None).await?;
-        if args.clear {
-            client.ask::<Items<Violation>>(Method::DELETE, "/mock/v1/violations", None).await?;
-        }
-        Ok::<_, Failure>(all)
-    })??;
-    if args.json {
-        print_json(&all)?;
-    } else {
-        let mut text = String::new();
-        for Violation { session, rule, detail, .. } in &all.items {
-            let _ =
-                writeln!(text, "{rule:<24}  {}  (session {})", detail.escape_debug(), session.escape_debug());
-        }
-        print(text.as_bytes())?;
-    }
-    let count = all.items.len();
-    if args.fail && count > 0 { Err(Failure::no(format!("{count} violations"))) } else { Ok(()) }
 }

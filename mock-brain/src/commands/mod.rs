@@ -9,10 +9,9 @@ mod stored;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use z4j_protocol::payload::DEFAULT_COMMAND_TIMEOUT_SECONDS;
-use z4j_protocol::{CanonicalText, FrameType, Signer, Timestamp, Value};
+use z4j_protocol::{CanonicalText, Value};
 
-use crate::random;
-pub(crate) use queue::{Commands, Wanted};
+pub(crate) use queue::{Answered, Commands, Wanted};
 
 /// Longest action, in characters.
 const MAX_ACTION_CHARS: usize = 64;
@@ -188,9 +187,14 @@ pub(crate) struct Delivery {
 }
 
 impl Delivery {
-    /// The frame of a session. Its id is the command's, however often it is sent.
-    pub(crate) fn sign(&self, signer: &mut Signer, now: Timestamp) -> String {
-        signer.sign_text(FrameType::Command, &self.id, &self.payload, now, random::bytes())
+    /// The command's id.
+    pub(crate) fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// The payload of its frame.
+    pub(crate) const fn payload(&self) -> &CanonicalText {
+        &self.payload
     }
 }
 

@@ -76,6 +76,17 @@ pub(crate) struct Wanted<'w> {
     pub(crate) contracts: &'w [String],
 }
 
+/// An answer to a command, as it is judged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Answered {
+    /// The command was sent.
+    pub(crate) sent: bool,
+    /// The answer echoes what it should.
+    pub(crate) echoed: bool,
+    /// The command has been acknowledged.
+    pub(crate) acked: bool,
+}
+
 /// The commands of one brain.
 pub(crate) struct Commands {
     timeout: Duration,
@@ -215,32 +226,44 @@ impl Commands {
         out
     }
 
-    /// A `command_ack`. Tells whether it echoes what it should; one that is of no command does.
-    pub(crate) fn acked(&self, agent: Uuid, id: &str, payload: Option<&Object>, now: Timestamp) -> bool {
+    /// A `command_ack`; `None` if it is of no command of the agent's.
+    pub(crate) fn acked(
+        &self,
+        agent: Uuid,
+        id: &str,
+        payload: Option<&Object>,
+        now: Timestamp,
+    ) -> Option<Answered> {
         let mut inner = lock(&self.inner);
-        let Some((serial, record)) = inner.record(agent, id) else { return true };
+        let (serial, record) = inner.record(agent, id)?;
         record.info.acks += 1;
         self.keep(serial, record, now);
-        record.is_echoed(payload)
+        Some(record.answered(payload))
     }
 
-    /// A `command_result`. Tells whether it echoes what it should; one that is of no command does.
-    pub(crate) fn finished(&self, agent: Uuid, id: &str, payload: Option<&Object>, now: Timestamp) -> bool {
+    /// A `command_result`; `None` if it is of no command of the agent's.
+    pub(crate) fn finished(
+        &self,
+        agent: Uuid,
+        id: &str,
+        payload: Option<&Object>,
+        now: Timestamp,
+    ) -> Option<Answered> {
         self.sweep(now);
         let mut inner = lock(&self.inner);
-        let Some((serial, record)) = inner.record(agent, id) else { return true };
-        let echoed = record.is_echoed(payload);
+        let (serial, record) = inner.record(agent, id)?;
+        let answered = Some(record.answered(payload));
         if record.info.status.is_final() {
             record.info.ignored_results += 1;
             self.keep(serial, record, now);
-            return echoed;
+            return answered;
         }
         let field = |key| payload.and_then(|payload| payload.get(key)).filter(|value| !value.is_null());
         let error = match field("error") {
             None => None,
             Some(Value::String(text)) => Some(text.chars().take(MAX_ERROR_CHARS).collect()),
             // The real brain drops such a result, and the command runs into its time-out.
-            Some(_) => return echoed,
+            Some(_) => return answered,
         };
         let success = field("status").and_then(Value::as_str) == Some("success");
         record.info.result = field("result").cloned();
@@ -252,7 +275,7 @@ impl Commands {
         if let Some((serial, record)) = inner.close(id, status, now) {
             self.keep(serial, record, now);
         }
-        echoed
+        answered
     }
 
     /// Ends the commands whose time is over. Tells whether there was one.
@@ -316,9 +339,10 @@ impl Record {
         self.dispatched.unwrap_or(self.issued_at)
     }
 
-    fn is_echoed(&self, payload: Option<&Object>) -> bool {
+    fn answered(&self, payload: Option<&Object>) -> Answered {
         let told = payload.and_then(|payload| payload.get("delivery_claim_token")).and_then(Value::as_str);
-        self.claim.is_none() || told == self.claim.as_deref()
+        let echoed = self.claim.is_none() || told == self.claim.as_deref();
+        Answered { sent: self.dispatched.is_some(), echoed, acked: self.info.acks > 0 }
     }
 }
 

@@ -3,9 +3,12 @@
 //!
 //! Owns the words. A fault that is not here does not exist.
 
+use std::time::Duration;
+
 use super::parse::Values;
 use super::shape::Shape;
 use super::{Ack, Fault, Hello, Http, LongPoll, Point, Tcp, Tls, Ws};
+use crate::pki::Word;
 
 /// A parameter of a fault.
 #[derive(Clone, Copy, Debug)]
@@ -92,8 +95,9 @@ const fn plain(fault: Fault, points: &'static [Point], about: &'static str, exam
     }
 }
 
-const fn tls(fault: Tls, about: &'static str, example: &'static str) -> Entry {
-    plain(Fault::Tls(fault), &[Point::Handshake], about, example)
+/// A fault that shows what the profile of a word shows.
+const fn shows(word: Word, example: &'static str) -> Entry {
+    plain(Fault::Tls(Tls::Shows(word)), &[Point::Handshake], word.about(), example)
 }
 
 const fn made(
@@ -155,20 +159,30 @@ pub const ENTRIES: &[Entry] = &[
         "tcp.bandwidth(bytes_per_s=10000)",
         |values| Some(Fault::Tcp(Tcp::Bandwidth(values.u32("bytes_per_s")?))),
     ),
-    tls(Tls::Expired, "The certificate's validity ended a day ago.", "tls.expired"),
-    tls(Tls::NotYetValid, "The certificate's validity begins in a day.", "tls.not-yet-valid"),
-    tls(
-        Tls::HostnameMismatch,
-        "The certificate is good and names another host only.",
-        "tls.hostname-mismatch first 1",
+    shows(Word::Expired, "tls.expired"),
+    shows(Word::NotYetValid, "tls.not-yet-valid"),
+    made(
+        "tls.expires-in",
+        &[Point::Handshake],
+        &[required("t", "a time of a second or more, such as 20s", Shape::Seconds)],
+        Word::ExpiresIn(Duration::ZERO).about(),
+        "tls.expires-in(t=20s)",
+        |values| Some(Fault::Tls(Tls::Shows(Word::ExpiresIn(values.time("t")?)))),
     ),
-    tls(Tls::SelfSigned, "The certificate signs itself; there is no CA.", "tls.self-signed"),
-    tls(Tls::UntrustedCa, "A full chain of a CA that nobody was told of.", "tls.untrusted-ca"),
-    tls(
-        Tls::MissingIntermediate,
-        "The server shows its own certificate without the intermediate that signed it.",
-        "tls.missing-intermediate",
-    ),
+    shows(Word::HostnameMismatch, "tls.hostname-mismatch first 1"),
+    shows(Word::NoCn, "tls.no-cn"),
+    shows(Word::CnOnly, "tls.cn-only"),
+    shows(Word::Wildcard, "tls.wildcard"),
+    shows(Word::SelfSigned, "tls.self-signed"),
+    shows(Word::UntrustedCa, "tls.untrusted-ca"),
+    shows(Word::Intercepted, "tls.intercepted for 10m"),
+    shows(Word::MissingIntermediate, "tls.missing-intermediate"),
+    shows(Word::WrongOrder, "tls.wrong-order"),
+    shows(Word::ExtraCertificate, "tls.extra-certificate"),
+    shows(Word::CrossSignedExpired, "tls.cross-signed-expired"),
+    shows(Word::HugeChain, "tls.huge-chain"),
+    shows(Word::H2Only, "tls.h2-only every 2"),
+    shows(Word::ClientCertRequired, "tls.client-cert-required"),
     made(
         "http.status",
         &[Point::Request, Point::Poll, Point::Post],

@@ -12,7 +12,6 @@
 pub mod catalog;
 pub(crate) mod duration;
 mod error;
-mod near;
 mod parse;
 mod selector;
 mod shape;
@@ -25,6 +24,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::pki::Word;
 pub use error::FaultError;
 pub use selector::{Chance, Lasts, When, Who};
 
@@ -64,21 +64,11 @@ pub enum Tcp {
     Bandwidth(u32),
 }
 
-/// Faults in the certificate that the server shows.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+/// Faults of the TLS layer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Tls {
-    /// Its validity is over.
-    Expired,
-    /// Its validity has not begun.
-    NotYetValid,
-    /// It names other hosts.
-    HostnameMismatch,
-    /// It signs itself.
-    SelfSigned,
-    /// Its CA is another one.
-    UntrustedCa,
-    /// The chain lacks the intermediate.
-    MissingIntermediate,
+    /// Another certificate is shown, or another way of TLS is spoken: what the profile of that word shows.
+    Shows(Word),
 }
 
 /// Faults of the HTTP layer.

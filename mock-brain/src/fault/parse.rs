@@ -8,9 +8,9 @@ use std::num::{NonZeroU32, NonZeroU64};
 use std::time::Duration;
 
 use super::catalog::{self, Entry, Kind, join};
-use super::near::closest;
 use super::shape::unfit;
 use super::{Chance, Fault, FaultError, FaultSpec, Lasts, Point, When, Who, duration};
+use crate::place::closest;
 
 /// Longest fault text.
 const MAX_TEXT: usize = 1_024;
@@ -120,7 +120,9 @@ impl<'t> Parser<'t> {
         if name.text.starts_with("dns.") {
             return self.error(name, "name resolution is not the brain's: the harness makes dns faults");
         }
-        let near = closest(name.text).map(|near| format!("; did you mean {near}?")).unwrap_or_default();
+        let near = closest(name.text, catalog::ENTRIES.iter().map(|entry| entry.name))
+            .map(|near| format!("; did you mean {near}?"))
+            .unwrap_or_default();
         self.error(name, format!("no such fault{near} (known: {})", catalog::names()))
     }
 

@@ -23,6 +23,8 @@ pub(super) enum Shape {
     Millis,
     /// A time with its unit.
     Time,
+    /// A time of a second or more.
+    Seconds,
     /// `true` or `false`.
     Flag,
 }
@@ -52,6 +54,10 @@ pub(super) fn unfit(parameter: &Parameter, value: &str) -> Option<String> {
         Shape::Time => {
             (duration::parse(value).is_some(), "a time is expected, such as 500ms or 10s".to_owned())
         }
+        Shape::Seconds => (
+            duration::parse(value).is_some_and(|time| time.as_secs() > 0),
+            "a time of a second or more is expected, such as 20s".to_owned(),
+        ),
         Shape::Flag => (matches!(value, "true" | "false"), "true or false is expected".to_owned()),
     };
     (!good).then_some(expected)

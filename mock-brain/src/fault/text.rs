@@ -3,18 +3,14 @@
 use std::fmt;
 
 use super::{Ack, Fault, FaultSpec, Hello, Http, LongPoll, Tcp, Tls, Ws, catalog, duration};
+use crate::pki::Word;
 
 impl Tls {
     /// The fault's name.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
-            Self::Expired => "tls.expired",
-            Self::NotYetValid => "tls.not-yet-valid",
-            Self::HostnameMismatch => "tls.hostname-mismatch",
-            Self::SelfSigned => "tls.self-signed",
-            Self::UntrustedCa => "tls.untrusted-ca",
-            Self::MissingIntermediate => "tls.missing-intermediate",
+            Self::Shows(word) => word.fault_name(),
         }
     }
 }
@@ -65,6 +61,7 @@ impl Fault {
                 out.push(("code", quoted(code)));
                 out.extend(fatal.then(|| ("fatal", "true".to_owned())));
             }
+            Self::Tls(Tls::Shows(Word::ExpiresIn(time))) => out.push(("t", duration::text(*time))),
             Self::Ack(Ack::Late(delay)) => out.push(("delay", duration::text(*delay))),
             Self::LongPoll(LongPoll::Partial(count)) => out.push(("accepted", count.to_string())),
             _ => {}

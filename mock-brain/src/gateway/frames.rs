@@ -11,9 +11,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::time::{Instant, sleep_until, timeout_at};
 use z4j_protocol::payload::EventBatchAck;
-use z4j_protocol::{Frame, FrameType, Reason, Timestamp, Value, Verifier, close};
+use z4j_protocol::{Frame, FrameType, Reason, Refusal, Timestamp, Value, Verifier, close};
 
-use super::reply::{Replies, with_bad_signature};
 use super::session::{Ending, Never, Session, message, unsendable};
 use crate::batch::{self, BatchOutcome};
 use crate::clock;
@@ -21,6 +20,8 @@ use crate::fault::{Ack, Fault, Point, Ws};
 use crate::journal::{Entry, Kind};
 use crate::registry::Agent;
 use crate::verdict::{self, Closing};
+use crate::violation::{Conduct, Found, Rule};
+use crate::voice::{Pen, with_bad_signature};
 
 /// The id in an acknowledgement that is for nothing.
 const WRONG_ID: &str = "nobody-sent-this";
@@ -32,7 +33,8 @@ pub(super) struct Established<'s, 'h> {
     session: &'s mut Session<'h>,
     agent: Arc<Agent>,
     verifier: Verifier,
-    replies: Replies,
+    conduct: Conduct,
+    pen: Pen,
     frames: u64,
     events: u64,
     acks: u64,
@@ -42,13 +44,17 @@ pub(super) struct Established<'s, 'h> {
 }
 
 impl<'s, 'h> Established<'s, 'h> {
-    pub(super) fn new(session: &'s mut Session<'h>, agent: Arc<Agent>, replies: Replies) -> Self {
-        let verifier = Verifier::new(&agent.project.secret, agent.binding(&session.id));
+    pub(super) fn new(session: &'s mut Session<'h>, agent: Arc<Agent>, pen: Pen) -> Self {
+        let binding = agent.binding(&session.id, session.hub.release);
+        let verifier = Verifier::new(&agent.project.secret, binding);
+        let hub = session.hub;
+        let conduct = Conduct::new(hub.violations.is_strict(), Some(hub.limits.heartbeat_seconds));
         Self {
             session,
             agent,
             verifier,
-            replies,
+            conduct,
+            pen,
             frames: 0,
             events: 0,
             acks: 0,
@@ -66,7 +72,7 @@ impl<'s, 'h> Established<'s, 'h> {
             let due = self.late.front().map(|(due, _)| *due);
             tokio::select! {
                 arrival = timeout_at(deadline, self.session.link.next()) => {
-                    let arrival = arrival.map_err(|_| Ending::close(close::IDLE, "no frame"))?;
+                    let arrival = arrival.map_err(|_| self.idle())?;
                     deadline = Instant::now() + idle;
                     self.frame(&message(arrival)?).await?;
                 }
@@ -76,12 +82,18 @@ impl<'s, 'h> Established<'s, 'h> {
         }
     }
 
+    /// The end of a session in which no frame comes.
+    fn idle(&self) -> Ending {
+        let rule = self.session.link.only_answers().then_some(Rule::WsIdle);
+        Closing { rule, ..Closing::new(close::IDLE, "no frame") }.into()
+    }
+
     /// Carries out a fault at this point: an end, or an error frame. Returns one that is the caller's.
     async fn strike(&mut self, point: Point, from: u64, to: u64) -> Result<Option<Fault>, Ending> {
         let fault = self.session.strike(point, from, to)?;
         if let Some(Fault::Ws(Ws::ErrorFrame { code, fatal })) = &fault {
             let message = "fault ws.error-frame";
-            let text = self.replies.error(&self.session.id, code, message, *fatal, self.session.hub.now());
+            let text = self.pen.error(&self.session.id, code, message, *fatal, self.session.hub.now());
             self.session.send(FrameType::Error, text.map_err(|error| unsendable(&error))?).await?;
         }
         Ok(fault)
@@ -92,7 +104,8 @@ impl<'s, 'h> Established<'s, 'h> {
         while let Some(command) = self.session.hub.commands.push(self.agent.id, clock::now()) {
             self.commands += 1;
             let fault = self.strike(Point::Command, self.commands - 1, self.commands).await?;
-            let text = self.replies.command(&command, self.session.hub.now());
+            let text =
+                self.pen.command(&command, self.session.hub.now()).map_err(|error| unsendable(&error))?;
             self.session.send(FrameType::Command, spoiled(text, fault.as_ref())).await?;
             self.session.hub.happened();
         }
@@ -101,11 +114,12 @@ impl<'s, 'h> Established<'s, 'h> {
 
     async fn frame(&mut self, bytes: &Bytes) -> Result<(), Ending> {
         let hub = self.session.hub;
-        let now = hub.now();
-        let frame = match self.judged(bytes, now) {
+        let now = clock::now();
+        let frame = match self.judged(bytes, hub.now()) {
             Ok(frame) => frame,
-            Err(closing) => {
+            Err((closing, found)) => {
                 self.note(&batch::word(bytes), &closing.detail, bytes, now);
+                self.session.note(found, Some(bytes));
                 return Err(closing.into());
             }
         };
@@ -115,13 +129,16 @@ impl<'s, 'h> Established<'s, 'h> {
             hub.journal.relieved().await;
         }
         if !frame.frame_type().is_signed() {
+            self.session.note(Some(out_of_place(frame.frame_type())), Some(bytes));
             return Ok(());
         }
         self.frames += 1;
         hub.sessions.counted(self.session.serial, frame.frame_type());
-        hub.violations.judge(&self.session.id, &frame);
+        let text = || (Rule::WsText, format!("{} in a text message", frame.frame_type()));
+        self.session.note(self.session.link.was_text().then(text), Some(bytes));
+        self.session.note(self.conduct.judge(&frame, now), Some(bytes));
         self.strike(Point::Frame, self.frames - 1, self.frames).await?;
-        hub.answered(&self.session.id, &self.agent, &frame);
+        self.session.note(hub.answered(&self.agent, &frame), Some(bytes));
         if frame.frame_type() == FrameType::EventBatch {
             self.batch(&frame, bytes).await?;
         }
@@ -130,11 +147,17 @@ impl<'s, 'h> Established<'s, 'h> {
     }
 
     /// What is decided about a frame.
-    fn judged(&mut self, bytes: &Bytes, now: Timestamp) -> Result<Frame, Closing> {
-        let value = Value::parse(bytes).map_err(|_| verdict::refused_frame(Reason::NotJson.into()))?;
-        verdict::handshake_again(&value, bytes)?;
-        let frame = Frame::from_value(value).map_err(verdict::refused_frame)?;
-        self.verifier.verify_frame(&frame, now).map_err(verdict::refused_frame)?;
+    fn judged(&mut self, bytes: &Bytes, now: Timestamp) -> Result<Frame, (Closing, Option<Found>)> {
+        let refused =
+            |refusal: Refusal, conduct: &Conduct| (verdict::refused_frame(refusal), conduct.refused(refusal));
+        let value = Value::parse(bytes).map_err(|_| refused(Reason::NotJson.into(), &self.conduct))?;
+        verdict::handshake_again(&value, bytes).map_err(|closing| {
+            let found = closing.rule.map(|rule| (rule, closing.detail.clone()));
+            (Closing { rule: None, ..closing }, found)
+        })?;
+        let frame = Frame::from_value(value).map_err(|refusal| refused(refusal, &self.conduct))?;
+        let verified = self.verifier.verify_frame(&frame, now);
+        verified.map_err(|refusal| refused(refusal, &self.conduct))?;
         Ok(frame)
     }
 
@@ -155,16 +178,16 @@ impl<'s, 'h> Established<'s, 'h> {
                 let from = self.events;
                 self.events += ack.received;
                 self.strike(Point::Event, from, self.events).await?;
-                self.acknowledge(ack).await
+                self.acknowledge(ack, frame).await
             }
             BatchOutcome::SchedulerUpgrade => {
-                let text = self.replies.scheduler_upgrade(frame.id().unwrap_or_default(), now);
+                let text = self.pen.scheduler_upgrade(frame.id().unwrap_or_default(), now);
                 self.session.send(FrameType::Error, text.map_err(|error| unsendable(&error))?).await
             }
         }
     }
 
-    async fn acknowledge(&mut self, mut ack: EventBatchAck) -> Result<(), Ending> {
+    async fn acknowledge(&mut self, mut ack: EventBatchAck, frame: &Frame) -> Result<(), Ending> {
         self.acks += 1;
         let fault = self.strike(Point::Ack, self.acks - 1, self.acks).await?;
         let mut wait = Duration::ZERO;
@@ -175,8 +198,13 @@ impl<'s, 'h> Established<'s, 'h> {
             _ => {}
         }
         if wait.is_zero() && self.late.is_empty() {
-            let text = self.replies.ack(&ack, self.session.hub.now()).map_err(|error| unsendable(&error))?;
-            return self.session.send(FrameType::EventBatchAck, spoiled(text, fault.as_ref())).await;
+            let text = self.pen.ack(&ack, self.session.hub.now()).map_err(|error| unsendable(&error))?;
+            self.session.send(FrameType::EventBatchAck, spoiled(text, fault.as_ref())).await?;
+            if fault.is_none() {
+                self.session.proved = true;
+                self.conduct.acked(frame, clock::now());
+            }
+            return Ok(());
         }
         if self.late.len() < MAX_LATE {
             self.late.push_back((Instant::now() + wait, ack));
@@ -190,11 +218,17 @@ impl<'s, 'h> Established<'s, 'h> {
             && *due <= Instant::now()
             && let Some((_, ack)) = self.late.pop_front()
         {
-            let text = self.replies.ack(&ack, self.session.hub.now()).map_err(|error| unsendable(&error))?;
+            let text = self.pen.ack(&ack, self.session.hub.now()).map_err(|error| unsendable(&error))?;
             self.session.send(FrameType::EventBatchAck, text).await?;
         }
         Ok(())
     }
+}
+
+/// A frame of the handshake on an established session.
+fn out_of_place(frame_type: FrameType) -> Found {
+    let rule = if frame_type == FrameType::Hello { Rule::HelloAgain } else { Rule::FrameDirection };
+    (rule, format!("{frame_type} on an established session"))
 }
 
 /// A frame as the fault leaves it.

@@ -17,11 +17,13 @@ use z4j_protocol::close;
 use crate::hub::Limits;
 use crate::stream::Stream;
 use crate::verdict::Closing;
+use crate::violation::Rule;
 
 /// Largest message that is read at all.
 const MAX_MESSAGE: usize = 16 << 20;
-/// Read buffer of a connection, in bytes.
-const READ_BUFFER: usize = 16 << 10;
+/// Read buffer of a connection, in bytes: all of it is resident, and there may be thousands. A longer message
+/// gets a buffer of its own.
+const READ_BUFFER: usize = 4 << 10;
 /// How long a message may take to be written.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -47,6 +49,12 @@ pub(super) struct Link {
     limits: Limits,
     next_ping: Instant,
     pong_missing: bool,
+    /// A message came since the last ping.
+    heard: bool,
+    /// A ping was answered since the last message.
+    answers: bool,
+    /// The last message was a text.
+    text: bool,
     /// The stream of messages ended in an error: the peer's close frame can no longer be read as one.
     broken: bool,
 }
@@ -60,7 +68,16 @@ impl Link {
             .max_frame_size(Some(MAX_MESSAGE));
         let socket =
             WebSocketStream::from_partially_read(stream, already_read, Role::Server, Some(config)).await;
-        Self { socket, limits, next_ping: Instant::now() + limits.ping, pong_missing: false, broken: false }
+        Self {
+            socket,
+            limits,
+            next_ping: Instant::now() + limits.ping,
+            pong_missing: false,
+            heard: false,
+            answers: false,
+            text: false,
+            broken: false,
+        }
     }
 
     /// The next message. May be dropped at any await without losing one.
@@ -75,10 +92,12 @@ impl Link {
                 () = sleep_until(self.next_ping) => {
                     if self.pong_missing {
                         let closing = Closing::with_reason(close::INTERNAL, "keepalive ping timeout", "");
-                        return Arrival::Fatal(closing);
+                        // A network that is cut answers nothing at all, and is not the agent's.
+                        let rule = self.heard.then_some(Rule::WsPongMissing);
+                        return Arrival::Fatal(Closing { rule, ..closing });
                     }
                     self.next_ping = Instant::now() + self.limits.ping;
-                    self.pong_missing = true;
+                    (self.pong_missing, self.heard) = (true, false);
                     // RFC 6455, 5.5.2: any payload; the real brain sends four bytes.
                     let ping = Message::Ping(Bytes::copy_from_slice(&crate::random::bytes::<4>()));
                     if let Err(gone) = self.write(ping).await {
@@ -92,6 +111,8 @@ impl Link {
     fn arrived(&mut self, message: Option<Result<Message, Error>>) -> Option<Arrival> {
         Some(match message {
             Some(Ok(message @ (Message::Text(_) | Message::Binary(_)))) => {
+                self.text = message.is_text();
+                (self.heard, self.answers) = (true, false);
                 let bytes = message.into_data();
                 if bytes.len() as u64 > self.limits.frame_bytes {
                     return Some(Arrival::OverLimit);
@@ -99,7 +120,7 @@ impl Link {
                 Arrival::Message(bytes)
             }
             Some(Ok(Message::Pong(_))) => {
-                self.pong_missing = false;
+                (self.pong_missing, self.answers) = (false, true);
                 return None;
             }
             Some(Ok(Message::Close(frame))) => {
@@ -114,6 +135,16 @@ impl Link {
             }
             None => Arrival::Gone("the connection ended".to_owned()),
         })
+    }
+
+    /// Whether the last message was a text.
+    pub(super) const fn was_text(&self) -> bool {
+        self.text
+    }
+
+    /// Whether the peer answers pings and sends no messages.
+    pub(super) const fn only_answers(&self) -> bool {
+        self.answers
     }
 
     /// Sends a message; an error is how the connection ended.
@@ -176,14 +207,14 @@ fn failed(error: &Error) -> Arrival {
         Error::Utf8(_) => Arrival::NotUtf8,
         Error::Capacity(_) => {
             let reason = format!("frame exceeds limit of {MAX_MESSAGE} bytes");
-            Arrival::Fatal(Closing::with_reason(close::TOO_BIG, &reason, ""))
+            Arrival::Fatal(Closing::with_reason(close::TOO_BIG, &reason, "").breaking(Rule::WsTooLarge))
         }
         // RFC 6455, 7.4.1: 1002, protocol error. An end without a close frame is none that can be answered.
         Error::Protocol(problem) => match problem {
             tokio_tungstenite::tungstenite::error::ProtocolError::ResetWithoutClosingHandshake => {
                 Arrival::Gone(error.to_string())
             }
-            _ => Arrival::Fatal(Closing::new(1002, error.to_string())),
+            _ => Arrival::Fatal(Closing::new(1002, error.to_string()).breaking(Rule::WsProtocol)),
         },
         _ => Arrival::Gone(error.to_string()),
     }

@@ -5,7 +5,6 @@
 
 mod frames;
 mod link;
-mod reply;
 mod session;
 
 use std::sync::Arc;

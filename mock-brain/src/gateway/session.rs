@@ -4,16 +4,18 @@
 //! decide what a failed check leads to (`verdict`) or what a frame means (`frames`).
 
 use std::sync::Arc;
+use std::time::{Duration, Instant as StdInstant};
 
 use bytes::Bytes;
 use http::HeaderMap;
+use tokio::time::Instant;
 use uuid::Uuid;
 use z4j_protocol::payload::{Hello, HelloFrame};
 use z4j_protocol::{FrameType, close};
 
 use super::frames::Established;
 use super::link::{Arrival, Link};
-use super::reply::Replies;
+use crate::admission::TurnedAway;
 use crate::clock;
 use crate::fault::table::Site;
 use crate::fault::{self, Fault, Point, Ws};
@@ -26,6 +28,8 @@ use crate::sessions::{ClosedBy, Serial, Signals, Transport};
 use crate::stream::silence::Silence;
 use crate::stream::wire::Cut;
 use crate::verdict::{self, Closing};
+use crate::violation::{self, Culprit, Found, Key, Rule};
+use crate::voice::Pen;
 use crate::web::Peer;
 
 /// How a session ends.
@@ -69,7 +73,12 @@ pub(super) async fn run(hub: &Arc<Hub>, peer: Peer, link: Link, headers: &Header
         signals: Arc::clone(&signals),
         agent: None,
         worker: None,
+        proved: false,
     };
+    let key = verdict::bearer(headers).map(Key::of);
+    if let Some(found) = key.and_then(|key| hub.violations.connects.arrived(key, StdInstant::now())) {
+        session.note(Some(found), None);
+    }
     let ending = tokio::select! {
         ended = session.converse(headers) => match ended {
             Ok(never) => match never {},
@@ -82,6 +91,13 @@ pub(super) async fn run(hub: &Arc<Hub>, peer: Peer, link: Link, headers: &Header
             Farewell::Restart => Ending::close(close::RESTART, "the brain went down"),
         },
     };
+    if let Some(key) = key {
+        let closing = match &ending {
+            Ending::Close(closing) => Some(closing),
+            _ => None,
+        };
+        hub.violations.connects.ended(key, closing, session.proved, StdInstant::now());
+    }
     session.end(ending).await;
 }
 
@@ -99,10 +115,13 @@ pub(super) struct Session<'h> {
     /// Who it is, once that is known.
     agent: Option<Arc<Agent>>,
     worker: Option<String>,
+    /// Something was acknowledged: for the agent this session was a good one.
+    pub(super) proved: bool,
 }
 
 impl Session<'_> {
     async fn converse(&mut self, headers: &HeaderMap) -> Result<Never, Ending> {
+        self.turn_away(headers)?;
         if self.hub.faults.any() {
             // A fault may be meant for this agent only; whether it may come in is asked after it.
             self.agent = verdict::bearer(headers).and_then(|token| self.hub.registry.by_token(token));
@@ -110,9 +129,10 @@ impl Session<'_> {
         self.strike(Point::Upgrade, 0, 0)?;
         let agent = self.authenticate(headers)?;
         let hello = self.hello(&agent).await?;
-        let replies = Replies::new(&agent, &self.id, &self.hub.limits);
+        let pen = Pen::new(&agent, &self.id, self.hub.release);
         let checked_slug = hello.project_id.is_some().then_some(agent.project.slug.as_str());
-        let ack = replies.hello_ack(checked_slug, self.hub.now()).map_err(|error| unsendable(&error))?;
+        let ack = pen.hello_ack(&agent, &self.id, &self.hub.limits, checked_slug, self.hub.now());
+        let ack = ack.map_err(|error| unsendable(&error))?;
         // The acknowledgement is written before the slot is judged, as the real brain does.
         self.hub.sessions.accepted(self.serial);
         self.send(FrameType::HelloAck, ack).await?;
@@ -129,7 +149,7 @@ impl Session<'_> {
             version = %quote(&hello.agent_version), "session started"
         );
         self.hub.happened();
-        Established::new(self, agent, replies).run().await
+        Established::new(self, agent, pen).run().await
     }
 
     /// Whether a fault strikes at this point: an end, or something for the caller to carry out.
@@ -157,6 +177,20 @@ impl Session<'_> {
         }
     }
 
+    /// Connects of an address are counted first, then it is looked up, whatever the token.
+    fn turn_away(&self, headers: &HeaderMap) -> Result<(), Ending> {
+        let admission = &self.hub.admission;
+        let client = admission.client(self.peer.address.ip(), headers);
+        let admitted = admission.connect(client, StdInstant::now()).and_then(|()| admission.admit(client));
+        admitted.map_err(|away| match away {
+            TurnedAway::TooOften(_) => {
+                let detail = format!("{client} connects too often");
+                Closing::with_reason(close::RATE, "agent connect rate limit exceeded", detail).into()
+            }
+            TurnedAway::Address => Ending::close(close::FORBIDDEN, &format!("{client} is not admitted")),
+        })
+    }
+
     fn authenticate(&mut self, headers: &HeaderMap) -> Result<Arc<Agent>, Ending> {
         let token = verdict::bearer(headers).ok_or_else(|| Ending::close(close::TOKEN, "no bearer token"))?;
         let agent = self.hub.registry.by_token(token);
@@ -168,9 +202,10 @@ impl Session<'_> {
 
     /// The first frame. It may take its time: the real brain waits for it as long as pings are answered.
     async fn hello(&mut self, agent: &Arc<Agent>) -> Result<Hello, Ending> {
+        let since = Instant::now();
         let bytes = message(self.link.next().await)?;
-        let read = HelloFrame::parse(&bytes)
-            .map_err(|refusal| Closing::new(close::BAD_FIRST_FRAME, refusal.to_string()));
+        let late = since.elapsed();
+        let read = HelloFrame::parse(&bytes).map_err(|refusal| verdict::malformed(refusal.to_string()));
         let judged = read.map(|frame| (verdict::hello(&frame.hello, &agent.project), frame.hello));
         let verdict = match &judged {
             Ok((Ok(()), _)) => "ok",
@@ -178,7 +213,21 @@ impl Session<'_> {
         };
         let entry = Entry::new(Kind::Handshake, "hello", clock::now()).saying(verdict).with(&bytes);
         self.hub.journal.record(entry.of_session(&self.id).of_agent(Some(agent)));
-        let (allowed, hello) = judged?;
+        let broken = match &judged {
+            Ok((Err(closing), _)) | Err(closing) => closing.rule.map(|rule| (rule, closing.detail.clone())),
+            Ok((Ok(()), _)) => None,
+        };
+        self.note(broken, Some(&bytes));
+        if self.hub.violations.is_strict() {
+            self.note(violation::judge_hello(&bytes), Some(&bytes));
+            let text = self.link.was_text().then(|| (Rule::WsText, "a hello in a text message".to_owned()));
+            self.note(text, Some(&bytes));
+            let is_late = late > HELLO_TIME;
+            self.note(is_late.then(|| (Rule::HelloLate, format!("after {} s", late.as_secs()))), None);
+        }
+        let unruled = |closing: Closing| Closing { rule: None, ..closing };
+        let (allowed, hello) = judged.map_err(unruled)?;
+        let allowed = allowed.map_err(unruled);
         self.hub.sessions.greeted(self.serial, &hello);
         self.worker.clone_from(&hello.worker_id);
         if let Some(Fault::Hello(fault::Hello::NoAck)) = self.strike(Point::Hello, 0, 0)? {
@@ -188,6 +237,12 @@ impl Session<'_> {
         }
         allowed?;
         Ok(hello)
+    }
+
+    /// Notes what the agent does wrong.
+    pub(super) fn note(&self, found: impl IntoIterator<Item = Found>, raw: Option<&Bytes>) {
+        let who = Culprit { session: Some(&self.id), agent: self.agent.as_ref() };
+        self.hub.violations.note_all(who, found, raw);
     }
 
     pub(super) async fn send(&mut self, frame_type: FrameType, text: String) -> Result<(), Ending> {
@@ -208,6 +263,8 @@ impl Session<'_> {
             Ending::Closed(closing) => (ClosedBy::Agent, closing.clone()),
             Ending::Gone(_) => (ClosedBy::Network, None),
         };
+        let broken = closing.as_ref().and_then(|closing| Some((closing.rule?, closing.detail.clone())));
+        self.note(broken, None);
         self.hub.session_ended(self.serial, by, closing.as_ref());
         let detail = match &ending {
             Ending::Reset => "fault tcp.reset",
@@ -234,6 +291,8 @@ impl Session<'_> {
     }
 }
 
+/// How long a hello may take until it is late (protocol.md, Session); the real brain waits on.
+const HELLO_TIME: Duration = Duration::from_secs(10);
 /// RFC 6455, 7.4.1: a text message that is not UTF-8.
 const NOT_UTF8: u16 = 1007;
 
@@ -241,8 +300,12 @@ const NOT_UTF8: u16 = 1007;
 pub(super) fn message(arrival: Arrival) -> Result<Bytes, Ending> {
     match arrival {
         Arrival::Message(bytes) => Ok(bytes),
-        Arrival::NotUtf8 => Err(Ending::close(NOT_UTF8, "a text message is not UTF-8")),
-        Arrival::OverLimit => Err(Ending::close(close::BAD_FIRST_FRAME, "message over the frame limit")),
+        Arrival::NotUtf8 => {
+            Err(Closing::new(NOT_UTF8, "a text message is not UTF-8").breaking(Rule::WsUtf8).into())
+        }
+        Arrival::OverLimit => Err(Closing::new(close::BAD_FIRST_FRAME, "message over the frame limit")
+            .breaking(Rule::WsTooLarge)
+            .into()),
         Arrival::Fatal(closing) => Err(closing.into()),
         Arrival::Closed(closing) => Err(Ending::Closed(closing)),
         Arrival::Gone(why) => Err(Ending::Gone(why)),

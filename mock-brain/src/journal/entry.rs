@@ -9,6 +9,7 @@ use bytes::Bytes;
 use z4j_protocol::Timestamp;
 
 use super::event::Sighted;
+use crate::batch::owned;
 use crate::registry::Agent;
 
 /// Most bytes kept of a frame. A batch with events is kept whole, because they are read from it.
@@ -124,7 +125,7 @@ impl Entry {
 
     /// With the bytes of a frame, the first ones of a long one.
     pub(crate) fn with(self, raw: &Bytes) -> Self {
-        let kept = if raw.len() <= MAX_RAW { raw.clone() } else { Bytes::copy_from_slice(&raw[..MAX_RAW]) };
+        let kept = if raw.len() <= MAX_RAW { owned(raw) } else { Bytes::copy_from_slice(&raw[..MAX_RAW]) };
         Self { size: raw.len(), raw: kept, ..self }
     }
 

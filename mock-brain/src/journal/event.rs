@@ -10,7 +10,7 @@ use z4j_protocol::Timestamp;
 pub(crate) type Place = u64;
 
 /// Room for the elements of one batch: more than are looked at.
-pub(super) const ROOM: u64 = 8_192;
+pub(crate) const ROOM: u64 = 8_192;
 const _: () = assert!(z4j_protocol::MAX_EVENTS_PER_BATCH < 8_192, "every element has a place");
 
 /// The place of an element of the batch of an entry.

@@ -26,7 +26,7 @@ use tokio::sync::watch;
 use crate::store::{Index, StoredEvent};
 use disk::Disk;
 pub(crate) use entry::{Entry, Kind};
-pub(crate) use event::{Place, Sighted, place};
+pub(crate) use event::{Place, ROOM, Sighted, place};
 pub use file::JournalError;
 pub(crate) use line::{Line, Page, Wanted};
 use ring::Ring;

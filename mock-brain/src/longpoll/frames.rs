@@ -15,6 +15,7 @@ use crate::clock;
 use crate::hub::Hub;
 use crate::journal::{Entry, Kind};
 use crate::registry::Agent;
+use crate::violation::{Culprit, Rule};
 
 /// Most error texts in one answer.
 const MAX_ERRORS: usize = 10;
@@ -56,7 +57,7 @@ pub(super) async fn apply(
     frames: &[String],
     taken: usize,
 ) -> Result<Tally, Invalidated> {
-    hub.longpoll.enter(hub, agent, nonce, Use::Post)?;
+    let _in_flight = hub.longpoll.enter(hub, agent, nonce, Use::Post)?;
     hub.journal.ready().await;
     let mut tally = Tally::default();
     let (taken, left) = frames.split_at(taken.min(frames.len()));
@@ -77,6 +78,9 @@ pub(super) async fn apply(
             }
             Err(refusal) => {
                 note(hub, agent, text, &refusal.to_string());
+                let who = Culprit { session: None, agent: Some(agent) };
+                let raw = Bytes::copy_from_slice(text.as_bytes());
+                hub.violations.note(who, Rule::FrameMalformed, &refusal.to_string(), Some(&raw));
                 tally.accepted += 1;
             }
         }
@@ -97,7 +101,7 @@ fn signed(
     tally: &mut Tally,
 ) -> Result<(), Invalidated> {
     let now = hub.now();
-    let (session, verdict) = hub.longpoll.verify(hub, agent, nonce, peer, frame, now)?;
+    let (session, verdict) = hub.longpoll.verify(hub, agent, nonce, peer, (frame, raw), now)?;
     let is_batch = frame.frame_type() == FrameType::EventBatch;
     if !is_batch || verdict.is_err() {
         let told = verdict.err().map_or("ok".to_owned(), |refusal| refusal.to_string());

@@ -8,6 +8,7 @@ pub(crate) use body::is_json;
 mod frames;
 pub(crate) mod sessions;
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,15 +17,17 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
 use serde_json::json;
 use tokio::time::{Instant, sleep_until};
-use z4j_protocol::FrameType;
+use z4j_protocol::{FrameType, close};
 
+use crate::admission::TurnedAway;
 use crate::clock;
 use crate::commands::Wanted;
 use crate::fault::{Fault, LongPoll, Point};
 use crate::hub::Hub;
 use crate::journal::{Entry, Kind};
 use crate::registry::Agent;
-use crate::verdict;
+use crate::verdict::{self, Closing};
+use crate::violation::{Culprit, Key, Rule};
 use crate::web::{self, AgentRequest, Peer, detail, domain_error, json_response};
 use sessions::{Invalidated, Use};
 
@@ -48,23 +51,31 @@ const PROJECT_HEADER: &str = "x-z4j-project";
 /// Answers a poll: at once if there are commands for it, else once there are, or when its time is over.
 pub(crate) async fn commands(
     hub: &Arc<Hub>,
-    _peer: &Peer,
+    peer: &Peer,
     request: &AgentRequest,
     request_id: &str,
 ) -> Response<Body> {
+    let client = match counted(hub, peer, request.headers()) {
+        Ok(client) => client,
+        Err(refusal) => return *refusal,
+    };
     let poll = match poll(request.uri().query().unwrap_or_default()) {
         Ok(poll) => poll,
-        Err(complaints) => return detail(StatusCode::UNPROCESSABLE_ENTITY, complaints),
+        Err(complaints) => {
+            misshapen(hub, request.headers(), "parameters of a poll");
+            return detail(StatusCode::UNPROCESSABLE_ENTITY, complaints);
+        }
     };
-    let agent = match admit(hub, request.headers(), request_id) {
+    let agent = match admit(hub, client, request.headers(), request_id) {
         Ok(agent) => agent,
         Err(refusal) => return *refusal,
     };
     let nonce = nonce(request.headers());
     let used = if poll.is_probe() { Use::Probe } else { Use::Poll };
-    if let Err(invalidated) = hub.longpoll.enter(hub, &agent, &nonce, used) {
-        return conflict(invalidated);
-    }
+    let _in_flight = match hub.longpoll.enter(hub, &agent, &nonce, used) {
+        Ok(in_flight) => in_flight,
+        Err(invalidated) => return conflict(invalidated),
+    };
     let frames = match held(hub, &agent, &nonce, request.headers(), &poll, request_id).await {
         Ok(frames) => frames,
         Err(refusal) => return *refusal,
@@ -136,11 +147,20 @@ pub(crate) async fn events(
     request_id: &str,
 ) -> Response<Body> {
     let headers = request.headers().clone();
-    let frames = match body::read(request, &hub.limits).await {
-        Ok(frames) => frames,
+    let client = match counted(hub, peer, &headers) {
+        Ok(client) => client,
         Err(refusal) => return *refusal,
     };
-    let agent = match admit(hub, &headers, request_id) {
+    let frames = match body::read(request, &hub.limits).await {
+        Ok(frames) => frames,
+        Err(refusal) => {
+            if refusal.status() == StatusCode::UNPROCESSABLE_ENTITY {
+                misshapen(hub, &headers, "the body of a post");
+            }
+            return *refusal;
+        }
+    };
+    let agent = match admit(hub, client, &headers, request_id) {
         Ok(agent) => agent,
         Err(refusal) => return *refusal,
     };
@@ -155,10 +175,40 @@ pub(crate) async fn events(
     }
 }
 
-/// The agent of a request's token, if its project is the one it means.
-fn admit(hub: &Hub, headers: &HeaderMap, request_id: &str) -> Result<Arc<Agent>, Box<Response<Body>>> {
-    let token = verdict::bearer(headers).unwrap_or_default();
-    let Some(agent) = hub.registry.by_token(token) else {
+/// Counts a request, and tells whose it is: before anything in it is looked at.
+fn counted(hub: &Hub, peer: &Peer, headers: &HeaderMap) -> Result<IpAddr, Box<Response<Body>>> {
+    let client = hub.admission.client(peer.address.ip(), headers);
+    match hub.admission.connect(client, Instant::now().into_std()) {
+        Err(TurnedAway::TooOften(seconds)) => {
+            let told = format!("too many requests; retry in {seconds} seconds (agent-connect)");
+            let refusal = detail(StatusCode::TOO_MANY_REQUESTS, told);
+            Err(Box::new(web::retry_later(refusal, u32::try_from(seconds).ok())))
+        }
+        _ => Ok(client),
+    }
+}
+
+/// The agent of a request's token, if it may come from there and its project is the one it means.
+fn admit(
+    hub: &Hub,
+    client: IpAddr,
+    headers: &HeaderMap,
+    request_id: &str,
+) -> Result<Arc<Agent>, Box<Response<Body>>> {
+    if hub.admission.admit(client).is_err() {
+        let (message, details) = (format!("{client} is not admitted"), json!({ "surface": "agent" }));
+        let refusal = domain_error(StatusCode::FORBIDDEN, "ip_denied", &message, request_id, &details);
+        return Err(Box::new(refusal));
+    }
+    let token = verdict::bearer(headers).ok_or_else(unknown_token)?;
+    let (key, now) = (Key::of(token), Instant::now().into_std());
+    let agent = hub.registry.by_token(token);
+    if let Some((rule, detail)) = hub.violations.connects.arrived(key, now) {
+        hub.violations.note(Culprit { session: None, agent: agent.as_ref() }, rule, &detail, None);
+    }
+    let Some(agent) = agent else {
+        let refused = Closing::new(close::TOKEN, "");
+        hub.violations.connects.ended(key, Some(&refused), false, now);
         return Err(not_admitted(hub, token, request_id));
     };
     match headers.get(PROJECT_HEADER) {
@@ -181,6 +231,12 @@ fn not_admitted(hub: &Hub, token: &str, request_id: &str) -> Box<Response<Body>>
     Box::new(domain_error(StatusCode::FORBIDDEN, "project_inactive", message, request_id, &details))
 }
 
+/// Notes a request that is not of its shape.
+fn misshapen(hub: &Hub, headers: &HeaderMap, what: &str) {
+    let agent = verdict::bearer(headers).and_then(|token| hub.registry.by_token(token));
+    hub.violations.note(Culprit { session: None, agent: agent.as_ref() }, Rule::PollRequest, what, None);
+}
+
 /// The session nonce; missing and empty are the same session.
 fn nonce(headers: &HeaderMap) -> String {
     let value = headers.get("x-z4j-session-nonce").map(|value| String::from_utf8_lossy(value.as_bytes()));
@@ -188,6 +244,9 @@ fn nonce(headers: &HeaderMap) -> String {
 }
 
 fn conflict(invalidated: Invalidated) -> Response<Body> {
+    if matches!(invalidated, Invalidated::AgentFull | Invalidated::Full) {
+        return web::retry_later(detail(StatusCode::SERVICE_UNAVAILABLE, invalidated.to_string()), Some(1));
+    }
     detail(StatusCode::CONFLICT, invalidated.to_string())
 }
 

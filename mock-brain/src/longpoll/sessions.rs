@@ -9,8 +9,9 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 
 use aws_lc_rs::digest;
+use bytes::Bytes;
 use uuid::Uuid;
-use z4j_protocol::{Class, Frame, Refusal, Signer, Timestamp, Verifier};
+use z4j_protocol::{Class, Frame, Refusal, Timestamp, Verifier};
 
 use crate::clock;
 use crate::commands::Delivery;
@@ -19,16 +20,23 @@ use crate::lock::lock;
 use crate::registry::Agent;
 use crate::sessions::{ClosedBy, Serial, Transport};
 use crate::verdict::Closing;
+use crate::violation::{Conduct, Culprit, Rule};
+use crate::voice::Pen;
 
 /// Most nonces of one agent; a further one takes the place of the one idle longest.
 const MAX_NONCES: usize = 16;
+/// Most nonces of all agents.
+const MAX_SESSIONS: usize = 4_096;
 /// After this long without a request a nonce is forgotten, in seconds.
 const IDLE_SECONDS: i64 = 300;
+
+/// So many requests may still be on their way when a session ends.
+const MAX_DEAD_USES: u32 = 2;
 
 /// The HTTP status that ends a session here, listed where a websocket has its close code.
 const CONFLICT: u16 = 409;
 
-/// Why a request meets no session: 409.
+/// Why a request meets no session: 409, or 503 where there is no room for one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Invalidated {
     /// A signature or replay check failed, now or before.
@@ -37,6 +45,12 @@ pub(crate) enum Invalidated {
     /// Another nonce of this agent failed.
     #[error("session invalidated: probe with a new session nonce before using it")]
     ProbeFirst,
+    /// All of this agent's sessions have a request at work.
+    #[error("per-agent session capacity is used up: {MAX_NONCES} sessions have requests at work")]
+    AgentFull,
+    /// There are too many sessions.
+    #[error("session capacity is used up: there are {MAX_SESSIONS} long-poll sessions")]
+    Full,
 }
 
 /// What a request wants of its session.
@@ -52,18 +66,35 @@ type NonceKey = [u8; 32];
 
 enum Session {
     Live(Box<Pair>),
-    Tombstone,
+    /// How often it was used since.
+    Tombstone(u32),
 }
 
 /// The two directions of a session.
 struct Pair {
     verifier: Verifier,
-    signer: Signer,
+    conduct: Conduct,
+    pen: Pen,
+}
+
+impl Pair {
+    fn commands(&mut self, deliveries: &[Delivery], now: Timestamp) -> Vec<String> {
+        let texts = deliveries.iter().filter_map(|delivery| match self.pen.command(delivery, now) {
+            Ok(text) => Some(text),
+            Err(error) => {
+                tracing::error!(%error, "a command cannot be written");
+                None
+            }
+        });
+        texts.collect()
+    }
 }
 
 struct Entry {
     session: Session,
     used_at: Timestamp,
+    /// Requests at work.
+    in_flight: u32,
     /// Its place in the session list, from the first good frame on.
     listed: Option<(Serial, Arc<str>)>,
 }
@@ -79,42 +110,68 @@ pub(crate) struct LongPollSessions(Mutex<HashMap<Uuid, Nonces>>);
 
 impl LongPollSessions {
     /// Finds or makes the session of a request.
-    pub(crate) fn enter(&self, hub: &Hub, agent: &Agent, nonce: &str, used: Use) -> Result<(), Invalidated> {
+    pub(crate) fn enter<'s>(
+        &'s self,
+        hub: &Hub,
+        agent: &Arc<Agent>,
+        nonce: &str,
+        used: Use,
+    ) -> Result<InFlight<'s>, Invalidated> {
         let now = clock::now();
+        let note = |rule, detail| {
+            hub.violations.note(Culprit { session: None, agent: Some(agent) }, rule, detail, None);
+        };
         let mut agents = lock(&self.0);
+        let count: usize = agents.values().map(HashMap::len).sum();
         let nonces = agents.entry(agent.id).or_default();
         let is_idle = |entry: &Entry| now.micros_since(entry.used_at) >= IDLE_SECONDS * 1_000_000;
         forget(hub, nonces, is_idle);
         let key = key(nonce);
+        // Made on success only: dropping one takes the lock that is held here.
+        let in_flight = || InFlight { sessions: self, agent: agent.id, key };
         if let Some(entry) = nonces.get_mut(&key) {
-            if matches!(entry.session, Session::Tombstone) {
+            if let Session::Tombstone(uses) = &mut entry.session {
+                *uses += 1;
+                if *uses == MAX_DEAD_USES + 1 {
+                    note(Rule::DeadNonce, "the session of its nonce ended, and it is used on");
+                }
                 return Err(Invalidated::Signature);
             }
             entry.used_at = now;
-            return Ok(());
+            entry.in_flight += 1;
+            return Ok(in_flight());
         }
-        let is_dead = |entry: &Entry| matches!(entry.session, Session::Tombstone);
+        let is_dead = |entry: &Entry| matches!(entry.session, Session::Tombstone(_));
         if used == Use::Probe {
             forget(hub, nonces, is_dead);
         } else if nonces.values().any(is_dead) {
             return Err(Invalidated::ProbeFirst);
         }
-        evict(hub, nonces);
-        let verifier = Verifier::new(&agent.project.secret, agent.binding(nonce));
-        let signer = Signer::new(&agent.project.secret, agent.binding(nonce));
-        let session = Session::Live(Box::new(Pair { verifier, signer }));
-        nonces.insert(key, Entry { session, used_at: now, listed: None });
-        Ok(())
+        if nonce.is_empty() {
+            note(Rule::NonceMissing, "no X-Z4J-Session-Nonce");
+        } else if used != Use::Probe {
+            note(Rule::ProbeFirst, "a session nonce that was not probed");
+        }
+        evict(hub, nonces)?;
+        if count >= MAX_SESSIONS {
+            return Err(Invalidated::Full);
+        }
+        let verifier = Verifier::new(&agent.project.secret, agent.binding(nonce, hub.release));
+        let pen = Pen::new(agent, nonce, hub.release);
+        let conduct = Conduct::new(hub.violations.is_strict(), None);
+        let session = Session::Live(Box::new(Pair { verifier, conduct, pen }));
+        nonces.insert(key, Entry { session, used_at: now, in_flight: 1, listed: None });
+        Ok(in_flight())
     }
 
     /// Verifies a frame in a session that was entered. A failed signature leaves a tombstone.
     pub(crate) fn verify(
         &self,
         hub: &Hub,
-        agent: &Agent,
+        agent: &Arc<Agent>,
         nonce: &str,
         peer: SocketAddr,
-        frame: &Frame,
+        (frame, raw): (&Frame, &Bytes),
         now: Timestamp,
     ) -> Result<Verdict, Invalidated> {
         let mut agents = lock(&self.0);
@@ -122,14 +179,23 @@ impl LongPollSessions {
         let Some(entry) = entry else { return Err(Invalidated::ProbeFirst) };
         let Session::Live(pair) = &mut entry.session else { return Err(Invalidated::Signature) };
         let verdict = pair.verifier.verify_frame(frame, now);
+        let mut found = match verdict {
+            Ok(()) => pair.conduct.judge(frame, now),
+            Err(refusal) => pair.conduct.refused(refusal).into_iter().collect(),
+        };
         match verdict {
-            Ok(()) => entry.counted(hub, agent, peer, frame),
+            Ok(()) => {
+                entry.counted(hub, agent, peer, frame);
+                found.extend(hub.answered(agent, frame));
+            }
             Err(refusal) if refusal.class() == Class::InvalidSignature => {
                 entry.bury(hub, agent, peer, refusal);
             }
             Err(_) => {}
         }
-        Ok((entry.listed.as_ref().map(|(_, id)| Arc::clone(id)), verdict))
+        let id = entry.listed.as_ref().map(|(_, id)| Arc::clone(id));
+        hub.violations.note_all(Culprit { session: id.as_ref(), agent: Some(agent) }, found, Some(raw));
+        Ok((id, verdict))
     }
 
     /// Signs commands in a session that was entered.
@@ -143,10 +209,8 @@ impl LongPollSessions {
         let mut agents = lock(&self.0);
         let entry = agents.get_mut(&agent.id).and_then(|nonces| nonces.get_mut(&key(nonce)));
         match entry.map(|entry| &mut entry.session) {
-            Some(Session::Live(pair)) => {
-                Ok(deliveries.iter().map(|delivery| delivery.sign(&mut pair.signer, now)).collect())
-            }
-            Some(Session::Tombstone) => Err(Invalidated::Signature),
+            Some(Session::Live(pair)) => Ok(pair.commands(deliveries, now)),
+            Some(Session::Tombstone(_)) => Err(Invalidated::Signature),
             None => Err(Invalidated::ProbeFirst),
         }
     }
@@ -172,25 +236,43 @@ impl Entry {
             tracing::info!(session = %id, %peer, agent = %agent.name, "long-poll session started");
         }
         hub.sessions.counted(serial, frame.frame_type());
-        hub.violations.judge(&id, frame);
-        hub.answered(&id, agent, frame);
     }
 
     fn bury(&mut self, hub: &Hub, agent: &Agent, peer: SocketAddr, refusal: Refusal) {
         let (serial, id) = self.list(hub, agent, peer);
-        self.session = Session::Tombstone;
+        self.session = Session::Tombstone(0);
         let closing = Closing::new(CONFLICT, refusal.to_string());
         hub.session_ended(serial, ClosedBy::Brain, Some(&closing));
         tracing::info!(session = %id, %peer, code = CONFLICT, detail = %refusal, "long-poll session ended");
     }
 }
 
-/// Makes room for one more.
-fn evict(hub: &Hub, nonces: &mut Nonces) {
-    while nonces.len() >= MAX_NONCES {
-        let Some(oldest) = nonces.values().map(|entry| entry.used_at).min() else { return };
-        forget(hub, nonces, |entry| entry.used_at == oldest);
+/// A request at work on a session, until it is dropped.
+pub(crate) struct InFlight<'s> {
+    sessions: &'s LongPollSessions,
+    agent: Uuid,
+    key: NonceKey,
+}
+
+impl Drop for InFlight<'_> {
+    fn drop(&mut self) {
+        let mut agents = lock(&self.sessions.0);
+        let entry = agents.get_mut(&self.agent).and_then(|nonces| nonces.get_mut(&self.key));
+        if let Some(entry) = entry {
+            // The nonce may have been forgotten and begun anew meanwhile.
+            entry.in_flight = entry.in_flight.saturating_sub(1);
+        }
     }
+}
+
+/// Makes room for one more, in place of the one that is idle longest.
+fn evict(hub: &Hub, nonces: &mut Nonces) -> Result<(), Invalidated> {
+    while nonces.len() >= MAX_NONCES {
+        let idle = nonces.values().filter(|entry| entry.in_flight == 0);
+        let oldest = idle.map(|entry| entry.used_at).min().ok_or(Invalidated::AgentFull)?;
+        forget(hub, nonces, |entry| entry.in_flight == 0 && entry.used_at == oldest);
+    }
+    Ok(())
 }
 
 fn forget(hub: &Hub, nonces: &mut Nonces, which: impl Fn(&Entry) -> bool) {

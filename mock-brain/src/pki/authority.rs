@@ -4,13 +4,12 @@
 
 use std::fmt;
 
-use rcgen::{CertificateParams, Issuer, KeyPair};
+use rcgen::{Issuer, KeyPair};
 use serde::{Deserialize, Serialize};
-use time::OffsetDateTime;
 use z4j_protocol::Timestamp;
 
-use super::PkiError;
-use super::issue;
+use super::params::{self, Validity};
+use super::{PkiError, word::Word};
 use crate::random;
 
 /// Names that every server certificate bears.
@@ -68,10 +67,12 @@ impl Authority {
     /// Makes a new authority with a server certificate.
     pub(crate) fn create(wanted: &[String], now: Timestamp) -> Result<Self, PkiError> {
         let id = random::hex::<4>();
-        let root = issue::root(&id, now)?;
-        let intermediate = issue::intermediate(&id, &root.key()?, now)?;
+        let root = root(&id, now)?;
+        let issuer = Issuer::new(params::root(&id), root.key()?);
+        let intermediate = intermediate(&id, &issuer, now)?;
         let names = all_names(wanted);
-        let (server, expires_at) = issue::server(&id, &intermediate.key()?, &names, now)?;
+        let issuer = Issuer::new(params::intermediate(&id), intermediate.key()?);
+        let (server, expires_at) = server(&issuer, &names, now)?;
         Ok(Self { id, root, intermediate, server, names, expires_at })
     }
 
@@ -81,25 +82,50 @@ impl Authority {
         if names == self.names && self.expires_at - now.unix_seconds() > RENEW_BEFORE {
             return Ok(false);
         }
-        let (server, expires_at) = issue::server(&self.id, &self.intermediate.key()?, &names, now)?;
-        (self.server, self.names, self.expires_at) = (server, names, expires_at);
+        self.names = names;
+        self.rotate(now)?;
         Ok(true)
+    }
+
+    /// Issues the server certificate anew, with a new key.
+    pub(crate) fn rotate(&mut self, now: Timestamp) -> Result<(), PkiError> {
+        (self.server, self.expires_at) = server(&self.issuer()?, &self.names, now)?;
+        Ok(())
     }
 
     /// The intermediate as an issuer: its subject and key identifier follow from the id and the key.
     pub(super) fn issuer(&self) -> Result<Issuer<'static, KeyPair>, PkiError> {
-        Ok(Issuer::new(issue::intermediate_params(&self.id), self.intermediate.key()?))
+        Ok(Issuer::new(params::intermediate(&self.id), self.intermediate.key()?))
     }
 }
 
-/// A point in time for rcgen, some days from now.
-pub(super) fn days_from(now: Timestamp, days: i64) -> OffsetDateTime {
-    let seconds = now.unix_seconds().saturating_add(days * 86_400);
-    OffsetDateTime::from_unix_timestamp(seconds).unwrap_or(OffsetDateTime::UNIX_EPOCH)
+fn root(id: &str, now: Timestamp) -> Result<KeyedCertificate, PkiError> {
+    let key = params::new_key(None)?;
+    let mut params = params::root(id);
+    Validity::of_ca(now).set(&mut params);
+    Ok(KeyedCertificate { pem: params.self_signed(&key)?.pem(), key_pem: key.serialize_pem() })
 }
 
-/// Sets the validity, which rcgen would otherwise set to 1975..4096.
-pub(super) fn set_validity(params: &mut CertificateParams, now: Timestamp, from: i64, to: i64) {
-    params.not_before = days_from(now, from);
-    params.not_after = days_from(now, to);
+fn intermediate(
+    id: &str,
+    issuer: &Issuer<'_, KeyPair>,
+    now: Timestamp,
+) -> Result<KeyedCertificate, PkiError> {
+    let key = params::new_key(None)?;
+    let mut params = params::intermediate(id);
+    Validity::of_ca(now).set(&mut params);
+    Ok(KeyedCertificate { pem: params.signed_by(&key, issuer)?.pem(), key_pem: key.serialize_pem() })
+}
+
+/// A server certificate, and when it ends.
+fn server(
+    issuer: &Issuer<'_, KeyPair>,
+    names: &[String],
+    now: Timestamp,
+) -> Result<(KeyedCertificate, i64), PkiError> {
+    let key = params::new_key(None)?;
+    let mut params = params::server(names, None::<Word>)?;
+    Validity::of_server(None, now).set(&mut params);
+    let pem = params.signed_by(&key, issuer)?.pem();
+    Ok((KeyedCertificate { pem, key_pem: key.serialize_pem() }, params.not_after.unix_timestamp()))
 }

@@ -1,23 +1,33 @@
-//! Certificates: what the server shows, whole or with a fault in it.
+//! Certificates: what the server shows, by its profile and by faults.
 //!
-//! Owns the TLS configurations, one for each way to be shown. Must not touch files (`state` keeps the
-//! authority) or sockets.
+//! Owns the TLS configurations, one for each way to be shown, and when they are made anew. Must not touch
+//! files (`state` keeps the authority) or sockets.
 
 pub(crate) mod authority;
-mod issue;
+mod chain;
+mod config;
+mod facts;
+mod params;
+pub(crate) mod profile;
+pub(crate) mod word;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 
 use rustls::ServerConfig;
-use rustls::crypto::{CryptoProvider, aws_lc_rs};
-use rustls::pki_types::PrivateKeyDer;
-use rustls::server::NoServerSessionStorage;
+use rustls::pki_types::CertificateDer;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
-use crate::fault::Tls;
+use crate::clock;
 use crate::lock::lock;
 use authority::Authority;
-use issue::Chain;
+pub use facts::CertificateFacts;
+pub use profile::{Profile, ProfileError};
+pub use word::{WORDS, Word};
+
+/// Most ways to be shown that are kept; others are made anew when they are wanted.
+const MAX_SHOWN: usize = 64;
 
 /// Why certificates cannot be made.
 #[derive(Debug, thiserror::Error)]
@@ -25,8 +35,14 @@ pub enum PkiError {
     /// A name is no DNS name.
     #[error("certificates cannot name {0:?}: it is neither a DNS name nor an IP address")]
     Name(String),
-    /// A stored key cannot be read.
-    #[error("a stored key cannot be read")]
+    /// A client's certificate for more than one.
+    #[error("a client's certificate is for one name; issue one for each")]
+    ClientNames,
+    /// There are none.
+    #[error("this brain runs without TLS (--no-tls), and has no certificates")]
+    NoTls,
+    /// A stored key or certificate cannot be read.
+    #[error("a stored key or certificate cannot be read")]
     Key,
     /// rcgen refused.
     #[error("a certificate cannot be made: {0}")]
@@ -38,51 +54,126 @@ pub enum PkiError {
 
 /// Whether certificates can be made for these names.
 pub(crate) fn check_names(names: &[String]) -> Result<(), PkiError> {
-    issue::check_names(names)
+    params::check_names(names)
+}
+
+/// A certificate that was made for others, as PEM.
+#[derive(Clone, Serialize, Deserialize, ToSchema)]
+pub struct IssuedCertificate {
+    /// The certificate.
+    pub certificate: String,
+    /// It with what is to be sent beside it, its own first.
+    pub chain: String,
+    /// Its private key.
+    pub key: String,
+    /// The CA that those are to trust who meet it.
+    pub ca: String,
+}
+
+impl std::fmt::Debug for IssuedCertificate {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("IssuedCertificate").field("certificate", &self.certificate).finish_non_exhaustive()
+    }
+}
+
+/// What a server shows now.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Certificates {
+    /// The profile.
+    #[schema(value_type = String)]
+    pub profile: Profile,
+    /// What is sent in a handshake, in that order.
+    pub chain: Vec<CertificateFacts>,
+    /// The CA certificate, which is not sent.
+    pub root: CertificateFacts,
+}
+
+/// One way to be shown.
+#[derive(Clone)]
+pub(crate) struct Shown {
+    pub(crate) config: Arc<ServerConfig>,
+    /// The profile that this is, faults included.
+    pub(crate) profile: Profile,
+    chain: Vec<CertificateDer<'static>>,
+}
+
+impl Shown {
+    fn new(authority: &Authority, profile: Profile) -> Result<Self, PkiError> {
+        let made = chain::of_server(authority, profile, clock::now())?;
+        let chain = made.certificates.clone();
+        let root = chain::certificate(&authority.root.pem)?;
+        Ok(Self { config: Arc::new(config::server(made, profile, root)?), profile, chain })
+    }
+}
+
+struct Inner {
+    authority: Authority,
+    profile: Profile,
+    shown: HashMap<Profile, Shown>,
 }
 
 /// The certificates of one brain.
-pub(crate) struct Pki {
-    authority: Authority,
-    configs: Mutex<HashMap<Option<Tls>, Arc<ServerConfig>>>,
-}
+pub(crate) struct Pki(Mutex<Inner>);
 
 impl Pki {
-    pub(crate) fn new(authority: Authority) -> Self {
-        Self { authority, configs: Mutex::default() }
+    /// What the profile shows is made at once: what cannot be made is told at the start.
+    pub(crate) fn new(authority: Authority, profile: Profile) -> Result<Self, PkiError> {
+        let shown = HashMap::from([(profile, Shown::new(&authority, profile)?)]);
+        Ok(Self(Mutex::new(Inner { authority, profile, shown })))
     }
 
     /// The CA certificate that clients are to trust.
-    pub(crate) fn ca_pem(&self) -> &str {
-        &self.authority.root.pem
+    pub(crate) fn ca_pem(&self) -> String {
+        lock(&self.0).authority.root.pem.clone()
     }
 
-    /// How the server shows itself: whole, or with a fault. Made at first use.
-    pub(crate) fn server_config(&self, fault: Option<Tls>) -> Result<Arc<ServerConfig>, PkiError> {
-        let mut configs = lock(&self.configs);
-        if let Some(config) = configs.get(&fault) {
-            return Ok(Arc::clone(config));
+    /// How the server shows itself: by its profile, or with a fault in that. Made at first use.
+    pub(crate) fn shown(&self, fault: Option<Word>) -> Result<Shown, PkiError> {
+        let mut inner = lock(&self.0);
+        let profile = fault.map_or(inner.profile, |word| inner.profile.with(word));
+        if let Some(shown) = inner.shown.get(&profile) {
+            return Ok(shown.clone());
         }
-        let config = Arc::new(server_config(issue::chain(&self.authority, fault)?)?);
-        configs.insert(fault, Arc::clone(&config));
-        Ok(config)
+        let shown = Shown::new(&inner.authority, profile)?;
+        if inner.shown.len() == MAX_SHOWN {
+            inner.shown.clear();
+        }
+        inner.shown.insert(profile, shown.clone());
+        Ok(shown)
     }
-}
 
-/// The one crypto provider of this crate.
-fn provider() -> Arc<CryptoProvider> {
-    Arc::new(aws_lc_rs::default_provider())
-}
+    /// What is shown without faults.
+    pub(crate) fn certificates(&self) -> Result<Certificates, PkiError> {
+        let shown = self.shown(None)?;
+        let chain = shown.chain.iter().map(|der| CertificateFacts::read(der)).collect::<Result<_, _>>()?;
+        let root = chain::certificate(&lock(&self.0).authority.root.pem)?;
+        Ok(Certificates { profile: shown.profile, chain, root: CertificateFacts::read(&root)? })
+    }
 
-/// Nothing of a session is kept for resumption: a resumed session shows no certificate, and a fault set
-/// meanwhile would not be seen.
-fn server_config(chain: Chain) -> Result<ServerConfig, PkiError> {
-    let key = PrivateKeyDer::try_from(chain.key).map_err(|_| PkiError::Key)?;
-    let mut config = ServerConfig::builder_with_provider(provider())
-        .with_safe_default_protocol_versions()?
-        .with_no_client_auth()
-        .with_single_cert(chain.certificates, key)?;
-    config.session_storage = Arc::new(NoServerSessionStorage {});
-    config.send_tls13_tickets = 0;
-    Ok(config)
+    /// Issues the server's certificate anew, with another profile if one is given. `keep` stores the authority;
+    /// if it cannot, nothing changes. Connections that are open go on.
+    pub(crate) fn rotate<E: From<PkiError>>(
+        &self,
+        profile: Option<Profile>,
+        keep: impl FnOnce(&Authority) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let mut inner = lock(&self.0);
+        let mut authority = inner.authority.clone();
+        authority.rotate(clock::now())?;
+        let profile = profile.unwrap_or(inner.profile);
+        let shown = HashMap::from([(profile, Shown::new(&authority, profile)?)]);
+        keep(&authority)?;
+        *inner = Inner { authority, profile, shown };
+        Ok(())
+    }
+
+    /// Makes a certificate for others.
+    pub(crate) fn issue(
+        &self,
+        names: &[String],
+        client: bool,
+        profile: Profile,
+    ) -> Result<IssuedCertificate, PkiError> {
+        chain::issue(&lock(&self.0).authority, names, client, profile, clock::now())
+    }
 }

@@ -4,14 +4,15 @@
 //! (protocol.md, Session).
 
 use std::borrow::Cow;
+use std::io::Write;
 
-use aws_lc_rs::digest::{Context, SHA1_FOR_LEGACY_USE_ONLY};
+use aws_lc_rs::digest::{SHA1_FOR_LEGACY_USE_ONLY, digest};
 use uuid::{Builder, Uuid};
 use z4j_protocol::payload::{KINDS, UNKNOWN_KIND};
 use z4j_protocol::{Timestamp, Value};
 
-use super::Record;
-use crate::journal::Place;
+use super::StoredEvent;
+use crate::journal::Sighted;
 
 /// How far ahead of the receiver's clock an `occurred_at` is kept, in seconds.
 const MAX_AHEAD: i64 = 60;
@@ -23,80 +24,76 @@ pub(super) struct Sighting<'e> {
     event_id: Option<&'e str>,
     engine: Cow<'e, str>,
     task_id: Cow<'e, str>,
-    kind: &'static str,
+    pub(super) kind: &'static str,
     occurred_at: Timestamp,
-    data: String,
+    data: Option<&'e Value>,
 }
 
 impl<'e> Sighting<'e> {
     /// `None` for what the real brain drops: no object, or no kind or engine.
     pub(super) fn read(event: &'e Value, now: Timestamp) -> Option<Self> {
-        let text = |key| event.get(key).and_then(Value::as_str).filter(|text| !text.is_empty());
-        let word = field(event, "kind")?;
+        let [mut id, mut kind, mut engine, mut task, mut time, mut data] = [None; 6];
+        for (key, value) in event.as_object()?.iter() {
+            match key {
+                "id" => id = Some(value),
+                "kind" => kind = Some(value),
+                "engine" => engine = Some(value),
+                "task_id" => task = Some(value),
+                "occurred_at" => time = Some(value),
+                "data" => data = Some(value),
+                _ => {}
+            }
+        }
+        let text = |value: Option<&'e Value>| value.and_then(Value::as_str).filter(|text| !text.is_empty());
+        let word = field(kind?)?;
         let kind = KINDS.into_iter().find(|kind| *kind == word).unwrap_or(UNKNOWN_KIND);
-        let engine = field(event, "engine")?;
-        let task_id = match event.get("task_id") {
-            Some(Value::Null) => None,
-            _ => field(event, "task_id"),
-        };
-        let task_id = task_id.unwrap_or_default();
-        let occurred_at = occurred_at(text("occurred_at"), !task_id.is_empty(), now);
-        let data = event.get("data").filter(|data| data.as_object().is_some());
-        // A verified frame has a canonical text, so its parts have one.
-        let data = data.and_then(|data| data.to_canonical().ok()).unwrap_or_else(|| "{}".to_owned());
-        Some(Self { event_id: text("id"), engine, task_id, kind, occurred_at, data })
+        let engine = field(engine?)?;
+        let task_id = task.filter(|task| !task.is_null()).and_then(field).unwrap_or_default();
+        let occurred_at = occurred_at(text(time), !task_id.is_empty(), now);
+        Some(Self { event_id: text(id), engine, task_id, kind, occurred_at, data })
     }
 
     /// The id under which it is stored: two events are the same if theirs are. Of an event of a task it
     /// follows from engine, task, kind and second; of another one from its own id and its stored time to the
     /// microsecond, so that one without a time is new whenever it comes; one without an id is never the same
-    /// as any. It is a version 5 UUID, as the real brain's ids are.
-    pub(super) fn id(&self, project: Uuid) -> Uuid {
+    /// as any. It is a version 5 UUID, as the real brain's ids are. `room` is written over.
+    pub(super) fn id(&self, project: Uuid, room: &mut Vec<u8>) -> Uuid {
         let own = self.event_id.and_then(|id| Uuid::try_parse(id).ok());
-        let second = self.occurred_at.unix_seconds().to_string();
-        let micros = self.occurred_at.unix_micros().to_string();
         match (&*self.task_id, own) {
             ("", None) => Uuid::new_v4(),
-            ("", Some(own)) => name_based(project, &["id", &own.to_string(), &micros]),
-            (task, _) => name_based(project, &["task", &self.engine, task, self.kind, &second]),
+            ("", Some(own)) => {
+                let own = own.to_string();
+                name_based(room, project, &["id", &own], self.occurred_at.unix_micros())
+            }
+            (task, _) => {
+                let second = self.occurred_at.unix_seconds();
+                name_based(room, project, &["task", &self.engine, task, self.kind], second)
+            }
         }
     }
 
-    pub(super) fn into_record(
-        self,
-        place: Place,
-        id: Uuid,
-        agent: Uuid,
-        project: Uuid,
-        now: Timestamp,
-    ) -> Record {
-        Record {
-            place,
-            id,
-            project,
-            event_id: self.event_id.map(Into::into),
-            agent,
-            engine: self.engine.into_owned().into(),
-            task_id: self.task_id.into_owned().into(),
-            kind: self.kind,
-            occurred_at: self.occurred_at,
-            received_at: now,
-            payload: self.data.into(),
+    /// The event as it is listed.
+    pub(super) fn into_stored(self, sighted: &Sighted, agent: Uuid, project: Uuid) -> StoredEvent {
+        let data = self.data.filter(|data| data.as_object().is_some());
+        StoredEvent {
+            id: sighted.id.to_string(),
+            event_id: self.event_id.map(str::to_owned),
+            project_id: project.to_string(),
+            agent_id: agent.to_string(),
+            engine: self.engine.into_owned(),
+            task_id: self.task_id.into_owned(),
+            kind: self.kind.to_owned(),
+            occurred_at: self.occurred_at.to_string(),
+            received_at: sighted.at.to_string(),
+            payload: data.cloned().unwrap_or_else(|| Value::Object(Default::default())),
             duplicates: 0,
         }
     }
 }
 
-/// Whether a batch with this element is answered by the demand for a newer scheduler: an element of one of
-/// these kinds that would be usable otherwise.
-pub(super) fn is_of_kinds(event: &Value, kinds: &[&str]) -> bool {
-    let kind = event.get("kind").and_then(Value::as_str).map(trimmed);
-    kind.is_some_and(|kind| kinds.contains(&kind)) && field(event, "engine").is_some()
-}
-
-/// A field as text without the white space around it; `None` if it is missing or blank.
-fn field<'e>(event: &'e Value, key: &str) -> Option<Cow<'e, str>> {
-    let text = match event.get(key)? {
+/// A field as text without the white space around it; `None` if it is blank.
+fn field(value: &Value) -> Option<Cow<'_, str>> {
+    let text = match value {
         Value::String(text) => Cow::Borrowed(trimmed(text)),
         other => Cow::Owned(python_text(other)),
     };
@@ -130,14 +127,20 @@ fn occurred_at(text: Option<&str>, of_task: bool, now: Timestamp) -> Timestamp {
 }
 
 /// A version 5 UUID (RFC 9562, 5.5). Parts are told apart by their lengths: any of them may hold any text.
-pub(crate) fn name_based(namespace: Uuid, parts: &[&str]) -> Uuid {
-    let mut context = Context::new(&SHA1_FOR_LEGACY_USE_ONLY);
-    context.update(namespace.as_bytes());
+pub(super) fn name_based(room: &mut Vec<u8>, namespace: Uuid, parts: &[&str], time: i64) -> Uuid {
+    room.clear();
+    room.extend_from_slice(namespace.as_bytes());
     for part in parts {
-        context.update(&(part.len() as u64).to_be_bytes());
-        context.update(part.as_bytes());
+        room.extend_from_slice(&(part.len() as u64).to_be_bytes());
+        room.extend_from_slice(part.as_bytes());
     }
+    // The time as text, so that ids stay what earlier journals have. Writing to memory cannot fail.
+    let before = room.len();
+    room.extend_from_slice(&[0; 8]);
+    let _ = write!(room, "{time}");
+    let length = (room.len() - before - 8) as u64;
+    room[before..before + 8].copy_from_slice(&length.to_be_bytes());
     let mut bytes = [0; 16];
-    bytes.copy_from_slice(&context.finish().as_ref()[..16]);
+    bytes.copy_from_slice(&digest(&SHA1_FOR_LEGACY_USE_ONLY, room).as_ref()[..16]);
     Builder::from_sha1_bytes(bytes).into_uuid()
 }

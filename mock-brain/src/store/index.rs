@@ -4,8 +4,9 @@
 //! Must not hold events.
 
 use std::collections::HashMap;
-use std::sync::Mutex;
+use std::sync::{Mutex, MutexGuard};
 
+use foldhash::fast::RandomState;
 use uuid::Uuid;
 use z4j_protocol::Timestamp;
 
@@ -14,7 +15,8 @@ use crate::lock::lock;
 
 #[derive(Default)]
 struct Inner {
-    places: HashMap<Uuid, Place>,
+    /// The ids are digests: a hash with a random seed of its own is as good here as one that resists attacks.
+    places: HashMap<Uuid, Place, RandomState>,
     accepted: u64,
     duplicates: u64,
     /// How many were accepted of each agent.
@@ -37,17 +39,9 @@ impl Index {
         first
     }
 
-    /// Takes an event in at a place, unless it is there already: then its place is returned.
-    pub(super) fn take(&self, id: Uuid, place: Place, agent: Uuid) -> Option<Place> {
-        let mut inner = lock(&self.0);
-        let known = *inner.places.entry(id).or_insert(place);
-        if known == place {
-            inner.accepted += 1;
-            *inner.by_agent.entry(agent).or_default() += 1;
-            return None;
-        }
-        inner.duplicates += 1;
-        Some(known)
+    /// To take events in; others wait meanwhile.
+    pub(super) fn taking(&self) -> Taking<'_> {
+        Taking(lock(&self.0))
     }
 
     /// Takes in an event of an earlier run.
@@ -73,11 +67,9 @@ impl Index {
 
     /// Forgets events that are not kept any more.
     pub(crate) fn forget(&self, gone: &[(Uuid, Place)]) {
-        let mut inner = lock(&self.0);
+        let mut taking = self.taking();
         for (id, place) in gone {
-            if inner.places.get(id) == Some(place) {
-                inner.places.remove(id);
-            }
+            taking.forget(*id, *place);
         }
     }
 
@@ -91,6 +83,34 @@ impl Index {
 
     pub(super) fn duplicates(&self) -> u64 {
         lock(&self.0).duplicates
+    }
+}
+
+/// The index while events are taken in.
+pub(super) struct Taking<'i>(MutexGuard<'i, Inner>);
+
+impl Taking<'_> {
+    /// Takes an event in at a place, unless it is there already: then its place is returned.
+    pub(super) fn take(&mut self, id: Uuid, place: Place) -> Option<Place> {
+        let known = *self.0.places.entry(id).or_insert(place);
+        if known == place {
+            self.0.accepted += 1;
+            return None;
+        }
+        self.0.duplicates += 1;
+        Some(known)
+    }
+
+    /// Notes how many of a batch were accepted.
+    pub(super) fn credit(&mut self, agent: Uuid, accepted: u64) {
+        *self.0.by_agent.entry(agent).or_default() += accepted;
+    }
+
+    /// Forgets an event that is not kept any more.
+    pub(super) fn forget(&mut self, id: Uuid, place: Place) {
+        if self.0.places.get(&id) == Some(&place) {
+            self.0.places.remove(&id);
+        }
     }
 }
 

@@ -3,9 +3,12 @@
 //! Nothing here sleeps to synchronise or uses a fixed port; whatever waits has a deadline (`support::within`).
 
 #[cfg(test)]
+mod admission;
+#[cfg(test)]
 mod agents;
 #[cfg(test)]
 mod breaking;
+mod certificates;
 #[cfg(test)]
 mod cli;
 #[cfg(test)]
@@ -25,6 +28,8 @@ mod journal;
 #[cfg(test)]
 mod kill;
 #[cfg(test)]
+mod load;
+#[cfg(test)]
 mod longpoll;
 #[cfg(test)]
 mod outage;
@@ -40,5 +45,7 @@ mod support;
 mod tls;
 #[cfg(test)]
 mod verbs;
+#[cfg(test)]
+mod violations;
 #[cfg(test)]
 mod wait;

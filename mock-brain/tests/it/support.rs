@@ -124,6 +124,18 @@ impl Agent {
         Agent::over(tcp(brain).await, brain, "ws", authorization).await.unwrap()
     }
 
+    /// Connects with a header line more.
+    pub(crate) async fn connect_saying(brain: &Brain, authorization: &str, line: &str) -> Self {
+        let url = format!("ws://127.0.0.1:{}/ws/agent", brain.local_addr().port());
+        let mut request = url.into_client_request().unwrap();
+        request.headers_mut().insert("authorization", authorization.parse().unwrap());
+        if let Some((name, value)) = line.trim_end().split_once(": ") {
+            let name = http::HeaderName::try_from(name).unwrap();
+            request.headers_mut().insert(name, value.parse().unwrap());
+        }
+        Agent::ask(tcp(brain).await, request, &brain.credentials().hmac_secret).await.unwrap()
+    }
+
     /// Connects, says hello and reads the answer.
     pub(crate) async fn online(brain: &Brain) -> Self {
         let mut agent = Self::connect(brain).await;
@@ -152,6 +164,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Agent<S> {
     ) -> Result<Self, tokio_tungstenite::tungstenite::Error> {
         let mut request = url.into_client_request()?;
         request.headers_mut().insert("authorization", authorization.parse().unwrap());
+        Self::ask(stream, request, secret).await
+    }
+
+    async fn ask(
+        stream: S,
+        request: tokio_tungstenite::tungstenite::handshake::client::Request,
+        secret: &str,
+    ) -> Result<Self, tokio_tungstenite::tungstenite::Error> {
         let (socket, _) = within(client_async(request, stream)).await?;
         Ok(Self { socket, secret: HmacSecret::parse(secret).unwrap(), signer: None, verifier: None })
     }
@@ -172,8 +192,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Agent<S> {
         ack
     }
 
+    /// Sends a frame, as the reference does in a binary message.
     pub(crate) async fn say(&mut self, text: impl Into<String>) {
-        self.send(Message::text(text.into())).await;
+        self.send(Message::binary(text.into().into_bytes())).await;
     }
 
     pub(crate) async fn send(&mut self, message: Message) {

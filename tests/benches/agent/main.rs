@@ -85,7 +85,7 @@ fn throughput() -> anyhow::Result<f64> {
 
 /// The published agent, its events recorded in the process.
 fn python() -> anyhow::Result<Option<f64>> {
-    let python = programs()?.parent().context("a target folder")?.join("interop/venv/bin/python");
+    let python = programs()?.parent().context("a target folder")?.join("interop/1.13.0/bin/python");
     if !python.exists() {
         return Ok(None);
     }

@@ -3,6 +3,7 @@
 //!
 //! Every choice comes from a seed, which is printed; `just chaos` runs the long version.
 
+mod brain;
 mod emitter;
 mod plan;
 mod verdict;

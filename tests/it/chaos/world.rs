@@ -10,15 +10,14 @@ use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail, ensure};
-use mock_brain::{Brain, Farewell, Options};
 use nix::mount::{MsFlags, mount};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use tokio::runtime::Runtime;
 use z4j_protocol::Timestamp;
 
 use crate::program;
 
+use super::brain::Brain;
 use super::emitter::{Emitter, Progress, Told};
 use super::plan::{Blow, Plan};
 use super::verdict::Accepted;
@@ -29,14 +28,15 @@ const LIMIT: Duration = Duration::from_secs(60);
 const DISK: &str = "size=16m,mode=0700";
 
 pub(super) struct World {
-    runtime: Runtime,
     brain: Brain,
     home: tempfile::TempDir,
     /// Whether the home is a disk of its own, which can be filled.
     own_disk: bool,
     logs: tempfile::TempDir,
     agent: Option<Child>,
-    variables: Vec<(&'static str, String)>,
+    variables: Vec<(String, String)>,
+    /// Events that were told to be durable in all rounds.
+    durable: usize,
 }
 
 impl World {
@@ -46,28 +46,25 @@ impl World {
         if let Err(error) = &own_disk {
             println!("full disks are left out: no tmpfs can be mounted ({error}); run as root");
         }
-        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
-        let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
-        let options = Options { tls: false, ..Options::default() };
-        let brain = runtime.block_on(Brain::start(options, listener))?;
-        let credentials = brain.credentials();
-        let variables = vec![
-            ("PATH", "/usr/bin:/bin".to_owned()),
-            ("HOME", home.path().display().to_string()),
-            // Where it goes when its home is full.
-            ("TMPDIR", logs.path().display().to_string()),
-            ("Z4J_BRAIN_URL", format!("http://{}/", brain.local_addr())),
-            ("Z4J_TOKEN", credentials.token.clone()),
-            ("Z4J_HMAC_SECRET", credentials.hmac_secret.clone()),
-            ("Z4J_PROJECT_ID", credentials.project_id.clone()),
-            ("Z4J_LOG_LEVEL", "DEBUG".to_owned()),
-        ];
-        Ok(Self { runtime, brain, home, own_disk: own_disk.is_ok(), logs, agent: None, variables })
+        let brain = Brain::start()?;
+        let mut variables = brain.settings()?;
+        variables.extend(
+            [
+                ("PATH", "/usr/bin:/bin".to_owned()),
+                ("HOME", home.path().display().to_string()),
+                // Where it goes when its home is full.
+                ("TMPDIR", logs.path().display().to_string()),
+                ("Z4J_LOG_LEVEL", "DEBUG".to_owned()),
+            ]
+            .map(|(name, value)| (name.to_owned(), value)),
+        );
+        Ok(Self { brain, home, own_disk: own_disk.is_ok(), logs, agent: None, variables, durable: 0 })
     }
 
     /// Plays a round to its end, and returns what was told to be durable.
     pub(super) fn play(&mut self, plan: &Plan) -> anyhow::Result<Vec<Told>> {
         let progress = Arc::new(Progress::default());
+        self.brain.mark()?;
         self.start_agent(plan, &progress)?;
         let emitter = Emitter {
             roots: self.roots(),
@@ -83,12 +80,26 @@ impl World {
         }
         let told = emitting.join().map_err(|_| anyhow::anyhow!("the emitter panicked"))??;
         self.heal()?;
-        let mark = format!("r{}-", plan.round);
-        let arrived = wait(|| self.count(&mark) >= told.len() || self.agent_has_ended());
-        ensure!(!self.agent_has_ended(), "the agent ended by itself");
-        arrived
-            .with_context(|| format!("{} of {} events came to the brain", self.count(&mark), told.len()))?;
+        self.durable += told.len();
+        self.arrive()?;
         Ok(told)
+    }
+
+    /// Waits until the brain has every event of all rounds.
+    fn arrive(&mut self) -> anyhow::Result<()> {
+        let mut waiting = self.brain.wait_for(self.durable, LIMIT.as_secs())?;
+        loop {
+            if let Some(status) = waiting.try_wait()? {
+                ensure!(status.success(), "not all of {} events came to the brain ({status})", self.durable);
+                return Ok(());
+            }
+            if self.agent_has_ended() {
+                waiting.kill()?;
+                waiting.wait()?;
+                bail!("the agent ended by itself");
+            }
+            std::thread::park_timeout(Duration::from_millis(2));
+        }
     }
 
     fn strike(
@@ -105,16 +116,11 @@ impl World {
         match blow {
             Blow::KillAgent => self.start_agent(plan, progress),
             Blow::Reconnect => self.reconnect(),
-            Blow::Fault(text) => {
-                self.brain.set_fault(text.parse()?)?;
-                Ok(())
-            }
+            Blow::Fault(text) => self.brain.set_fault(text),
             Blow::KillBrain { back_after } => {
-                let _entered = self.runtime.enter();
-                self.brain.down(Farewell::None);
+                self.brain.kill()?;
                 reaches(&progress.durable, *back_after)?;
-                self.brain.up();
-                Ok(())
+                self.brain.revive()
             }
             Blow::FullDisk { .. } if !self.own_disk => Ok(()),
             Blow::FullDisk { refusals } => {
@@ -172,7 +178,7 @@ impl World {
 
     /// Ends every fault, and shortens the wait for the next attempt.
     fn heal(&self) -> anyhow::Result<()> {
-        self.brain.clear_faults();
+        self.brain.clear_faults()?;
         self.reconnect()
     }
 
@@ -182,26 +188,24 @@ impl World {
         vec![self.home.path().join(".z4j"), self.logs.path().join(temporary)]
     }
 
-    fn count(&self, mark: &str) -> usize {
-        self.brain.events().iter().filter(|event| event.task_id.starts_with(mark)).count()
-    }
-
     /// Everything that the brain accepted, in order of arrival.
     pub(super) fn accepted(&self) -> anyhow::Result<Vec<Accepted>> {
-        let events = self.brain.events();
-        let one = |event: mock_brain::StoredEvent| {
-            let number = event.payload.get("number").and_then(z4j_protocol::Value::as_u64);
-            let number = usize::try_from(number.context("a number")?)?;
-            Ok(Accepted { task: event.task_id, number, duplicates: event.duplicates })
-        };
-        events.into_iter().map(one).collect()
+        self.brain.accepted()
     }
 
-    /// Keeps the log of a round that failed; tells where.
+    /// Keeps the logs of a round that failed; tells where.
     pub(super) fn keep(&self, round: u64, seed: u64, plan: &Plan) -> String {
-        let kept = std::env::temp_dir().join(format!("z4j-chaos-{seed}-{round}.log"));
-        let copied = std::fs::copy(self.log(round), &kept);
-        format!("round {round} of seed {seed} ({plan}); the agent's log: {} ({copied:?})", kept.display())
+        let kept = std::env::temp_dir().join(format!("z4j-chaos-{seed}-{round}"));
+        let keep = || -> std::io::Result<()> {
+            std::fs::create_dir_all(&kept)?;
+            std::fs::copy(self.log(round), kept.join("agent.log"))?;
+            std::fs::write(kept.join("brain.log"), self.brain.logged()?)
+        };
+        let logs = match keep() {
+            Ok(()) => format!("logs of agent and brain: {}", kept.display()),
+            Err(error) => format!("its logs could not be kept in {}: {error}", kept.display()),
+        };
+        format!("round {round} of seed {seed} ({plan}); {logs}")
     }
 
     fn log(&self, round: u64) -> PathBuf {

@@ -179,3 +179,112 @@ fn many_adopters_take_everything_once() -> TestResult {
     assert_eq!(found, wanted);
     Ok(())
 }
+
+/// What is taken over leaves room for what is still to come, and the rest stays where it is.
+#[test]
+fn the_rest_of_an_orphan_stays_until_there_is_room() -> TestResult {
+    let world = World::new()?;
+    let text = |n: usize| format!("{{\"n\":{n},\"pad\":\"{}\"}}", "x".repeat(10_000));
+    let texts: Vec<String> = (0..300).map(text).collect();
+    crash(world.chooser(7).choose()?, &texts.iter().map(String::as_str).collect::<Vec<_>>())?;
+    let place = world.chooser(8).choose()?;
+    let mut own = store(&place)?;
+    own.write(Durability::Full, |own| own.insert(1, "live"))?;
+    let bounds = Bounds { events: 1_000, bytes: 1 << 20 };
+    adopt_all(&world, &mut own, bounds)?;
+    let most = bounds.bytes - (64 << 10);
+    assert!((most - 11_000..=most).contains(&own.counters.bytes), "{:?}", own.counters);
+    let log = crate::buffer::files::with_suffix(&own.path, "-wal");
+    assert_eq!(std::fs::metadata(log)?.len(), 0, "the log is copied back");
+    let (first, taken) = (held(&own)?, own.counters.events);
+    assert_eq!(first[1..], texts[..first.len() - 1]);
+    adopt_all(&world, &mut own, bounds)?;
+    assert_eq!((own.counters.events, own.counters.loss), (taken, Loss::default()));
+    let mut seen = first;
+    while seen.len() < 301 {
+        let last = own.counters.last_id;
+        own.write(Durability::Full, |own| own.settle(0, last, 1))?;
+        adopt_all(&world, &mut own, bounds)?;
+        assert!(own.counters.events > 0 && own.counters.bytes <= bounds.bytes);
+        seen.extend(held(&own)?);
+    }
+    assert_eq!(seen[1..], texts);
+    Ok(())
+}
+
+/// A file that lost its name is made anew before anything is taken over into it.
+#[test]
+fn nothing_is_taken_over_into_a_file_without_a_name() -> TestResult {
+    let world = World::new()?;
+    let place = world.chooser(8).choose()?;
+    let path = place.path.clone();
+    let (mut writer, _status) = open::writer(place, ROOMY, Clock::system())?;
+    for file in crate::buffer::files::of(&path) {
+        let _ = std::fs::remove_file(file);
+    }
+    crash(world.chooser(7).choose()?, &["{\"n\":0}"])?;
+    writer.duties();
+    assert_eq!(writer.store.counters.events, 1);
+    // Killed now, and found by the next.
+    let crate::buffer::writer::Writer { store: old, lock, .. } = writer;
+    old.abandon();
+    drop(lock);
+    let place = world.chooser(9).choose()?;
+    let mut next = store(&place)?;
+    adopt_all(&world, &mut next, ROOMY)?;
+    assert_eq!(held(&next)?, ["{\"n\":0}"]);
+    Ok(())
+}
+
+#[test]
+fn results_are_bounded_whatever_brings_them() -> TestResult {
+    use crate::buffer::results::{MOST_RESULT_BYTES, MOST_RESULTS, StoredCommand};
+    let (long, short) = ("x".repeat(6_000), "x".to_owned());
+    let by_bytes = MOST_RESULT_BYTES / 6_000;
+    for (text, most, adopted) in
+        [(long, by_bytes, false), (short.clone(), MOST_RESULTS, false), (short, MOST_RESULTS, true)]
+    {
+        let world = World::new()?;
+        let place = world.chooser(7).choose()?;
+        let mut dead = store(&place)?;
+        dead.write(Durability::Normal, |dead| {
+            (0..most + 20).try_for_each(|n| {
+                let at = i64::try_from(n).unwrap_or_default();
+                // The brain has the last ten.
+                let settled_at = (n >= most + 10).then_some(at);
+                let payload = Some(text.clone());
+                dead.insert_command(&StoredCommand {
+                    id: format!("{n}"),
+                    at,
+                    claim: None,
+                    payload,
+                    settled_at,
+                })
+            })
+        })?;
+        let own_place = world.chooser(8).choose()?;
+        let mut own = store(&own_place)?;
+        let held = if adopted {
+            dead.abandon();
+            drop(place);
+            adopt_all(&world, &mut own, ROOMY)?;
+            &own
+        } else {
+            dead.write(Durability::Normal, |dead| dead.finish(&result("last"), 1 << 40))?;
+            &dead
+        };
+        let kept = held.count_unsettled()?;
+        let bytes: usize = held.unsettled()?.iter().map(|result| result.payload.as_str().len()).sum();
+        assert!(kept <= MOST_RESULTS && bytes as u64 <= MOST_RESULT_BYTES, "{kept} {bytes}");
+        assert!(kept + 1 >= most, "{kept} of {most}");
+        // Those that the brain has go first, and are no loss; then the oldest.
+        let lost = held.counters.loss;
+        assert_eq!(
+            (lost.command_results, lost.capacity_evicted),
+            (most + 10 + u64::from(!adopted) - kept, lost.command_results)
+        );
+        let ids: Vec<String> = held.commands()?.into_iter().map(|command| command.id).collect();
+        assert!(!ids.contains(&"0".to_owned()) && ids.contains(&(most + 9).to_string()));
+    }
+    Ok(())
+}

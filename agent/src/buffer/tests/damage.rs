@@ -98,3 +98,28 @@ async fn a_cut_log_an_empty_file_and_other_schemas() -> TestResult {
     assert_eq!(fs::read(&newer)?, before);
     Ok(())
 }
+
+/// A header, and a whole first page: what comes behind it is found all the same, with the log and without.
+#[tokio::test]
+async fn events_behind_a_damaged_header_are_read() -> TestResult {
+    for (bytes, log) in [(16, false), (100, false), (4_096, false), (100, true)] {
+        for pid in [7, 8] {
+            let world = World::new()?;
+            let path = orphan(&world, 500)?;
+            if !log {
+                settle_log(&path)?;
+            }
+            let file = OpenOptions::new().write(true).open(&path)?;
+            file.write_all_at(&vec![0xff; bytes], 0)?;
+            let buffer = world.open(pid, ROOMY)?;
+            let aside = crate::buffer::files::with_suffix(&path, ".corrupt-1");
+            let lock = crate::paths::lock_of(&aside);
+            eventually("it is not set aside", || aside.exists() && !lock.exists()).await;
+            let rows = buffer.read(0, ALL).await;
+            assert_eq!(rows.len(), 500, "{bytes} {log} {pid}");
+            assert_eq!(fs::read(&aside)?[..16], [0xff; 16], "it is kept as it was");
+            assert!(names(&world.home()).iter().all(|name| !name.contains("salvage")));
+        }
+    }
+    Ok(())
+}

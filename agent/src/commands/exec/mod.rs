@@ -5,6 +5,7 @@
 
 mod output;
 mod process;
+mod tail;
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -17,27 +18,33 @@ use z4j_protocol::{CanonicalText, Value};
 
 use self::output::Output;
 use self::process::{Ended, Program};
+use super::Redact;
 use super::adapter::{Adapter, Call, Outcome, Running};
 use super::template::Values;
 use crate::config::ActionSettings;
 use crate::environment::Environment;
-use crate::words::{errno_text, printable};
+use crate::words::errno_text;
 
 /// Where programs are looked for that the action's program starts, if the agent was not told.
 const DEFAULT_PATH: &str = "/usr/local/bin:/usr/bin:/bin";
 
 /// Carries actions out by programs.
-#[derive(Debug)]
 pub(crate) struct ExecAdapter {
     actions: BTreeMap<String, ActionSettings>,
     base: BTreeMap<OsString, OsString>,
+    redact: Redact,
     running: AtomicU64,
     failed: AtomicU64,
 }
 
 impl ExecAdapter {
     /// An adapter for these actions. Of the agent's own variables, programs get PATH, HOME and LANG.
-    pub(crate) fn new(actions: BTreeMap<String, ActionSettings>, environment: &Environment) -> Self {
+    /// What they complain about passes `redact`.
+    pub(crate) fn new(
+        actions: BTreeMap<String, ActionSettings>,
+        environment: &Environment,
+        redact: Redact,
+    ) -> Self {
         let path = environment.get("PATH").map_or_else(|| DEFAULT_PATH.into(), OsString::from);
         let mut base = BTreeMap::from([("PATH".into(), path)]);
         if let Some(home) = environment.home_dir() {
@@ -46,7 +53,7 @@ impl ExecAdapter {
         if let Some(lang) = environment.get("LANG") {
             base.insert("LANG".into(), lang.to_owned());
         }
-        Self { actions, base, running: AtomicU64::new(0), failed: AtomicU64::new(0) }
+        Self { actions, base, redact, running: AtomicU64::new(0), failed: AtomicU64::new(0) }
     }
 
     fn program(&self, action: &ActionSettings, call: &Call) -> Result<Program, String> {
@@ -77,20 +84,42 @@ impl ExecAdapter {
         };
         let limit = action.timeout.unwrap_or(Duration::MAX).min(call.time_left);
         match program.run(limit, call.stopping).await {
-            Ok((Ended::Exited(status), output)) => judge(status, &output),
+            Ok((Ended::Exited(status), output)) => self.judge(status, &output),
             Ok((Ended::TimedOut, output)) => {
                 let error = format!("timed out after {} s, and the program was ended", limit.as_secs_f32());
-                Outcome::indeterminate(with_tail(error, &output))
+                Outcome::indeterminate(self.with_tail(error, &output))
             }
             Ok((Ended::Stopped, output)) => {
                 let error = "the agent stopped, and the program was ended".to_owned();
-                Outcome::indeterminate(with_tail(error, &output))
+                Outcome::indeterminate(self.with_tail(error, &output))
             }
             Err(error) => {
                 let path = program.path.display();
                 Outcome::failed(format!("{path} cannot be run: {}", errno_text(&error)))
             }
         }
+    }
+}
+
+impl ExecAdapter {
+    /// A program that exits with 0 has succeeded.
+    fn judge(&self, status: ExitStatus, output: &Output) -> Outcome {
+        use std::os::unix::process::ExitStatusExt;
+        if status.success() {
+            return Outcome::Done(output.result(Some(0)));
+        }
+        let error = match (status.code(), status.signal()) {
+            (Some(code), _) => format!("exit status {code}"),
+            (None, Some(signal)) => format!("killed by {}", signal_name(signal)),
+            (None, None) => status.to_string(),
+        };
+        let result = output.result(status.code());
+        Outcome::Failed { error: self.with_tail(error, output), result: Some(result) }
+    }
+
+    fn with_tail(&self, error: String, output: &Output) -> String {
+        let tail = tail::shown(output, &self.redact);
+        if tail.is_empty() { error } else { format!("{error}: {tail}") }
     }
 }
 
@@ -150,29 +179,9 @@ fn document(call: &Call) -> Result<String, z4j_protocol::CanonicalError> {
     CanonicalText::of(&document).map(CanonicalText::into_string)
 }
 
-/// A program that exits with 0 has succeeded.
-fn judge(status: ExitStatus, output: &Output) -> Outcome {
-    use std::os::unix::process::ExitStatusExt;
-    if status.success() {
-        return Outcome::Done(output.result(Some(0)));
-    }
-    let error = match (status.code(), status.signal()) {
-        (Some(code), _) => format!("exit status {code}"),
-        (None, Some(signal)) => format!("killed by {}", signal_name(signal)),
-        (None, None) => status.to_string(),
-    };
-    let result = output.result(status.code());
-    Outcome::Failed { error: with_tail(error, output), result: Some(result) }
-}
-
 fn signal_name(signal: i32) -> String {
     let known = nix::sys::signal::Signal::try_from(signal);
     known.map_or_else(|_| format!("signal {signal}"), |signal| signal.as_str().to_owned())
-}
-
-fn with_tail(error: String, output: &Output) -> String {
-    let tail = printable(&output.stderr, output::STDERR_BYTES);
-    if tail.is_empty() { error } else { format!("{error}: {tail}") }
 }
 
 #[cfg(test)]

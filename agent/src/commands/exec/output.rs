@@ -20,6 +20,8 @@ pub(super) struct Output {
     pub(super) stdout_cut: u64,
     /// The end of stderr.
     pub(super) stderr: Vec<u8>,
+    /// Whether there was more before it.
+    pub(super) stderr_cut: bool,
 }
 
 impl Output {
@@ -70,7 +72,11 @@ pub(super) async fn read_head(
 }
 
 /// Reads to the end and keeps the end.
-pub(super) async fn read_tail(mut from: impl AsyncRead + Unpin, kept: &mut Vec<u8>) -> io::Result<()> {
+pub(super) async fn read_tail(
+    mut from: impl AsyncRead + Unpin,
+    kept: &mut Vec<u8>,
+    cut: &mut bool,
+) -> io::Result<()> {
     let mut chunk = [0; CHUNK];
     loop {
         let count = from.read(&mut chunk).await?;
@@ -80,5 +86,6 @@ pub(super) async fn read_tail(mut from: impl AsyncRead + Unpin, kept: &mut Vec<u
         kept.extend_from_slice(&chunk[..count]);
         let beyond = kept.len().saturating_sub(STDERR_BYTES);
         kept.drain(..beyond);
+        *cut |= beyond > 0;
     }
 }

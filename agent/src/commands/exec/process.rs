@@ -81,7 +81,7 @@ impl Program {
         let mut output = Output::default();
         let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
         let ended = {
-            let Output { stdout: kept, stdout_cut, stderr: tail } = &mut output;
+            let Output { stdout: kept, stdout_cut, stderr: tail, stderr_cut } = &mut output;
             let pipes = async {
                 let head = async {
                     if let Some(stdout) = stdout {
@@ -90,7 +90,7 @@ impl Program {
                 };
                 let tail = async {
                     if let Some(stderr) = stderr {
-                        let _ = read_tail(stderr, tail).await;
+                        let _ = read_tail(stderr, tail, stderr_cut).await;
                     }
                 };
                 tokio::join!(feed(stdin, self.input.as_bytes()), head, tail);

@@ -33,7 +33,9 @@ fn command(parameters: &str) -> Command {
 
 async fn run_with(action: ActionSettings, parameters: &str, stopping: watch::Receiver<bool>) -> Outcome {
     let environment = environment(&[("LANG", "C"), ("PATH", "/usr/bin:/bin")]);
-    let adapter = ExecAdapter::new(BTreeMap::from([("act".to_owned(), action)]), &environment);
+    let redactor = crate::redaction::Redactor::new(&[], &[], 8_192).unwrap();
+    let redact: Redact = std::sync::Arc::new(move |value| redactor.redact(value));
+    let adapter = ExecAdapter::new(BTreeMap::from([("act".to_owned(), action)]), &environment, redact);
     let call = Call { id: "c-1".to_owned(), command: command(parameters), time_left: PATIENCE, stopping };
     adapter.run(call).await
 }
@@ -136,4 +138,33 @@ async fn endless_output_is_bounded() {
     yes.output_bytes = 10;
     let said = text(&tokio::time::timeout(PATIENCE, run(yes, "{}")).await.unwrap());
     assert!(said.starts_with("timed out"), "{said}");
+}
+
+#[tokio::test]
+async fn what_a_program_complains_about_is_redacted() {
+    let said = text(&run(action("/bin/sh", &["-c", "echo token=abc123 is no good >&2; exit 3"]), "{}").await);
+    assert!(said.starts_with("exit status 3: token=[REDACTED] is no good"), "{said}");
+}
+
+/// Processes that left the group and hold the pipes are not waited for.
+#[tokio::test]
+async fn a_grandchild_in_a_session_of_its_own_does_not_hold_a_command_up() {
+    let dir = tempfile::tempdir().unwrap();
+    let pids = dir.path().join("pids");
+    let fork = format!("setsid sh -c 'echo $$ >> {}; exec sleep 300' & ", pids.display());
+    for (rest, limit, wanted) in [
+        ("wait", Some(Duration::from_millis(500)), "timed out after 0.5 s"),
+        ("exit 0", None, "{\"exit_status\":0"),
+    ] {
+        let mut action = action("/bin/sh", &["-c", &format!("{fork}{rest}")]);
+        action.timeout = limit;
+        let said = text(&tokio::time::timeout(PATIENCE, run(action, "{}")).await.unwrap());
+        assert!(said.starts_with(wanted), "{said}");
+    }
+    for pid in std::fs::read_to_string(&pids).unwrap_or_default().lines() {
+        let _ = nix::sys::signal::kill(
+            nix::unistd::Pid::from_raw(pid.parse().unwrap()),
+            nix::sys::signal::SIGKILL,
+        );
+    }
 }

@@ -92,22 +92,37 @@ impl fmt::Display for Failure {
 /// The variable's value is no proxy that is spoken here.
 pub(crate) fn choose(environment: &Environment, url: &BrainUrl) -> Result<Option<Proxy>, ProxyError> {
     let Some(host) = url.host() else { return Ok(None) };
-    let names: &[&str] = if url.is_secure() {
-        &["https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"]
-    } else {
-        &["http_proxy", "all_proxy", "ALL_PROXY"]
-    };
-    let Some((variable, value)) =
-        names.iter().find_map(|name| Some((*name, environment.get(name)?.to_string_lossy())))
-    else {
-        return Ok(None);
-    };
-    let direct = ["no_proxy", "NO_PROXY"].iter().find_map(|name| environment.get(name));
-    let direct = direct.map(|list| list.to_string_lossy()).unwrap_or_default();
+    let Some((variable, value)) = first(environment, names(url.is_secure())) else { return Ok(None) };
+    let direct = first(environment, &EXCEPTIONS).map(|(_, list)| list).unwrap_or_default();
     if bypass::is_local(host) || bypass::matches(&direct, host, url.port()) {
         return Ok(None);
     }
     Proxy::parse(variable, value.trim()).map(Some)
+}
+
+/// Where exceptions are named.
+const EXCEPTIONS: [&str; 2] = ["no_proxy", "NO_PROXY"];
+
+/// Where a proxy is named; the first that is set counts.
+const fn names(is_secure: bool) -> &'static [&'static str] {
+    if is_secure {
+        &["https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"]
+    } else {
+        &["http_proxy", "all_proxy", "ALL_PROXY"]
+    }
+}
+
+fn first(environment: &Environment, names: &[&'static str]) -> Option<(&'static str, String)> {
+    names.iter().find_map(|name| Some((*name, environment.get(name)?.to_string_lossy().into_owned())))
+}
+
+/// The variables that have an effect on the way to a brain, with their values, without what may be secret in
+/// them.
+pub(crate) fn effective(environment: &Environment, is_secure: bool) -> Vec<(&'static str, String)> {
+    let Some((variable, value)) = first(environment, names(is_secure)) else { return Vec::new() };
+    let mut rows = vec![(variable, public_url(value.trim()))];
+    rows.extend(first(environment, &EXCEPTIONS));
+    rows
 }
 
 impl Proxy {

@@ -111,7 +111,7 @@ pub(in crate::runtime) async fn run(
     opened: Opened,
     tried_at: Option<Instant>,
 ) -> (Ended, Option<Instant>) {
-    progress.online("long-poll", None, &opened.binding.session_id);
+    progress.online("long-poll", None, &opened.binding);
     let now = Instant::now();
     let mut session = Session {
         signed: Signed::new(&link.secret, opened.binding, link.clock()),

@@ -85,7 +85,7 @@ pub(in crate::runtime) async fn run(
     opened: Opened,
 ) -> Ended {
     let Opened { socket, welcome, journey } = opened;
-    progress.online("websocket", Some(&welcome.ack.brain_version), &welcome.ack.session_id);
+    progress.online("websocket", Some(&welcome.ack.brain_version), &welcome.binding());
     let max_frame = usize::try_from(welcome.ack.max_frame_bytes().max(SMALLEST_FRAME)).unwrap_or(usize::MAX);
     memory.flow.begin(max_frame.min(LARGEST_FRAME) - ENVELOPE_BYTES);
     let now = Instant::now();

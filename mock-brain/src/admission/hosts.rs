@@ -12,11 +12,12 @@ use http::header::HOST;
 pub(crate) struct Hosts(Vec<String>);
 
 impl Hosts {
-    /// Loopback, this machine's name, the address listened on, and the names given.
-    pub(crate) fn new(listen: SocketAddr, names: &[String]) -> Self {
+    /// Loopback, this machine's name, the address listened on, and the names given: those of the certificate, and
+    /// others.
+    pub(crate) fn new<'n>(listen: SocketAddr, names: impl IntoIterator<Item = &'n String>) -> Self {
         let mut hosts = ["127.0.0.1", "[::1]", "localhost"].map(str::to_owned).to_vec();
         hosts.push(written(&listen.ip().to_string()));
-        hosts.extend(names.iter().map(|name| written(name)));
+        hosts.extend(names.into_iter().map(|name| written(name)));
         let machine = nix::unistd::gethostname().ok().and_then(|name| name.into_string().ok());
         hosts.extend(machine.filter(|name| !name.is_empty()).map(|name| written(&name)));
         Self(hosts)

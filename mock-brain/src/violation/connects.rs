@@ -1,0 +1,120 @@
+//! How often agents come: a back-off that is too short is seen after a few times only.
+//!
+//! Owns the least pauses (docs/agent.md, back-off classes). A doctor beside its agent and an operator's
+//! restart come out of turn, which is why one quick connect is none.
+
+use std::collections::HashMap;
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+
+use aws_lc_rs::digest;
+use z4j_protocol::close;
+
+use super::{Found, Rule};
+use crate::lock::lock;
+use crate::verdict::Closing;
+
+/// So many connects in a row are too fast.
+const TOO_OFTEN: u32 = 4;
+/// Most agents remembered.
+const MAX_KEYS: usize = 4_096;
+
+/// A token as it is remembered: its SHA-256. It need not be one that is let in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Key([u8; 32]);
+
+impl Key {
+    pub(crate) fn of(token: &str) -> Self {
+        let mut key = [0; 32];
+        key.copy_from_slice(digest::digest(&digest::SHA256, token.as_bytes()).as_ref());
+        Self(key)
+    }
+}
+
+struct Seen {
+    ended: Instant,
+    /// The least pause after that end.
+    pause: Duration,
+    fast: u32,
+}
+
+/// The agents that were sent away lately.
+#[derive(Default)]
+pub(crate) struct Connects(Mutex<HashMap<Key, Seen>>);
+
+impl Connects {
+    /// An agent comes.
+    pub(crate) fn arrived(&self, key: Key, now: Instant) -> Option<Found> {
+        let mut all = lock(&self.0);
+        let seen = all.get_mut(&key)?;
+        let after = now.saturating_duration_since(seen.ended);
+        if after >= seen.pause {
+            seen.fast = 0;
+            return None;
+        }
+        seen.fast += 1;
+        // Once for each streak.
+        (seen.fast == TOO_OFTEN).then(|| {
+            let (after, pause) = (after.as_millis(), seen.pause.as_millis());
+            (Rule::ConnectTooFast, format!("back {after} ms after a refusal, and {pause} ms are the least"))
+        })
+    }
+
+    /// A session ended; one that proved itself is no reason to wait.
+    pub(crate) fn ended(&self, key: Key, closing: Option<&Closing>, proved: bool, now: Instant) {
+        let mut all = lock(&self.0);
+        let Some(pause) = closing.filter(|_| !proved).map(|closing| pause(closing.code)) else {
+            all.remove(&key);
+            return;
+        };
+        if all.len() >= MAX_KEYS && !all.contains_key(&key) {
+            all.retain(|_, seen| now.saturating_duration_since(seen.ended) < seen.pause);
+            if all.len() >= MAX_KEYS {
+                return;
+            }
+        }
+        let fast = all.get(&key).map_or(0, |seen| seen.fast);
+        all.insert(key, Seen { ended: now, pause, fast });
+    }
+}
+
+/// Below the shortest wait of the class that a close code is of; a margin is left for slow machines.
+const fn pause(code: u16) -> Duration {
+    match code {
+        close::TOKEN | close::FORBIDDEN | close::REVOKED => Duration::from_secs(5),
+        close::PROTOCOL | close::VERSION => Duration::from_secs(60),
+        _ => Duration::from_millis(250),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_streak_is_too_fast() {
+        let connects = Connects::default();
+        let (key, start) = (Key::of("a"), Instant::now());
+        let refused = Closing::new(close::TOKEN, "");
+        let mut at = start;
+        let mut found = Vec::new();
+        let mut comes = |pause: u64| {
+            at += Duration::from_secs(pause);
+            let seen = connects.arrived(key, at);
+            connects.ended(key, Some(&refused), false, at);
+            found.push(seen.map(|(rule, _)| rule));
+        };
+        // The schedule of the agents, with a doctor's run in between.
+        for pause in [0, 10, 20, 1, 40, 80] {
+            comes(pause);
+        }
+        for _ in 0..5 {
+            comes(1);
+        }
+        let streak = [None, None, None, Some(Rule::ConnectTooFast), None];
+        assert_eq!(found[..6], [None; 6]);
+        assert_eq!(found[6..], streak);
+        connects.ended(key, Some(&refused), true, at);
+        assert_eq!(connects.arrived(key, at), None);
+    }
+}

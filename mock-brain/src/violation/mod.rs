@@ -1,0 +1,181 @@
+//! What agents do that they must not, or that nobody may rely on.
+//!
+//! Owns the list. A violation changes no verdict: the real brain's answer is given all the same, and whoever
+//! runs the brain judges the list at the end. What is kept of a peer's bytes is bounded and bears no secret.
+
+mod conduct;
+mod connects;
+mod frame;
+mod request;
+mod rule;
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex};
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use crate::clock;
+use crate::journal::{Entry, Journal, JournalError, Kind, Table};
+use crate::lock::lock;
+use crate::registry::Agent;
+pub(crate) use conduct::Conduct;
+pub(crate) use connects::{Connects, Key};
+pub(crate) use frame::hello as judge_hello;
+pub(crate) use request::{Refusals, judge_request};
+pub(crate) use rule::Rule;
+pub use rule::{Layer, RULES, RuleInfo};
+
+/// Most violations kept; later ones are dropped, the first ones tell most.
+const MAX_VIOLATIONS: usize = 10_000;
+/// Most bytes kept of what broke a rule.
+const MAX_RAW: usize = 2 << 10;
+/// More than the longest token and secret.
+const MAX_SECRET: usize = 1 << 10;
+/// What stands in place of a secret.
+const HIDDEN: &str = "<redacted>";
+
+/// Something that an agent should not do.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Violation {
+    /// The session's id; empty where there is none.
+    pub session: String,
+    /// The rule's name.
+    pub rule: String,
+    /// What was seen.
+    pub detail: String,
+    /// The agent's name, if it is known.
+    #[serde(default)]
+    pub agent: Option<String>,
+    /// When, ISO 8601.
+    #[serde(default)]
+    pub at: String,
+    /// The first bytes of what broke the rule, as text and without secrets.
+    #[serde(default)]
+    pub raw: Option<String>,
+    /// How many bytes it had.
+    #[serde(default)]
+    pub size: usize,
+}
+
+/// A rule that was broken, and what was seen.
+pub(crate) type Found = (Rule, String);
+
+/// Who broke it.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Culprit<'c> {
+    pub(crate) session: Option<&'c Arc<str>>,
+    pub(crate) agent: Option<&'c Arc<Agent>>,
+}
+
+/// The violations so far.
+pub(crate) struct Violations {
+    strict: bool,
+    list: Mutex<VecDeque<Violation>>,
+    journal: Arc<Journal>,
+    /// How often agents come.
+    pub(crate) connects: Connects,
+    /// What long-poll agents were told.
+    pub(crate) refusals: Refusals,
+}
+
+impl Violations {
+    pub(crate) fn new(strict: bool, journal: &Arc<Journal>) -> Result<Self, JournalError> {
+        let list = journal.kept(Table::Violations)?.into_iter().map(|(_, violation)| violation);
+        Ok(Self {
+            strict,
+            list: Mutex::new(list.collect()),
+            journal: Arc::clone(journal),
+            connects: Connects::default(),
+            refusals: Refusals::default(),
+        })
+    }
+
+    /// Whether the rules are looked at that the real brain leaves free.
+    pub(crate) const fn is_strict(&self) -> bool {
+        self.strict
+    }
+
+    /// Forgets them.
+    pub(crate) fn clear(&self) {
+        let mut list = lock(&self.list);
+        (0..list.len() as u64).for_each(|serial| self.journal.forget(Table::Violations, serial));
+        list.clear();
+    }
+
+    /// Notes what was found in some bytes.
+    pub(crate) fn note_all(
+        &self,
+        who: Culprit<'_>,
+        found: impl IntoIterator<Item = Found>,
+        raw: Option<&Bytes>,
+    ) {
+        for (rule, detail) in found {
+            self.note(who, rule, &detail, raw);
+        }
+    }
+
+    /// Notes a violation, unless the rule is one of `--strict` and this brain is not.
+    pub(crate) fn note(&self, who: Culprit<'_>, rule: Rule, detail: &str, raw: Option<&Bytes>) {
+        let info = rule.info();
+        if info.strict_only && !self.strict {
+            return;
+        }
+        let mut list = lock(&self.list);
+        if list.len() >= MAX_VIOLATIONS {
+            return;
+        }
+        let now = clock::now();
+        let kept = raw.map(|raw| scrubbed(raw, who.agent));
+        let violation = Violation {
+            session: who.session.map(ToString::to_string).unwrap_or_default(),
+            rule: info.name.to_owned(),
+            detail: hidden(detail, who.agent),
+            agent: who.agent.map(|agent| agent.name.clone()),
+            at: now.to_string(),
+            raw: kept,
+            size: raw.map(Bytes::len).unwrap_or_default(),
+        };
+        tracing::warn!(
+            rule = info.name, session = %violation.session, detail = %violation.detail, "violation"
+        );
+        let entry = Entry::new(Kind::Violation, info.name, now).saying(violation.detail.as_str());
+        let entry = who.session.into_iter().fold(entry.of_agent(who.agent), Entry::of_session);
+        let raw = Bytes::from(violation.raw.clone().unwrap_or_default());
+        self.journal.record(entry.with(&raw));
+        self.journal.put(Table::Violations, list.len() as u64, &violation);
+        list.push_back(violation);
+    }
+
+    /// How many there are.
+    pub(crate) fn count(&self) -> usize {
+        lock(&self.list).len()
+    }
+
+    pub(crate) fn list(&self) -> Vec<Violation> {
+        lock(&self.list).iter().cloned().collect()
+    }
+}
+
+/// The first bytes as text, without the agent's secrets: they are taken out before the rest is cut off, so
+/// that no half of one stays.
+fn scrubbed(raw: &Bytes, agent: Option<&Arc<Agent>>) -> String {
+    let read = String::from_utf8_lossy(&raw[..raw.len().min(MAX_RAW + MAX_SECRET)]);
+    let mut text = hidden(&read, agent);
+    let mut end = text.len().min(MAX_RAW);
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    text.truncate(end);
+    text
+}
+
+fn hidden(text: &str, agent: Option<&Arc<Agent>>) -> String {
+    let Some(agent) = agent else { return text.to_owned() };
+    let secret = agent.project.secret.to_text();
+    [agent.token.as_str(), secret.trim_end_matches('=')]
+        .into_iter()
+        .filter(|secret| !secret.is_empty())
+        .fold(text.to_owned(), |text, secret| text.replace(secret, HIDDEN))
+}
