@@ -30,7 +30,7 @@ use crate::sessions::{SessionInfo, Sessions};
 use crate::state::{State, StateError, Wanted};
 use crate::store::{Store, StoredEvent};
 use crate::violation::{Violation, Violations};
-use crate::voice::Release;
+use crate::voice::{Oddities, Release};
 
 /// How long sessions may take to end: less than a peer has to answer a close frame, because whoever stops a
 /// brain waits for this.
@@ -55,7 +55,8 @@ pub struct Options {
     pub project: String,
     /// The agent's name.
     pub agent: String,
-    /// Hold agents to the rules that the real brain leaves free, too.
+    /// Hold agents to the rules that the real brain leaves free, too, and be odd where agents must not rely on
+    /// accidents.
     pub strict: bool,
     /// The release of the real brain that is spoken as.
     pub release: Release,
@@ -109,6 +110,16 @@ pub enum StartError {
     /// A fault cannot be set.
     #[error(transparent)]
     Fault(#[from] FaultError),
+}
+
+/// Sets the first faults, and lets agents in.
+fn open(hub: &Arc<Hub>, faults: Vec<FaultSpec>) -> Result<(), FaultError> {
+    for fault in faults {
+        hub.set_fault(fault)?;
+    }
+    tokio::spawn(listener::run(Arc::clone(hub)));
+    tokio::spawn(Arc::clone(hub).keep_time());
+    Ok(())
 }
 
 /// Events and the journal: in a directory, with at most so many bytes, or in memory.
@@ -170,7 +181,6 @@ impl Brain {
         let State { registry, authority, lock } = State::open(state_dir.as_deref(), &wanted)?;
         let credentials = registry.named(None).map_err(|_| StateError::AgentName(agent))?.credentials();
         let pki = authority.map(|authority| Pki::new(authority, certificate)).transpose()?;
-        let hosts = Hosts::new(listener.address(), names.iter().chain(&hosts));
         let (store, journal) = records(state_dir.as_deref().zip(journal_bytes))?;
         let hub = Arc::new(Hub {
             registry,
@@ -182,10 +192,11 @@ impl Brain {
             faults: FaultTable::new(seed, &journal),
             violations: Violations::new(strict, &journal)?,
             journal,
+            hosts: Hosts::new(listener.address(), names.iter().chain(&hosts)),
             listener,
-            hosts,
             admission: Admission::new(admit, trusted_proxies, limits.connects),
             limits,
+            oddities: strict.then(|| Oddities::new(seed)),
             release,
             activity: watch::Sender::new(0),
             orders: watch::Sender::new(0),
@@ -197,7 +208,7 @@ impl Brain {
             stop: watch::Sender::new(false),
             busy: watch::Sender::new(0),
         });
-        begin(&hub, faults)?;
+        open(&hub, faults)?;
         Ok(Self { hub, credentials, _lock: lock })
     }
 
@@ -451,14 +462,6 @@ impl Brain {
         }
         self.hub.journal.close();
     }
-}
-
-/// Sets the first faults, and starts the tasks of a brain.
-fn begin(hub: &Arc<Hub>, faults: Vec<FaultSpec>) -> Result<(), FaultError> {
-    faults.into_iter().try_for_each(|fault| hub.set_fault(fault))?;
-    tokio::spawn(listener::run(Arc::clone(hub)));
-    tokio::spawn(Arc::clone(hub).keep_time());
-    Ok(())
 }
 
 impl Drop for Brain {

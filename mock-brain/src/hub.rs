@@ -30,7 +30,7 @@ use crate::store::{Store, StoredEvent};
 use crate::stream::silence::{self, Silence};
 use crate::verdict::Closing;
 use crate::violation::{Found, Rule, Violations};
-use crate::voice::Release;
+use crate::voice::{Oddities, Release};
 
 /// The brain's times and sizes. The defaults are the real brain's where it has them; head and body are bounded so that
 /// silent connections do not use up the places there are.
@@ -110,6 +110,8 @@ pub(crate) struct Hub {
     /// Who may come, and how often.
     pub(crate) admission: Admission,
     pub(crate) limits: Limits,
+    /// How odd it is; only a strict brain is.
+    pub(crate) oddities: Option<Oddities>,
     /// The release that is spoken as.
     pub(crate) release: Release,
     /// Something happened that somebody may wait for.
@@ -162,6 +164,11 @@ impl Hub {
             tracing::error!(%error, "events cannot be read");
             Vec::new()
         })
+    }
+
+    /// The newest accepted events, oldest first. Waits for the disk, if the journal is there.
+    pub(crate) fn newest_events(&self, most: usize) -> Result<Vec<StoredEvent>, JournalError> {
+        if self.journal.is_on_disk() { self.journal.newest_events(most) } else { Ok(self.store.newest(most)) }
     }
 
     /// Waits until something holds, and tells whether it came to hold in time. It is looked at whenever

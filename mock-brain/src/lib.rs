@@ -14,6 +14,7 @@ mod clock;
 mod commands;
 mod condition;
 mod control;
+mod dashboard;
 mod descriptors;
 mod environment;
 pub mod fault;
@@ -37,6 +38,7 @@ mod settings;
 mod state;
 mod store;
 mod stream;
+mod variables;
 mod verdict;
 pub mod violation;
 mod voice;
@@ -58,7 +60,7 @@ pub use sessions::{ClosedBy, SessionInfo, Transport};
 pub use state::StateError;
 pub use store::{MAX_EVENTS, MAX_PAYLOAD_BYTES, StoredEvent};
 pub use violation::Violation;
-pub use voice::{Release, UnknownRelease};
+pub use voice::{ODDITIES, Release, UnknownRelease};
 
 /// The newest release of the real brain that is emulated.
 pub const BRAIN_VERSION: &str = "1.13.0";

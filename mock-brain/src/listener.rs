@@ -226,6 +226,9 @@ fn carry_out(hub: &Arc<Hub>, cut: Cut, socket: TcpStream, peer: SocketAddr, poin
 /// The connection with what faults make of it.
 fn wire(hub: &Arc<Hub>, socket: TcpStream, peer: SocketAddr) -> Wire {
     let mut wire = Wire::new(socket, Box::new(Watcher { hub: Arc::clone(hub), peer }));
+    if let Some(oddities) = &hub.oddities {
+        wire.cut_up(oddities.roll());
+    }
     let site = Site::new(Point::Accept, peer.ip());
     let latency = |fault: &Fault| if let Fault::Tcp(Tcp::Latency(time)) = fault { Some(*time) } else { None };
     let bandwidth =

@@ -190,14 +190,7 @@ impl Settings {
             address(&origin.named("listen"), self.listen.as_deref().unwrap_or(DEFAULT_LISTEN), remote)?;
         let control =
             address(&origin.named("control"), self.control.as_deref().unwrap_or(DEFAULT_CONTROL), remote)?;
-        let state_dir = self.state_dir.or(default_state_dir).ok_or_else(|| {
-            let message =
-                "there is no state directory: neither XDG_STATE_HOME nor HOME is set; say --state-dir DIR";
-            SettingsError(message.to_owned())
-        })?;
-        let state_dir = std::path::absolute(&state_dir).map_err(|error| {
-            SettingsError(format!("{} {state_dir:?}: {error}", origin.named("state-dir")))
-        })?;
+        let state_dir = directory(origin, self.state_dir.or(default_state_dir))?;
         let faults = self.fault.iter().map(|text| text.parse::<FaultSpec>());
         let faults = faults.collect::<Result<_, _>>().map_err(|error| origin.complaint("fault", &error))?;
         let default = Options::default();
@@ -209,27 +202,17 @@ impl Settings {
         pki::check_names(&self.name).map_err(|error| origin.complaint("name", &error))?;
         let release = release(origin, self.like_real.as_deref())?;
         let tls = self.tls.unwrap_or(true);
-        if self.certificate.is_some() && !tls {
-            let message = "a certificate profile needs TLS: leave it out, or --no-tls";
-            return Err(origin.complaint("certificate", &message));
-        }
-        let certificate = self.certificate.as_deref().map(str::parse::<Profile>).transpose();
-        let certificate = certificate.map_err(|error| origin.complaint("certificate", &error))?;
+        let certificate = certificate(origin, self.certificate.as_deref(), tls)?;
         let admit = networks(origin, "admit", &self.admit)?;
         let trusted_proxies = networks(origin, "trusted-proxy", &self.trusted_proxy)?;
-        for name in &self.host {
-            pki::check_names(std::slice::from_ref(name)).map_err(|_| {
-                let what = "not a DNS name or IP address, such as tasks.example.com";
-                SettingsError(format!("{} {}: {what}", origin.named("host"), quote(name)))
-            })?;
-        }
+        check_hosts(origin, &self.host)?;
         let options = Options {
             hosts: self.host,
             admit,
             trusted_proxies,
             tls,
             names: self.name,
-            certificate: certificate.unwrap_or_default(),
+            certificate,
             project,
             agent,
             strict: self.strict.unwrap_or(false),
@@ -243,6 +226,37 @@ impl Settings {
         let limits = self.limits.resolve();
         Ok(Resolved { listen, control, state_dir, options, limits, origin: self.origin })
     }
+}
+
+/// The state directory, as an absolute path.
+fn directory(origin: &Origin, set: Option<PathBuf>) -> Result<PathBuf, SettingsError> {
+    let state_dir = set.ok_or_else(|| {
+        let message =
+            "there is no state directory: neither XDG_STATE_HOME nor HOME is set; say --state-dir DIR";
+        SettingsError(message.to_owned())
+    })?;
+    std::path::absolute(&state_dir)
+        .map_err(|error| SettingsError(format!("{} {state_dir:?}: {error}", origin.named("state-dir"))))
+}
+
+/// What the server shows; only over TLS.
+fn certificate(origin: &Origin, profile: Option<&str>, tls: bool) -> Result<Profile, SettingsError> {
+    if profile.is_some() && !tls {
+        let message = "a certificate profile needs TLS: leave it out, or --no-tls";
+        return Err(origin.complaint("certificate", &message));
+    }
+    let profile = profile.map(str::parse::<Profile>).transpose();
+    Ok(profile.map_err(|error| origin.complaint("certificate", &error))?.unwrap_or_default())
+}
+
+/// Whether names can stand in a Host header.
+fn check_hosts(origin: &Origin, names: &[String]) -> Result<(), SettingsError> {
+    names.iter().try_for_each(|name| {
+        pki::check_names(std::slice::from_ref(name)).map_err(|_| {
+            let what = "not a DNS name or IP address, such as tasks.example.com";
+            SettingsError(format!("{} {}: {what}", origin.named("host"), quote(name)))
+        })
+    })
 }
 
 /// Networks as settings say them.

@@ -66,7 +66,8 @@ pub(crate) async fn serve(hub: Arc<Hub>, stream: Stream, peer: Peer) {
     });
     let mut server = http1::Builder::new();
     server.timer(TokioTimer::new()).header_read_timeout(hub.limits.head).max_buf_size(MAX_HEAD);
-    server.title_case_headers(true).max_header_size(MAX_HEAD);
+    let lower = hub.oddities.as_ref().is_some_and(|oddities| oddities.roll().one_in(2));
+    server.title_case_headers(!lower).max_header_size(MAX_HEAD);
     let connection = server.serve_connection(TokioIo::new(stream), service).with_upgrades();
     let mut connection = std::pin::pin!(connection);
     let done = tokio::select! {

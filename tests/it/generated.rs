@@ -26,6 +26,11 @@ fn the_rule_table_is_that_of_the_code() -> anyhow::Result<()> {
 }
 
 #[test]
+fn the_oddity_table_is_that_of_the_code() -> anyhow::Result<()> {
+    compare("mock-brain.md", "<!-- oddities: written by ./dev generate -->\n", &oddities())
+}
+
+#[test]
 fn the_settings_table_is_that_of_the_code() -> anyhow::Result<()> {
     compare("agent.md", "<!-- settings: written by ./dev generate -->\n", &settings()?)
 }
@@ -71,6 +76,14 @@ fn faults() -> String {
         let Entry { name, about, example, .. } = entry;
         let points: Vec<_> = entry.points.iter().map(|point| format!("`{}`", point.as_str())).collect();
         let _ = writeln!(out, "| `{name}` | {} | {about} | `{example}` |", points.join(", "));
+    }
+    out
+}
+
+fn oddities() -> String {
+    let mut out = "| oddity | what agents must not rely on |\n| --- | --- |\n".to_owned();
+    for (name, about) in mock_brain::ODDITIES {
+        let _ = writeln!(out, "| `{name}` | {about} |");
     }
     out
 }

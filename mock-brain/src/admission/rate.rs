@@ -45,7 +45,7 @@ impl Rate {
         match times.front() {
             Some(first) if times.len() >= self.most as usize => {
                 let left = WINDOW.saturating_sub(now.duration_since(*first));
-                Err((left.as_secs_f64().ceil() as u64).max(1))
+                Err((left + Duration::from_millis(999)).as_secs().max(1))
             }
             _ => {
                 times.push_back(now);

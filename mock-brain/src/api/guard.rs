@@ -10,7 +10,7 @@ use axum::extract::{Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use http::HeaderMap;
-use http::header::{HOST, ORIGIN};
+use http::header::ORIGIN;
 
 use super::{Api, ErrorCode, Refusal};
 use crate::verdict;
@@ -26,11 +26,7 @@ pub(super) async fn guard(State(api): State<Arc<Api>>, request: Request, next: N
 }
 
 fn check(api: &Api, headers: &HeaderMap) -> Result<(), Refusal> {
-    let host = headers.get(HOST).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    let local = format!("localhost:{}", api.address.port());
-    if host != api.address.to_string() && host != local {
-        return Err(Refusal::new(ErrorCode::ForeignHost, format!("this API is reached as {}", api.address)));
-    }
+    api.own_host(headers)?;
     // A person's own request, typed or by a bookmark, is "none"; a program's has no such header.
     let is_own = |site: &[u8]| site == b"none" || site == b"same-origin";
     let cross_site = headers.get_all(FETCH_SITE).iter().any(|site| !is_own(site.as_bytes()));

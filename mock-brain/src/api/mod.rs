@@ -20,18 +20,21 @@ pub(crate) mod wait;
 
 use std::io;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use axum::routing::{delete, get, post};
 use axum::{Router, middleware};
+use http::HeaderMap;
+use http::header::HOST;
 use serde::{Deserialize, Serialize};
 use tokio::net::TcpListener;
 use tokio::sync::Notify;
 use utoipa::ToSchema;
 
+use crate::dashboard;
 use crate::hub::Hub;
-use error::Refusal;
-pub(crate) use error::{ApiError, ErrorCode};
+pub(crate) use error::{ApiError, ErrorCode, Refusal};
 pub use openapi::openapi_json;
 
 /// Largest request body.
@@ -52,8 +55,21 @@ pub(crate) struct Api {
     pub(crate) address: SocketAddr,
     pub(crate) brain_url: String,
     pub(crate) ca_file: Option<String>,
+    pub(crate) state_dir: PathBuf,
     /// Told when the brain is to end.
     pub(crate) shutdown: Arc<Notify>,
+}
+
+impl Api {
+    /// The Host header, if it names this address.
+    pub(crate) fn own_host<'h>(&self, headers: &'h HeaderMap) -> Result<&'h str, Refusal> {
+        let host = headers.get(HOST).and_then(|value| value.to_str().ok()).unwrap_or_default();
+        let local = format!("localhost:{}", self.address.port());
+        if host == self.address.to_string() || host == local {
+            return Ok(host);
+        }
+        Err(Refusal::new(ErrorCode::ForeignHost, format!("this API is reached as {}", self.address)))
+    }
 }
 
 /// Serves until the brain stops.
@@ -61,7 +77,8 @@ pub(crate) async fn serve(api: Api, listener: TcpListener) -> io::Result<()> {
     let api = Arc::new(api);
     let hub = Arc::clone(&api.hub);
     let stopping = async move { hub.stopping().await };
-    axum::serve(listener, router(api)).with_graceful_shutdown(stopping).await
+    let router = dashboard::router(&api).merge(router(api));
+    axum::serve(listener, router).with_graceful_shutdown(stopping).await
 }
 
 fn router(api: Arc<Api>) -> Router {

@@ -48,7 +48,7 @@ impl<'s, 'h> Established<'s, 'h> {
         let binding = agent.binding(&session.id, session.hub.release);
         let verifier = Verifier::new(&agent.project.secret, binding);
         let hub = session.hub;
-        let conduct = Conduct::new(hub.violations.is_strict(), Some(hub.limits.heartbeat_seconds));
+        let conduct = Conduct::new(hub.violations.is_strict(), Some(session.limits.heartbeat_seconds));
         Self {
             session,
             agent,
@@ -63,9 +63,10 @@ impl<'s, 'h> Established<'s, 'h> {
         }
     }
 
-    pub(super) async fn run(mut self) -> Result<Never, Ending> {
-        self.strike(Point::HelloAck, 0, 0).await?;
-        self.push_commands().await?;
+    /// Takes frames until the end. What one of them takes is not kept between two: sessions wait most of the time.
+    pub(super) async fn run(mut self: Box<Self>) -> Result<Never, Ending> {
+        Box::pin(self.strike(Point::HelloAck, 0, 0)).await?;
+        Box::pin(self.push_commands()).await?;
         let idle = self.session.hub.limits.idle;
         let mut deadline = Instant::now() + idle;
         loop {
@@ -74,10 +75,10 @@ impl<'s, 'h> Established<'s, 'h> {
                 arrival = timeout_at(deadline, self.session.link.next()) => {
                     let arrival = arrival.map_err(|_| self.idle())?;
                     deadline = Instant::now() + idle;
-                    self.frame(&message(arrival)?).await?;
+                    Box::pin(self.frame(&message(arrival)?)).await?;
                 }
-                () = self.session.signals.commands() => self.push_commands().await?,
-                () = until(due) => self.send_late().await?,
+                () = self.session.signals.commands() => Box::pin(self.push_commands()).await?,
+                () = until(due) => Box::pin(self.send_late()).await?,
             }
         }
     }

@@ -10,6 +10,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::protocol::frame::Frame;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::{Data, OpCode};
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig};
 use tokio_tungstenite::tungstenite::{Error, Message};
 use z4j_protocol::close;
@@ -18,7 +20,10 @@ use crate::hub::Limits;
 use crate::stream::Stream;
 use crate::verdict::Closing;
 use crate::violation::Rule;
+use crate::voice::Quirks;
 
+/// Most bytes of a ping (RFC 6455, 5.5).
+const MAX_CONTROL: usize = 125;
 /// Largest message that is read at all.
 const MAX_MESSAGE: usize = 16 << 20;
 /// Read buffer of a connection, in bytes: all of it is resident, and there may be thousands. A longer message
@@ -45,7 +50,8 @@ pub(super) enum Arrival {
 
 /// A WebSocket connection.
 pub(super) struct Link {
-    socket: WebSocketStream<Stream>,
+    /// Boxed: it would be moved, and have its room, in every future that the link goes through.
+    socket: Box<WebSocketStream<Stream>>,
     limits: Limits,
     next_ping: Instant,
     pong_missing: bool,
@@ -55,27 +61,33 @@ pub(super) struct Link {
     answers: bool,
     /// The last message was a text.
     text: bool,
+    quirks: Option<Quirks>,
     /// The stream of messages ended in an error: the peer's close frame can no longer be read as one.
     broken: bool,
 }
 
 impl Link {
-    pub(super) async fn new(stream: Stream, already_read: Vec<u8>, limits: Limits) -> Self {
+    pub(super) async fn new(
+        stream: Stream,
+        already_read: Vec<u8>,
+        limits: Limits,
+        quirks: Option<Quirks>,
+    ) -> Self {
         let config = WebSocketConfig::default()
             .read_buffer_size(READ_BUFFER)
             .write_buffer_size(0)
             .max_message_size(Some(MAX_MESSAGE))
             .max_frame_size(Some(MAX_MESSAGE));
-        let socket =
-            WebSocketStream::from_partially_read(stream, already_read, Role::Server, Some(config)).await;
+        let socket = WebSocketStream::from_partially_read(stream, already_read, Role::Server, Some(config));
         Self {
-            socket,
+            socket: Box::new(socket.await),
             limits,
             next_ping: Instant::now() + limits.ping,
             pong_missing: false,
             heard: false,
             answers: false,
             text: false,
+            quirks,
             broken: false,
         }
     }
@@ -99,7 +111,8 @@ impl Link {
                     self.next_ping = Instant::now() + self.limits.ping;
                     (self.pong_missing, self.heard) = (true, false);
                     // RFC 6455, 5.5.2: any payload; the real brain sends four bytes.
-                    let ping = Message::Ping(Bytes::copy_from_slice(&crate::random::bytes::<4>()));
+                    let length = self.quirks.as_mut().map_or(4, |quirks| quirks.size(MAX_CONTROL));
+                    let ping = Message::Ping(Bytes::copy_from_slice(&crate::random::bytes::<MAX_CONTROL>()[..length]));
                     if let Err(gone) = self.write(ping).await {
                         return gone;
                     }
@@ -150,7 +163,11 @@ impl Link {
     /// Sends a message; an error is how the connection ended.
     pub(super) async fn send(&mut self, bytes: Bytes) -> Result<(), Arrival> {
         // All messages of the brain are binary (protocol.md, Transports).
-        self.write(Message::Binary(bytes)).await
+        let Some(quirks) = &mut self.quirks else { return self.write(Message::Binary(bytes)).await };
+        for message in odd_messages(quirks, bytes) {
+            self.write(message).await?;
+        }
+        Ok(())
     }
 
     async fn write(&mut self, message: Message) -> Result<(), Arrival> {
@@ -191,6 +208,26 @@ impl Link {
     pub(super) fn into_socket(self) -> Option<TcpStream> {
         self.socket.into_inner().into_socket()
     }
+}
+
+/// A message as a text or a binary one, perhaps in several frames with control frames in between (RFC 6455, 5.4).
+fn odd_messages(quirks: &mut Quirks, bytes: Bytes) -> Vec<Message> {
+    let kind = if quirks.one_in(2) { Data::Text } else { Data::Binary };
+    let mut out = Vec::new();
+    if quirks.one_in(8) {
+        out.push(Message::Pong(Bytes::from_static(b"nobody asked")));
+    }
+    let (mut left, mut kind) = (bytes, kind);
+    while quirks.one_in(2) && left.len() > 1 {
+        let part = left.split_to(1 + quirks.size(left.len() - 2));
+        out.push(Message::Frame(Frame::message(part, OpCode::Data(kind), false)));
+        kind = Data::Continue;
+        if quirks.one_in(4) {
+            out.push(Message::Ping(Bytes::from_static(b"between")));
+        }
+    }
+    out.push(Message::Frame(Frame::message(left, OpCode::Data(kind), true)));
+    out
 }
 
 /// Reads what the peer still sends. Closing with bytes unread would send a RST, and that can overtake the

@@ -12,7 +12,9 @@ use std::sync::Arc;
 use axum::body::Body;
 use base64::alphabet;
 use base64::engine::{Engine, GeneralPurpose, GeneralPurposeConfig};
-use http::header::{CONNECTION, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_VERSION, UPGRADE};
+use http::header::{
+    AUTHORIZATION, CONNECTION, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_VERSION, UPGRADE,
+};
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
 use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::TokioIo;
@@ -20,6 +22,7 @@ use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
 use crate::hub::Hub;
 use crate::stream::Stream;
+use crate::voice::{Oddities, Quirks};
 use crate::web::{AgentRequest, Peer, closing, text};
 use link::Link;
 
@@ -41,7 +44,7 @@ pub(crate) fn accept(hub: &Arc<Hub>, peer: Peer, mut request: AgentRequest) -> R
         return bad_request("bad Sec-WebSocket-Key header\n");
     };
     let upgrade = hyper::upgrade::on(&mut request);
-    tokio::spawn(upgraded(Arc::clone(hub), peer, upgrade, request.headers().clone()));
+    tokio::spawn(upgraded(Arc::clone(hub), peer, upgrade, credentials(request.headers())));
     let mut response = Response::new(Body::empty());
     *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
     let headers = response.headers_mut();
@@ -49,6 +52,13 @@ pub(crate) fn accept(hub: &Arc<Hub>, peer: Peer, mut request: AgentRequest) -> R
     headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
     headers.insert(SEC_WEBSOCKET_ACCEPT, accept);
     response
+}
+
+/// What a session needs of the head, as a copy: a header's bytes are part of the buffer that the head was read
+/// into, and would keep it for as long as the session lasts.
+fn credentials(headers: &HeaderMap) -> HeaderMap {
+    let copied = headers.get(AUTHORIZATION).and_then(|value| HeaderValue::from_bytes(value.as_bytes()).ok());
+    copied.map(|value| (AUTHORIZATION, value)).into_iter().collect()
 }
 
 /// The handshake's key (RFC 6455, 4.2.1).
@@ -84,6 +94,9 @@ async fn upgraded(hub: Arc<Hub>, peer: Peer, upgrade: OnUpgrade, headers: Header
     let Ok(parts) = Upgraded::downcast::<TokioIo<Stream>>(upgraded) else {
         return tracing::error!("the upgraded connection is not the one that was served");
     };
-    let link = Link::new(parts.io.into_inner(), parts.read_buf.into(), hub.limits).await;
-    session::run(&hub, peer, link, &headers).await;
+    let mut quirks = hub.oddities.as_ref().map(Oddities::roll);
+    let limits = quirks.as_mut().map_or(hub.limits, |quirks| quirks.limits(hub.limits));
+    let of_link = quirks.as_mut().map(Quirks::split);
+    let link = Link::new(parts.io.into_inner(), parts.read_buf.into(), limits, of_link).await;
+    session::run(&hub, peer, link, (limits, quirks), &headers).await;
 }

@@ -19,7 +19,7 @@ use crate::admission::TurnedAway;
 use crate::clock;
 use crate::fault::table::Site;
 use crate::fault::{self, Fault, Point, Ws};
-use crate::hub::{Farewell, Hub};
+use crate::hub::{Farewell, Hub, Limits};
 use crate::journal::{Entry, Kind};
 use crate::listener;
 use crate::quote::quote;
@@ -29,7 +29,7 @@ use crate::stream::silence::Silence;
 use crate::stream::wire::Cut;
 use crate::verdict::{self, Closing};
 use crate::violation::{self, Culprit, Found, Key, Rule};
-use crate::voice::Pen;
+use crate::voice::{Pen, Quirks};
 use crate::web::Peer;
 
 /// How a session ends.
@@ -59,8 +59,14 @@ impl Ending {
 }
 
 /// Takes an upgraded connection to its end.
-pub(super) async fn run(hub: &Arc<Hub>, peer: Peer, link: Link, headers: &HeaderMap) {
-    let id = Uuid::new_v4().to_string();
+pub(super) async fn run(
+    hub: &Arc<Hub>,
+    peer: Peer,
+    link: Link,
+    (limits, mut quirks): (Limits, Option<Quirks>),
+    headers: &HeaderMap,
+) {
+    let id = quirks.as_mut().map_or_else(|| Uuid::new_v4().to_string(), Quirks::session_id);
     let serial = hub.sessions.open(&id, Transport::Websocket, peer.address);
     let signals = Arc::new(Signals::default());
     let mut killed = peer.killed.clone();
@@ -74,6 +80,8 @@ pub(super) async fn run(hub: &Arc<Hub>, peer: Peer, link: Link, headers: &Header
         agent: None,
         worker: None,
         proved: false,
+        limits,
+        quirks,
     };
     let key = verdict::bearer(headers).map(Key::of);
     if let Some(found) = key.and_then(|key| hub.violations.connects.arrived(key, StdInstant::now())) {
@@ -98,7 +106,7 @@ pub(super) async fn run(hub: &Arc<Hub>, peer: Peer, link: Link, headers: &Header
         };
         hub.violations.connects.ended(key, closing, session.proved, StdInstant::now());
     }
-    session.end(ending).await;
+    Box::pin(session.end(ending)).await;
 }
 
 /// A session never ends well: every end is an [`Ending`].
@@ -117,6 +125,9 @@ pub(super) struct Session<'h> {
     worker: Option<String>,
     /// Something was acknowledged: for the agent this session was a good one.
     pub(super) proved: bool,
+    /// What this session is told, and held to.
+    pub(super) limits: Limits,
+    quirks: Option<Quirks>,
 }
 
 impl Session<'_> {
@@ -128,10 +139,11 @@ impl Session<'_> {
         }
         self.strike(Point::Upgrade, 0, 0)?;
         let agent = self.authenticate(headers)?;
-        let hello = self.hello(&agent).await?;
-        let pen = Pen::new(&agent, &self.id, self.hub.release);
+        // What is over when a session is established takes no room in it: there may be thousands.
+        let hello = Box::pin(self.hello(&agent)).await?;
+        let mut pen = Pen::new(&agent, &self.id, self.hub.release, self.quirks.take());
         let checked_slug = hello.project_id.is_some().then_some(agent.project.slug.as_str());
-        let ack = pen.hello_ack(&agent, &self.id, &self.hub.limits, checked_slug, self.hub.now());
+        let ack = pen.hello_ack(&agent, &self.id, &self.limits, checked_slug, self.hub.now());
         let ack = ack.map_err(|error| unsendable(&error))?;
         // The acknowledgement is written before the slot is judged, as the real brain does.
         self.hub.sessions.accepted(self.serial);
@@ -149,7 +161,7 @@ impl Session<'_> {
             version = %quote(&hello.agent_version), "session started"
         );
         self.hub.happened();
-        Established::new(self, agent, pen).run().await
+        Box::new(Established::new(self, agent, pen)).run().await
     }
 
     /// Whether a fault strikes at this point: an end, or something for the caller to carry out.

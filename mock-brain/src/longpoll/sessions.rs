@@ -21,7 +21,7 @@ use crate::registry::Agent;
 use crate::sessions::{ClosedBy, Serial, Transport};
 use crate::verdict::Closing;
 use crate::violation::{Conduct, Culprit, Rule};
-use crate::voice::Pen;
+use crate::voice::{Oddities, Pen};
 
 /// Most nonces of one agent; a further one takes the place of the one idle longest.
 const MAX_NONCES: usize = 16;
@@ -157,7 +157,7 @@ impl LongPollSessions {
             return Err(Invalidated::Full);
         }
         let verifier = Verifier::new(&agent.project.secret, agent.binding(nonce, hub.release));
-        let pen = Pen::new(agent, nonce, hub.release);
+        let pen = Pen::new(agent, nonce, hub.release, hub.oddities.as_ref().map(Oddities::roll));
         let conduct = Conduct::new(hub.violations.is_strict(), None);
         let session = Session::Live(Box::new(Pair { verifier, conduct, pen }));
         nonces.insert(key, Entry { session, used_at: now, in_flight: 1, listed: None });

@@ -101,6 +101,14 @@ impl Kept {
         }
         all
     }
+
+    /// The newest events, oldest first.
+    pub(super) fn newest(&self, most: usize) -> Vec<StoredEvent> {
+        let events = self.batches.iter().rev().flat_map(|batch| batch.list().into_iter().rev());
+        let mut newest: Vec<_> = events.take(most).map(|(_, event)| event).collect();
+        newest.reverse();
+        newest
+    }
 }
 
 impl Batch {

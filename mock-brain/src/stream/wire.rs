@@ -12,6 +12,13 @@ use tokio::net::TcpStream;
 
 use super::shape::{Delay, Meter};
 use super::silence::Silence;
+use crate::voice::Quirks;
+
+/// So many bytes go out in small pieces, later ones in segments.
+const SMALL_PIECES: usize = 1_000;
+/// Most bytes of a small piece, and of a segment (Ethernet, IPv4, TCP).
+const SMALL: usize = 40;
+const SEGMENT: usize = 1_460;
 
 /// What becomes of a connection whose bytes have been counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,13 +44,15 @@ pub(crate) struct Wire {
     delay: Option<Box<Delay>>,
     /// Bytes a second of what is read, and of what is written.
     meters: Option<Box<[Meter; 2]>>,
+    /// How what is written is cut into pieces, and how much was.
+    pieces: Option<Box<(Quirks, usize)>>,
     read: u64,
     watch: Box<dyn Watch>,
 }
 
 impl Wire {
     pub(crate) fn new(socket: TcpStream, watch: Box<dyn Watch>) -> Self {
-        Self { socket: Some(socket), delay: None, meters: None, read: 0, watch }
+        Self { socket: Some(socket), delay: None, meters: None, pieces: None, read: 0, watch }
     }
 
     /// What is read comes so much later.
@@ -54,6 +63,11 @@ impl Wire {
     /// So many bytes a second pass in each direction.
     pub(crate) fn limit(&mut self, bytes_per_second: u32) {
         self.meters = Some(Box::new([Meter::new(bytes_per_second), Meter::new(bytes_per_second)]));
+    }
+
+    /// What is written goes out in pieces.
+    pub(crate) fn cut_up(&mut self, quirks: Quirks) {
+        self.pieces = Some(Box::new((quirks, 0)));
     }
 
     pub(crate) fn into_socket(self) -> Option<TcpStream> {
@@ -129,6 +143,15 @@ impl AsyncWrite for Wire {
     fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let wire = self.get_mut();
         let socket = wire.socket.as_mut().ok_or_else(gone)?;
+        let bytes = match wire.pieces.as_deref_mut() {
+            None => bytes,
+            Some((quirks, written)) => {
+                let most = if *written < SMALL_PIECES { SMALL } else { SEGMENT };
+                let piece = &bytes[..bytes.len().min(1 + quirks.size(most - 1))];
+                *written = written.saturating_add(piece.len());
+                piece
+            }
+        };
         match wire.meters.as_deref_mut() {
             None => Pin::new(socket).poll_write(context, bytes),
             Some([_, meter]) => {

@@ -3,9 +3,11 @@
 //! Owns the signer of the direction brain to agent, and what the release leaves out. Must not touch a socket.
 
 use z4j_protocol::payload::{ErrorPayload, EventBatchAck, HelloAck};
-use z4j_protocol::{FrameType, PROTOCOL_VERSION_TEXT, Signer, Timestamp, Value, unsigned_frame};
+use z4j_protocol::{
+    FrameType, PROTOCOL_VERSION, PROTOCOL_VERSION_TEXT, Signer, Timestamp, Value, unsigned_frame,
+};
 
-use super::Release;
+use super::{Quirks, Release};
 use crate::batch;
 use crate::commands::Delivery;
 use crate::hub::Limits;
@@ -27,12 +29,16 @@ pub(crate) enum PenError {
 pub(crate) struct Pen {
     signer: Signer,
     release: Release,
+    quirks: Option<Quirks>,
+    /// The last number of an odd sequence.
+    seq: u64,
 }
 
 impl Pen {
     /// One whose frames are bound to a session (its id, or the long-poll nonce).
-    pub(crate) fn new(agent: &Agent, session: &str, release: Release) -> Self {
-        Self { signer: Signer::new(&agent.project.secret, agent.binding(session, release)), release }
+    pub(crate) fn new(agent: &Agent, session: &str, release: Release, quirks: Option<Quirks>) -> Self {
+        let signer = Signer::new(&agent.project.secret, agent.binding(session, release));
+        Self { signer, release, quirks, seq: 0 }
     }
 
     /// The answer to hello.
@@ -40,7 +46,7 @@ impl Pen {
     /// An agent that named its project is told the slug, so that it knows that the name was checked. Others
     /// are not: they would not look at it.
     pub(crate) fn hello_ack(
-        &self,
+        &mut self,
         agent: &Agent,
         session: &str,
         limits: &Limits,
@@ -61,22 +67,31 @@ impl Pen {
         if let (Value::Object(payload), Some(slug)) = (&mut payload, checked_slug) {
             payload.insert("project_slug", slug.into());
         }
-        Ok(unsigned_frame(FrameType::HelloAck, &format!("hack_{digits}"), payload, now)?)
+        let Some(quirks) = &mut self.quirks else {
+            return Ok(unsigned_frame(FrameType::HelloAck, &format!("hack_{digits}"), payload, now)?);
+        };
+        quirks.grow(&mut payload);
+        let text = unsigned_frame(FrameType::HelloAck, &quirks.frame_id(), payload, now)?;
+        let mut frame = Value::parse(text.as_bytes())?;
+        quirks.grow(&mut frame);
+        Ok(quirks.scribble(&frame.to_canonical().map_err(z4j_protocol::FrameError::from)?))
     }
 
     /// The frame of a command. Its id is the command's, however often it is sent.
     pub(crate) fn command(&mut self, command: &Delivery, now: Timestamp) -> Result<String, PenError> {
         let text = command.payload();
-        if self.release.has_claim_token() {
+        if self.release.has_claim_token() && self.quirks.is_none() {
             return Ok(self.signer.sign_text(FrameType::Command, command.id(), text, now, random::bytes()));
         }
-        let payload = without(Value::parse(text.as_str().as_bytes())?, "delivery_claim_token");
-        Ok(self.signer.sign(FrameType::Command, command.id(), payload, now, random::bytes())?)
+        let payload = Value::parse(text.as_str().as_bytes())?;
+        let has_token = self.release.has_claim_token();
+        let payload = if has_token { payload } else { without(payload, "delivery_claim_token") };
+        self.signed(FrameType::Command, command.id(), payload, now)
     }
 
     /// The acknowledgement of a batch.
     pub(crate) fn ack(&mut self, ack: &EventBatchAck, now: Timestamp) -> Result<String, PenError> {
-        let id = format!("eba_{}", ack.acked_id);
+        let id = self.id(&format!("eba_{}", ack.acked_id));
         let payload = Value::from_serialize(ack)?;
         let payload = if self.release.has_acked_id() { payload } else { without(payload, "acked_id") };
         self.signed(FrameType::EventBatchAck, &id, payload, now)
@@ -98,17 +113,38 @@ impl Pen {
         now: Timestamp,
     ) -> Result<String, PenError> {
         let payload = ErrorPayload { code: code.to_owned(), message: message.to_owned(), fatal };
-        self.signed(FrameType::Error, &format!("err_{about}"), Value::from_serialize(&payload)?, now)
+        let id = self.id(&format!("err_{about}"));
+        self.signed(FrameType::Error, &id, Value::from_serialize(&payload)?, now)
     }
 
     fn signed(
         &mut self,
         frame_type: FrameType,
         id: &str,
-        payload: Value,
+        mut payload: Value,
         now: Timestamp,
     ) -> Result<String, PenError> {
-        Ok(self.signer.sign(frame_type, &batch::cut(id), payload, now, random::bytes())?)
+        let Some(quirks) = &mut self.quirks else {
+            return Ok(self.signer.sign(frame_type, id, payload, now, random::bytes())?);
+        };
+        quirks.grow(&mut payload);
+        self.seq += 1 + quirks.gap();
+        let mut frame = Value::object([
+            ("v", Value::from(PROTOCOL_VERSION)),
+            ("type", Value::from(frame_type.as_str())),
+            ("id", Value::from(id)),
+            ("ts", Value::String(quirks.time(now))),
+            ("seq", Value::from(self.seq)),
+            ("payload", payload),
+        ]);
+        quirks.grow(&mut frame);
+        let text = self.signer.sign_document(frame, now, random::bytes())?;
+        Ok(quirks.scribble(&text))
+    }
+
+    /// A frame's id: as the real brain makes it, or any.
+    fn id(&mut self, usual: &str) -> String {
+        self.quirks.as_mut().map_or_else(|| batch::cut(usual), Quirks::frame_id)
     }
 }
 

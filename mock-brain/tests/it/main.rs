@@ -32,6 +32,8 @@ mod load;
 #[cfg(test)]
 mod longpoll;
 #[cfg(test)]
+mod oddities;
+#[cfg(test)]
 mod outage;
 #[cfg(test)]
 mod rest;
