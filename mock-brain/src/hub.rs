@@ -42,6 +42,8 @@ pub struct Limits {
     pub ping: Duration,
     /// How long the peer may take to answer a close frame.
     pub close: Duration,
+    /// How long a TLS handshake may take.
+    pub handshake: Duration,
     /// How long a request's head may take, from the accepted connection or the last answer on.
     pub head: Duration,
     /// How long a request's body may take.
@@ -70,6 +72,7 @@ impl Default for Limits {
             idle: Duration::from_secs(90),
             ping: Duration::from_secs(60),
             close: Duration::from_secs(10),
+            handshake: Duration::from_secs(10),
             head: Duration::from_secs(30),
             body: Duration::from_secs(20),
             command: Duration::from_secs(60),

@@ -18,6 +18,9 @@ mod dashboard;
 mod descriptors;
 mod environment;
 pub mod fault;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzz;
 mod gateway;
 mod hub;
 mod journal;
