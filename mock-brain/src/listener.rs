@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use nix::sys::socket::{Backlog, Shutdown, SockaddrStorage, bind, listen, shutdown};
+use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::timeout;
@@ -18,13 +19,15 @@ use tokio_rustls::LazyConfigAcceptor;
 use crate::clock;
 use crate::descriptors;
 use crate::fault::table::Site;
-use crate::fault::{Fault, Point, Tcp, Tls};
+use crate::fault::{Direction, Fault, Point, Tcp, Tls};
 use crate::hub::{Hub, TaskGuard};
 use crate::journal::{Entry, Kind};
 use crate::lock::lock;
 use crate::pki::Word;
+use crate::proxy;
+use crate::stream::shape::Way;
 use crate::stream::silence::Silence;
-use crate::stream::wire::{Cut, Watch, Wire};
+use crate::stream::wire::{Cut, Shaping, Watch, Wire};
 use crate::stream::{self, Stream, http2};
 use crate::web::{self, Peer};
 
@@ -221,12 +224,15 @@ async fn connection(hub: Arc<Hub>, socket: TcpStream, peer: SocketAddr, ticket: 
 
 /// How a fault cuts a connection, if it does.
 pub(crate) const fn cut(fault: &Fault) -> Option<Cut> {
-    match fault {
-        Fault::Tcp(Tcp::Reset) => Some(Cut::Reset),
-        Fault::Tcp(Tcp::HalfOpen) => Some(Cut::Silence(Silence::HalfOpen)),
-        Fault::Tcp(Tcp::Stall) => Some(Cut::Silence(Silence::Stall)),
-        _ => None,
-    }
+    let Fault::Tcp(fault) = fault else { return None };
+    Some(match fault {
+        Tcp::Reset => Cut::Reset,
+        Tcp::Closed => Cut::Silence(Silence::Closed),
+        Tcp::HalfOpen => Cut::Silence(Silence::HalfOpen),
+        Tcp::Stall => Cut::Silence(Silence::Stall),
+        Tcp::HangUp(time) => Cut::Silence(Silence::HangUp(*time)),
+        _ => return None,
+    })
 }
 
 fn carry_out(hub: &Arc<Hub>, cut: Cut, socket: TcpStream, peer: SocketAddr, point: &str) {
@@ -239,21 +245,60 @@ fn carry_out(hub: &Arc<Hub>, cut: Cut, socket: TcpStream, peer: SocketAddr, poin
 
 /// The connection with what faults make of it.
 fn wire(hub: &Arc<Hub>, socket: TcpStream, peer: SocketAddr) -> Wire {
-    let mut wire = Wire::new(socket, Box::new(Watcher { hub: Arc::clone(hub), peer }));
+    let watch = Box::new(Watcher { hub: Arc::clone(hub), peer });
+    let mut wire = Wire::new(socket, watch, shaping(hub, peer));
     if let Some(oddities) = &hub.oddities {
         wire.cut_up(oddities.roll());
     }
-    let site = Site::new(Point::Accept, peer.ip());
-    let latency = |fault: &Fault| if let Fault::Tcp(Tcp::Latency(time)) = fault { Some(*time) } else { None };
-    let bandwidth =
-        |fault: &Fault| if let Fault::Tcp(Tcp::Bandwidth(rate)) = fault { Some(*rate) } else { None };
-    if let Some(time) = hub.faults.take(&site, latency) {
-        wire.delay(time);
-    }
-    if let Some(rate) = hub.faults.take(&site, bandwidth) {
-        wire.limit(rate);
-    }
     wire
+}
+
+/// Faults that shape a connection: they go together, one of each kind.
+fn shaping(hub: &Hub, peer: SocketAddr) -> Shaping {
+    let mut shaping = Shaping::default();
+    if !hub.faults.any() {
+        return shaping;
+    }
+    let site = Site::new(Point::Accept, peer.ip());
+    let kinds: [fn(&Tcp) -> bool; 5] = [
+        |fault| matches!(fault, Tcp::Latency { .. }),
+        |fault| matches!(fault, Tcp::Bandwidth { .. }),
+        |fault| matches!(fault, Tcp::Sliced { .. }),
+        |fault| matches!(fault, Tcp::LimitData(_)),
+        |fault| matches!(fault, Tcp::SlowClose(_)),
+    ];
+    for is_wanted in kinds {
+        let fault = hub.faults.take(&site, |fault| match fault {
+            Fault::Tcp(fault) if is_wanted(fault) => Some(*fault),
+            _ => None,
+        });
+        if let Some(fault) = fault {
+            shape(&mut shaping, fault);
+        }
+    }
+    shaping.seed = hub.faults.roll();
+    shaping
+}
+
+fn shape(shaping: &mut Shaping, fault: Tcp) {
+    let ways = |shaping: &mut Shaping, direction, set: &dyn Fn(&mut Way)| {
+        if direction != Direction::Down {
+            set(&mut shaping.up);
+        }
+        if direction != Direction::Up {
+            set(&mut shaping.down);
+        }
+    };
+    match fault {
+        Tcp::Latency { time, jitter, direction } => {
+            ways(shaping, direction, &|way| way.latency = Some((time, jitter)));
+        }
+        Tcp::Bandwidth { rate, direction } => ways(shaping, direction, &|way| way.rate = Some(rate)),
+        Tcp::Sliced { bytes, pause } => shaping.down.slice = Some((bytes, pause)),
+        Tcp::LimitData(bytes) => shaping.down.limit = Some(bytes),
+        Tcp::SlowClose(time) => shaping.slow_close = Some(time),
+        _ => {}
+    }
 }
 
 /// Counts a connection's bytes for faults.
@@ -290,18 +335,57 @@ async fn handshake(hub: &Arc<Hub>, wire: Wire, peer: SocketAddr) -> io::Result<S
         }
         return Err(io::Error::other("a fault ended it"));
     }
-    let fault = hub.faults.take(&site, |fault| match fault {
-        Fault::Tls(Tls::Shows(word)) => Some(*word),
-        _ => None,
-    });
+    let fault =
+        hub.faults.take(&site, |fault| if let Fault::Tls(fault) = fault { Some(*fault) } else { None });
     if let Some(fault) = fault {
-        tracing::info!(%peer, fault = fault.fault_name(), "fault in what TLS shows");
+        tracing::info!(%peer, ?fault, "fault in the TLS handshake");
     }
-    let shown = pki.shown(fault).map_err(io::Error::other)?;
-    let mut stream = Stream::Tls(Box::new(start.into_stream(shown.config).await?));
+    let word = match fault {
+        None => None,
+        Some(Tls::Shows(word)) => Some(word),
+        Some(other) => return Err(answered(hub, start.io, other).await),
+    };
+    let shown = pki.shown(word).map_err(io::Error::other)?;
+    let mut stream = match start.into_stream(shown.config).into_fallible().await {
+        Ok(stream) => Stream::Tls(Box::new(stream)),
+        Err((error, wire)) => {
+            // Closed with bytes unread, the connection would be reset, and the alert lost with it.
+            if let Some(socket) = wire.into_socket() {
+                hub.hold(socket, Silence::Closed);
+            }
+            return Err(error);
+        }
+    };
     if shown.profile.has(Word::H2Only) {
         http2::refuse(&mut stream).await?;
         return Err(io::Error::other("HTTP/2 only: the client spoke something else"));
     }
     Ok(stream)
+}
+
+/// Answers a client hello with what is no handshake, and closes the connection.
+async fn answered(hub: &Arc<Hub>, mut wire: Wire, fault: Tls) -> io::Error {
+    let answer = match fault {
+        Tls::OldVersion => alert(PROTOCOL_VERSION),
+        Tls::Alert(code) => alert(code),
+        Tls::UnrecognizedName => alert(UNRECOGNIZED_NAME),
+        Tls::NotTls => proxy::PLAIN_400.to_vec(),
+        Tls::Aborted | Tls::Shows(_) => Vec::new(),
+    };
+    if let Err(error) = wire.write_all(&answer).await {
+        return error;
+    }
+    if let Some(socket) = wire.into_socket() {
+        hub.hold(socket, Silence::Closed);
+    }
+    io::Error::other("a fault ended the handshake")
+}
+
+/// Alerts of RFC 8446, 6.
+const PROTOCOL_VERSION: u8 = 70;
+const UNRECOGNIZED_NAME: u8 = 112;
+
+/// A record with a fatal alert (RFC 8446, 5.1 and 6).
+fn alert(code: u8) -> Vec<u8> {
+    vec![0x15, 3, 3, 0, 2, 2, code]
 }

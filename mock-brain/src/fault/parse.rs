@@ -117,12 +117,11 @@ impl<'t> Parser<'t> {
     }
 
     fn unknown_name(&self, name: Word<'_>) -> FaultError {
-        if name.text.starts_with("dns.") {
-            return self.error(name, "name resolution is not the brain's: the harness makes dns faults");
+        if let Some(owner) = catalog::elsewhere(name.text) {
+            return self.error(name, owner);
         }
-        let near = closest(name.text, catalog::ENTRIES.iter().map(|entry| entry.name))
-            .map(|near| format!("; did you mean {near}?"))
-            .unwrap_or_default();
+        let near = closest(name.text, catalog::entries().map(|entry| entry.name));
+        let near = near.map(|near| format!("; did you mean {near}?")).unwrap_or_default();
         self.error(name, format!("no such fault{near} (known: {})", catalog::names()))
     }
 

@@ -8,6 +8,9 @@ mod admission;
 mod agents;
 #[cfg(test)]
 mod breaking;
+#[cfg(test)]
+mod catalog;
+#[cfg(test)]
 mod certificates;
 #[cfg(test)]
 mod cli;
@@ -48,6 +51,8 @@ mod oddities;
 #[cfg(test)]
 mod outage;
 #[cfg(test)]
+mod packets;
+#[cfg(test)]
 mod rest;
 #[cfg(test)]
 mod sessions;
@@ -61,5 +66,7 @@ mod tls;
 mod verbs;
 #[cfg(test)]
 mod violations;
+#[cfg(test)]
+mod visit;
 #[cfg(test)]
 mod wait;

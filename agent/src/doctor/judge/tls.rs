@@ -1,23 +1,28 @@
 //! What the tls probe saw, judged.
 
-use rustls::CertificateError;
+use rustls::{AlertDescription, CertificateError};
 
-use super::super::evidence::TlsEvidence;
+use super::super::evidence::{TlsEvidence, TrialEnd, WebsocketEvidence};
 use super::names::{date, list};
-use super::{Case, OUT_OF_TIME, Verdict};
+use super::{Case, OUT_OF_TIME, Verdict, interceptor, upgrade};
 use crate::net::Break;
 use crate::net::certificate::Certificate;
+use crate::net::http::{Answer, Failure as HttpFailure};
 use crate::net::tls::{Failed, Failure, Session};
+use crate::transport::websocket::UpgradeFailure;
 use crate::words::{assignment, plain_words, printable};
 
 /// Most of a peer's first words that are shown.
 const SHOWN_CHARS: usize = 60;
 
-/// Judges.
-pub(super) fn judge(case: &Case<'_>, seen: &TlsEvidence) -> Verdict {
+/// Judges. What came after the handshake may tell that it was not as good as it looked.
+pub(super) fn judge(case: &Case<'_>, seen: &TlsEvidence, later: Option<&WebsocketEvidence>) -> Verdict {
     match seen {
         TlsEvidence::NotHttps => super::network::not_https(case),
-        TlsEvidence::Session(session) => with_chain(good(case, session), case, &session.chain),
+        TlsEvidence::Session(session) => {
+            let verdict = later.and_then(|later| spoiled(case, session, later));
+            with_chain(verdict.unwrap_or_else(|| good(case, session)), case, &session.chain)
+        }
         TlsEvidence::Failed { failed, source, kin } => {
             with_chain(bad(case, failed, source, *kin), case, &failed.chain)
         }
@@ -34,6 +39,69 @@ fn good(case: &Case<'_>, session: &Session) -> Verdict {
     Verdict::ok(format!("TLS {} to {host} ({shown})", session.version))
         .with("tls_version", session.version.clone())
         .with("cn", common_name)
+}
+
+/// What the answer to the first request says of TLS: in TLS 1.3 a client learns only then that it was to show a
+/// certificate, and a server of HTTP/2 alone may speak it to whoever comes.
+fn spoiled(case: &Case<'_>, session: &Session, later: &WebsocketEvidence) -> Option<Verdict> {
+    let refused = later.trial.as_ref().and_then(|trial| match &trial.end {
+        TrialEnd::NoUpgrade(refused) => Some(&refused.failure),
+        _ => None,
+    });
+    let probe = later.longpoll.as_ref().map(|trip| &trip.probe);
+    let (answer, failure) = match (refused, probe) {
+        (Some(UpgradeFailure::Answered(answer)), _) | (None, Some(Ok(answer))) => (Some(answer), None),
+        (Some(UpgradeFailure::NoAnswer(failure)), _) | (None, Some(Err(failure))) => (None, Some(failure)),
+        _ => return None,
+    };
+    match failure {
+        Some(HttpFailure::NotHttp(head)) if is_http2(head) => Some(h2_only(case, "it answers in HTTP/2")),
+        Some(HttpFailure::Broken(broken @ (Break::Alert(_) | Break::Closed | Break::Reset)))
+            if session.asks_client =>
+        {
+            Some(client_cert_required(case, &broken.to_string()))
+        }
+        _ => answer.filter(|answer| wants_certificate(answer)).map(|answer| {
+            client_cert_required(
+                case,
+                &format!("the request was answered with {}", upgrade::status_words(answer)),
+            )
+        }),
+    }
+}
+
+/// Whether bytes begin with a SETTINGS frame, as every HTTP/2 server does (RFC 9113, 3.4 and 6.5).
+fn is_http2(head: &[u8]) -> bool {
+    matches!(head, [0, _, _, 4, 0 | 1, 0, 0, 0, 0, ..])
+}
+
+/// nginx takes the handshake, and refuses the request (ngx_http_ssl_module, ssl_verify_client).
+fn wants_certificate(answer: &Answer) -> bool {
+    let body = String::from_utf8_lossy(&answer.body);
+    answer.status == 400 && body.contains("No required SSL certificate was sent")
+}
+
+fn h2_only(case: &Case<'_>, how: &str) -> Verdict {
+    let endpoint = case.config.brain_url.endpoint();
+    Verdict::fail(
+        "tls.h2-only",
+        format!("{endpoint} speaks HTTP/2 and no HTTP/1.1, over which WebSocket and long-poll go: {how}"),
+        format!(
+            "let {endpoint} offer http/1.1 beside h2 (in ALPN), or name a port in Z4J_BRAIN_URL that does"
+        ),
+    )
+}
+
+fn client_cert_required(case: &Case<'_>, how: &str) -> Verdict {
+    let endpoint = case.config.brain_url.endpoint();
+    Verdict::fail(
+        "tls.client-cert-required",
+        format!("{endpoint} wants a client certificate, and the agent shows none: {how}"),
+        format!(
+            "let /ws/agent and /api/v1/agent/ on {endpoint} do without one (nginx: ssl_verify_client optional;): \
+             agents prove themselves by token and signature"
+        ),
+    )
 }
 
 fn with_chain(verdict: Verdict, case: &Case<'_>, chain: &[Certificate]) -> Verdict {
@@ -78,6 +146,14 @@ fn bad(case: &Case<'_>, failed: &Failed, source: &str, kin: bool) -> Verdict {
             format!("{endpoint} speaks no TLS version that is spoken here (1.2 and 1.3): {what}"),
             format!("let {endpoint} speak TLS 1.2 or 1.3 (nginx: ssl_protocols TLSv1.2 TLSv1.3;)"),
         ),
+        Failure::TooLong => Verdict::fail(
+            "tls.aborted",
+            format!("{endpoint} sends more certificates than TLS libraries read: over 64 KiB"),
+            format!(
+                "leave on {endpoint} its own certificate and the intermediates above it, and no bundle of \
+                 authorities (nginx: ssl_certificate fullchain.pem;)"
+            ),
+        ),
         Failure::NotTls => Verdict::fail(
             "tls.not-tls",
             format!(
@@ -86,7 +162,13 @@ fn bad(case: &Case<'_>, failed: &Failed, source: &str, kin: bool) -> Verdict {
             ),
             "correct the port in Z4J_BRAIN_URL, or turn TLS on for it",
         ),
-        Failure::Broken(broken) => aborted(&endpoint, broken, failed),
+        Failure::Broken(Break::Alert(AlertDescription::NoApplicationProtocol)) => {
+            h2_only(case, "it refuses http/1.1 with the TLS alert NoApplicationProtocol")
+        }
+        Failure::Broken(broken @ (Break::Alert(_) | Break::Closed | Break::Reset)) if failed.asks_client => {
+            client_cert_required(case, &broken.to_string())
+        }
+        Failure::Broken(broken) => aborted(case, broken, failed),
         Failure::Other(text) => Verdict::fail(
             "tls.aborted",
             format!("the TLS handshake with {endpoint} failed: {text}"),
@@ -108,7 +190,8 @@ fn no_roots_fix(case: &Case<'_>) -> String {
     }
 }
 
-fn aborted(endpoint: &str, broken: &Break, failed: &Failed) -> Verdict {
+fn aborted(case: &Case<'_>, broken: &Break, failed: &Failed) -> Verdict {
+    let endpoint = &case.config.brain_url.endpoint();
     if *broken == Break::TimedOut && failed.received.bytes == 0 {
         return Verdict::fail(
             "tls.aborted",
@@ -121,11 +204,33 @@ fn aborted(endpoint: &str, broken: &Break, failed: &Failed) -> Verdict {
         (bytes, true) => format!("after our ClientHello and {bytes} bytes of its own"),
         (_, false) => "after it sent its certificate".to_owned(),
     };
-    Verdict::fail(
-        "tls.aborted",
-        format!("the TLS handshake with {endpoint} ended {when}: {broken}"),
-        format!("look at the log of what terminates TLS on {endpoint}"),
-    )
+    let host = case.config.brain_url.host_text();
+    let fix = match broken {
+        Break::Alert(AlertDescription::UnrecognisedName) => format!(
+            "correct the host in Z4J_BRAIN_URL, or add {host} to what terminates TLS on {endpoint} (nginx: \
+             server_name {host};)"
+        ),
+        Break::Alert(AlertDescription::HandshakeFailure) => format!(
+            "let {endpoint} offer TLS 1.3, or TLS 1.2 with ECDHE and AES-GCM or ChaCha20 (nginx: ssl_ciphers HIGH;)"
+        ),
+        Break::Closed | Break::Reset if failed.received.bytes == 0 => format!(
+            "let {host} through what looks at TLS on the way (a firewall that reads the name), or look at the log of \
+             what terminates TLS on {endpoint}"
+        ),
+        _ => format!("look at the log of what terminates TLS on {endpoint}"),
+    };
+    let sentence = match broken {
+        Break::Alert(AlertDescription::UnrecognisedName) => {
+            format!("{endpoint} has no virtual host {host}: {broken} after our ClientHello")
+        }
+        Break::Alert(AlertDescription::HandshakeFailure) if failed.chain.is_empty() => {
+            format!(
+                "{endpoint} finds no cipher, curve or signature in common: {broken} after our ClientHello"
+            )
+        }
+        _ => format!("the TLS handshake with {endpoint} ended {when}: {broken}"),
+    };
+    Verdict::fail("tls.aborted", sentence, fix)
 }
 
 fn probe_line(case: &Case<'_>) -> String {
@@ -163,12 +268,34 @@ fn certificate(
                 "set this machine's clock: sudo timedatectl set-ntp true",
             )
         }
+        E::NotValidForName | E::NotValidForNameContext { .. } if is_nameless(chain) => Verdict::fail(
+            "tls.hostname-mismatch",
+            format!(
+                "the certificate has no alternative names, and its common name {} is not looked at",
+                chain
+                    .first()
+                    .and_then(|leaf| leaf.common_name.as_deref())
+                    .map_or_else(|| "(there is none)".to_owned(), |name| printable(name.as_bytes(), 200))
+            ),
+            format!("issue the certificate anew with subjectAltName=DNS:{host}"),
+        ),
         E::NotValidForName | E::NotValidForNameContext { .. } => Verdict::fail(
             "tls.hostname-mismatch",
             format!("the certificate is not for {host}; it is for {}", names(chain)),
             mismatch_fix(case, chain),
         ),
         E::UnknownIssuer => unknown_issuer(case, chain, source, kin),
+        E::Other(other) if other.0.to_string() == CA_AS_LEAF && is_shuffled(chain) => Verdict::fail(
+            "tls.wrong-order",
+            format!(
+                "{host} sends its chain in the wrong order: the certificate of {} comes first",
+                top_words(chain)
+            ),
+            format!(
+                "put the certificate of {host} first, then those above it, in that order (nginx: cat {host}.pem \
+                 intermediate.pem > fullchain.pem)"
+            ),
+        ),
         E::Other(other) if other.0.to_string() == CA_AS_LEAF => Verdict::fail(
             "tls.self-signed",
             format!(
@@ -184,6 +311,19 @@ fn certificate(
             probe_line(case),
         ),
     }
+}
+
+fn is_nameless(chain: &[Certificate]) -> bool {
+    chain.first().is_some_and(|leaf| leaf.names.is_empty())
+}
+
+/// Whether the server's own certificate is there, and not first.
+fn is_shuffled(chain: &[Certificate]) -> bool {
+    chain.first().is_some_and(|first| first.is_ca) && chain.iter().any(|other| !other.is_ca)
+}
+
+fn top_words(chain: &[Certificate]) -> String {
+    chain.first().map(|first| printable(first.subject.as_bytes(), 200)).unwrap_or_default()
 }
 
 /// The name that the verifier gives a certificate of an authority in a server's place.
@@ -240,6 +380,16 @@ fn unknown_issuer(case: &Case<'_>, chain: &[Certificate], source: &str, kin: boo
             format!(
                 "install the full chain on {host} (nginx: ssl_certificate fullchain.pem;), its own certificate first"
             ),
+        );
+    }
+    if interceptor::is_likely(&issuer) {
+        return Verdict::fail(
+            "tls.intercepted",
+            format!(
+                "the certificate of {host} is from {issuer}, as a proxy that inspects TLS makes one, and no root \
+                 certificate knows that; roots are from {source}"
+            ),
+            format!("{}\nor have {host} left out of the inspection", trust_line(case)),
         );
     }
     Verdict::fail(
