@@ -167,7 +167,7 @@ impl<'s, 'h> Established<'s, 'h> {
         hub.sessions.counted(self.session.serial, frame.frame_type());
         let text = || (Rule::WsText, format!("{} in a text message", frame.frame_type()));
         self.session.note(self.session.link.was_text().then(text), Some(bytes));
-        self.session.note(self.conduct.judge(&frame, now), Some(bytes));
+        self.session.note(self.conduct.judge(&frame, clock::now()), Some(bytes));
         self.strike(Point::Frame, self.frames - 1, self.frames).await?;
         self.session.note(hub.answered(&self.agent, &frame), Some(bytes));
         if frame.frame_type() == FrameType::EventBatch {
@@ -203,7 +203,7 @@ impl<'s, 'h> Established<'s, 'h> {
     async fn batch(&mut self, frame: &Frame, bytes: &Bytes) -> Result<(), Ending> {
         let hub = self.session.hub;
         hub.journal.ready().await;
-        let now = clock::now();
+        let now = hub.now();
         let (outcome, mark) = batch::apply(hub, Some(&self.session.id), &self.agent, (frame, bytes), now);
         hub.journal.committed(mark).await;
         match outcome {
