@@ -8,6 +8,9 @@ mod admission;
 mod agents;
 #[cfg(test)]
 mod breaking;
+#[cfg(test)]
+mod catalog;
+#[cfg(test)]
 mod certificates;
 #[cfg(test)]
 mod cli;
@@ -50,6 +53,8 @@ mod oddities;
 #[cfg(test)]
 mod outage;
 #[cfg(test)]
+mod packets;
+#[cfg(test)]
 mod sessions;
 #[cfg(test)]
 mod state;
@@ -59,5 +64,7 @@ mod support;
 mod tls;
 #[cfg(test)]
 mod violations;
+#[cfg(test)]
+mod visit;
 #[cfg(test)]
 mod wait;
