@@ -103,7 +103,8 @@ _chromium:
         echo 'installing chromium and chromium-driver (once)' >&2
         as_root=$([ "$(id -u)" -eq 0 ] || echo sudo)
         $as_root apt-get update -qq
-        DEBIAN_FRONTEND=noninteractive $as_root apt-get install -qq --yes --no-install-recommends chromium chromium-driver >/dev/null
+        $as_root env DEBIAN_FRONTEND=noninteractive apt-get install -qq --yes --no-install-recommends \
+            chromium chromium-driver fonts-dejavu-core >/dev/null
     fi
 
 # Install the Python packages that we are tested against, once: one environment for each file of requirements.
