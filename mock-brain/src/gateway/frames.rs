@@ -11,7 +11,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::time::{Instant, sleep_until, timeout_at};
 use z4j_protocol::payload::EventBatchAck;
-use z4j_protocol::{Frame, FrameType, Reason, Refusal, Timestamp, Value, Verifier, close};
+use z4j_protocol::{Frame, FrameType, Reason, Refusal, Timestamp, Value, close};
 
 use super::session::{Ending, Never, Session, message, unsendable};
 use crate::batch::{self, BatchOutcome};
@@ -21,7 +21,7 @@ use crate::journal::{Entry, Kind};
 use crate::registry::Agent;
 use crate::verdict::{self, Closing};
 use crate::violation::{Conduct, Found, Rule};
-use crate::voice::{Pen, with_bad_signature};
+use crate::voice::{Ear, Pen, with_bad_signature};
 
 /// The id in an acknowledgement that is for nothing.
 const WRONG_ID: &str = "nobody-sent-this";
@@ -32,7 +32,7 @@ const MAX_LATE: usize = 10_000;
 pub(super) struct Established<'s, 'h> {
     session: &'s mut Session<'h>,
     agent: Arc<Agent>,
-    verifier: Verifier,
+    ear: Ear,
     conduct: Conduct,
     pen: Pen,
     frames: u64,
@@ -45,14 +45,13 @@ pub(super) struct Established<'s, 'h> {
 
 impl<'s, 'h> Established<'s, 'h> {
     pub(super) fn new(session: &'s mut Session<'h>, agent: Arc<Agent>, pen: Pen) -> Self {
-        let binding = agent.binding(&session.id, session.hub.release);
-        let verifier = Verifier::new(&agent.project.secret, binding);
+        let ear = Ear::new(&agent, &session.id, session.hub.release);
         let hub = session.hub;
         let conduct = Conduct::new(hub.violations.is_strict(), Some(session.limits.heartbeat_seconds));
         Self {
             session,
             agent,
-            verifier,
+            ear,
             conduct,
             pen,
             frames: 0,
@@ -65,7 +64,9 @@ impl<'s, 'h> Established<'s, 'h> {
 
     pub(super) async fn run(mut self) -> Result<Never, Ending> {
         self.strike(Point::HelloAck, 0, 0).await?;
-        self.push_commands().await?;
+        if self.may_speak() {
+            self.push_commands().await?;
+        }
         let idle = self.session.hub.limits.idle;
         let mut deadline = Instant::now() + idle;
         loop {
@@ -75,11 +76,19 @@ impl<'s, 'h> Established<'s, 'h> {
                     let arrival = arrival.map_err(|_| self.idle())?;
                     deadline = Instant::now() + idle;
                     self.frame(&message(arrival)?).await?;
+                    if self.frames == 1 && !self.session.hub.release.binds_session() {
+                        self.push_commands().await?;
+                    }
                 }
-                () = self.session.signals.commands() => self.push_commands().await?,
+                () = self.session.signals.commands(), if self.may_speak() => self.push_commands().await?,
                 () = until(due) => self.send_late().await?,
             }
         }
+    }
+
+    /// An agent of 1.0 tells with its first frame how it signs, and so how it is to be spoken to.
+    fn may_speak(&self) -> bool {
+        self.session.hub.release.binds_session() || self.frames > 0
     }
 
     /// The end of a session in which no frame comes.
@@ -155,7 +164,7 @@ impl<'s, 'h> Established<'s, 'h> {
             (Closing { rule: None, ..closing }, found)
         })?;
         let frame = Frame::from_value(value).map_err(|refusal| refused(refusal, &self.conduct))?;
-        let verified = self.verifier.verify_frame(&frame, now);
+        let verified = self.ear.verify(&self.agent, &mut self.pen, &frame, now);
         verified.map_err(|refusal| refused(refusal, &self.conduct))?;
         Ok(frame)
     }

@@ -36,6 +36,8 @@ mod oddities;
 #[cfg(test)]
 mod outage;
 #[cfg(test)]
+mod protocol;
+#[cfg(test)]
 mod sessions;
 #[cfg(test)]
 mod state;
