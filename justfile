@@ -7,6 +7,7 @@ target := env("CARGO_TARGET_DIR", "target")
 
 # What cargo-installed tools are pinned to.
 deny_version := "0.20.2"
+fuzz_version := "0.13.2"
 insta_version := "1.49.0"
 
 # List the jobs.
@@ -48,6 +49,24 @@ chaos ROUNDS="200" SEED="20261124": build
 bench *NAMES:
     cargo build --workspace --bins --locked --release
     for name in ${@:-bounds agent brain}; do cargo bench --package e2e --bench "$name" --locked; done
+
+# Fuzz all targets, or one: `fuzz [TARGET] [SECONDS]`, ten minutes each by default. Finds lie in fuzz/artifacts.
+fuzz TARGET="all" SECONDS="600": (_cargo-install "cargo-fuzz" fuzz_version)
+    #!/usr/bin/env bash
+    set -euo pipefail
+    fuzz() {
+        # No sanitizer: the toolchain is stable, and no crate here has unsafe code.
+        '{{ target }}/tools/bin/cargo-fuzz' "$1" --sanitizer none --target-dir '{{ target }}/fuzz' "${@:2}"
+    }
+    targets='{{ TARGET }}'
+    if [ "$targets" = all ]; then targets=$('{{ target }}/tools/bin/cargo-fuzz' list); fi
+    for name in $targets; do
+        printf '\n== %s, {{ SECONDS }} seconds ==\n' "$name"
+        # What is new is kept apart from the seeds, which stay few and small.
+        mkdir -p '{{ target }}/fuzz/corpus'/"$name"
+        fuzz run "$name" '{{ target }}/fuzz/corpus'/"$name" fuzz/corpus/"$name" -- \
+            -max_total_time='{{ SECONDS }}' -max_len=4095 -rss_limit_mb=512 -timeout=25 -print_final_stats=1
+    done
 
 # What CI runs, in its order.
 ci: test check e2e interop

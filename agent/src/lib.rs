@@ -14,6 +14,9 @@ mod doctor;
 mod engine;
 mod environment;
 mod files;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzz;
 mod hello;
 mod ingest;
 mod instance;

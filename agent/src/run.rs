@@ -40,10 +40,12 @@ pub(crate) struct Order {
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum RunError {
     /// There is no secret to sign with.
-    #[error("Z4J_HMAC_SECRET is not set")]
+    #[error(
+        "Z4J_HMAC_SECRET is not set: set it, or Z4J_HMAC_SECRET_FILE, to the secret that the brain showed when the agent was made"
+    )]
     NoSecret,
     /// The secret is unusable; the text names the setting and the reason.
-    #[error("{0}")]
+    #[error("{0}: set it to the secret that the brain showed when the agent was made, whole")]
     Secret(String),
     /// A pattern of redaction is unusable.
     #[error(transparent)]
@@ -69,13 +71,18 @@ impl RunError {
     /// Whether a setting is to blame, rather than the machine.
     pub(crate) const fn is_setting(&self) -> bool {
         use buffer::PlaceError::{Foreign, Outside};
+        use ingest::IngestError;
         matches!(
             self,
             Self::NoSecret
                 | Self::Secret(_)
                 | Self::Redaction(_)
                 | Self::Place(Outside { .. } | Foreign { .. })
-                | Self::Ingest(ingest::IngestError::TooLong { .. })
+                | Self::Ingest(
+                    IngestError::TooLong { .. }
+                        | IngestError::Foreign { .. }
+                        | IngestError::NoDirectory { .. }
+                )
         )
     }
 }

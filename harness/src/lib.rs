@@ -8,6 +8,9 @@ mod brain;
 pub mod cli;
 mod dns;
 mod emitted;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzz;
 mod normalise;
 mod report;
 mod runner;

@@ -53,6 +53,11 @@ impl Client {
         Ok(Self { dir: dir.to_owned(), control })
     }
 
+    /// Where it is, and what it takes to use it.
+    pub(crate) const fn control(&self) -> &Control {
+        &self.control
+    }
+
     /// Asks and reads the answer.
     pub(crate) async fn ask<T: DeserializeOwned>(
         &self,

@@ -17,7 +17,7 @@ use crate::clock;
 use crate::commands::{Answered, CommandError, CommandInfo, Commands, NewCommand};
 use crate::fault::table::{self, FaultTable};
 use crate::fault::{FaultError, FaultSpec, Point};
-use crate::journal::{Entry, Journal, Kind};
+use crate::journal::{Entry, Journal, JournalError, Kind};
 use crate::listener::Listener;
 use crate::longpoll::sessions::LongPollSessions;
 use crate::pki::{Pki, PkiError, Profile};
@@ -41,6 +41,8 @@ pub struct Limits {
     pub ping: Duration,
     /// How long the peer may take to answer a close frame.
     pub close: Duration,
+    /// How long a TLS handshake may take.
+    pub handshake: Duration,
     /// How long a request's head may take, from the accepted connection or the last answer on.
     pub head: Duration,
     /// How long a request's body may take.
@@ -69,6 +71,7 @@ impl Default for Limits {
             idle: Duration::from_secs(90),
             ping: Duration::from_secs(60),
             close: Duration::from_secs(10),
+            handshake: Duration::from_secs(10),
             head: Duration::from_secs(30),
             body: Duration::from_secs(20),
             command: Duration::from_secs(60),
@@ -159,6 +162,11 @@ impl Hub {
             tracing::error!(%error, "events cannot be read");
             Vec::new()
         })
+    }
+
+    /// The newest accepted events, oldest first. Waits for the disk, if the journal is there.
+    pub(crate) fn newest_events(&self, most: usize) -> Result<Vec<StoredEvent>, JournalError> {
+        if self.journal.is_on_disk() { self.journal.newest_events(most) } else { Ok(self.store.newest(most)) }
     }
 
     /// Waits until something holds, and tells whether it came to hold in time. It is looked at whenever

@@ -14,9 +14,13 @@ mod clock;
 mod commands;
 mod condition;
 mod control;
+mod dashboard;
 mod descriptors;
 mod environment;
 pub mod fault;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzz;
 mod gateway;
 mod hub;
 mod journal;
@@ -35,6 +39,7 @@ mod settings;
 mod state;
 mod store;
 mod stream;
+mod variables;
 mod verdict;
 pub mod violation;
 mod voice;

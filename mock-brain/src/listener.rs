@@ -16,6 +16,7 @@ use tokio::time::timeout;
 use tokio_rustls::LazyConfigAcceptor;
 
 use crate::clock;
+use crate::descriptors;
 use crate::fault::table::Site;
 use crate::fault::{Fault, Point, Tcp, Tls};
 use crate::hub::{Hub, TaskGuard};
@@ -27,8 +28,6 @@ use crate::stream::wire::{Cut, Watch, Wire};
 use crate::stream::{self, Stream, http2};
 use crate::web::{self, Peer};
 
-/// How long a TLS handshake may take.
-const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long to wait after accept failed for want of resources.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
@@ -95,11 +94,13 @@ struct Acceptor<'l> {
     listener: &'l Listener,
     state: watch::Receiver<bool>,
     polled: Option<TcpListener>,
+    /// It was said that accepting fails.
+    told: bool,
 }
 
 impl<'l> Acceptor<'l> {
     fn new(listener: &'l Listener) -> Self {
-        Self { listener, state: listener.refused.subscribe(), polled: None }
+        Self { listener, state: listener.refused.subscribe(), polled: None, told: false }
     }
 
     /// The next connection. Never gives up: errors are the machine's, and pass.
@@ -109,6 +110,9 @@ impl<'l> Acceptor<'l> {
                 Ok(Some(accepted)) => return accepted,
                 Ok(None) => {}
                 Err(error) => {
+                    if !std::mem::replace(&mut self.told, true) {
+                        tracing::warn!(%error, "connections cannot be taken, and wait; is `ulimit -n` too low?");
+                    }
                     tracing::debug!(%error, "accept failed");
                     tokio::time::sleep(ACCEPT_PAUSE).await;
                 }
@@ -151,9 +155,18 @@ pub(crate) struct Ticket {
 
 /// Accepts connections until the brain stops.
 pub(crate) async fn run(hub: Arc<Hub>) {
-    let permits = Arc::new(Semaphore::new(hub.limits.connections.min(Semaphore::MAX_PERMITS)));
+    let places = descriptors::connections(hub.limits.connections).min(Semaphore::MAX_PERMITS);
+    let permits = Arc::new(Semaphore::new(places));
     let mut acceptor = Acceptor::new(&hub.listener);
+    let mut told = false;
     loop {
+        if permits.available_permits() == 0 && !std::mem::replace(&mut told, true) {
+            tracing::warn!(
+                places,
+                "every place for a connection is taken, further ones wait until one ends; \
+                there are more with a higher --max-connections and `ulimit -n`"
+            );
+        }
         let Ok(permit) = Arc::clone(&permits).acquire_owned().await else { return };
         let (socket, peer) = tokio::select! {
             accepted = acceptor.next() => accepted,
@@ -169,6 +182,7 @@ async fn connection(hub: Arc<Hub>, socket: TcpStream, peer: SocketAddr, ticket: 
         hub.journal.record(Entry::of_peer(kind, type_, peer, detail, clock::now()));
     };
     note(Kind::Connection, "tcp", "");
+    hub.journal.relieved().await;
     let site = Site::new(Point::Accept, peer.ip());
     if let Some(cut) = hub.faults.take(&site, cut) {
         return carry_out(&hub, cut, socket, peer, "accept");
@@ -181,7 +195,7 @@ async fn connection(hub: Arc<Hub>, socket: TcpStream, peer: SocketAddr, ticket: 
     let served = async {
         let stream = match &hub.pki {
             None => Stream::Plain(wire),
-            Some(_) => match timeout(HANDSHAKE_TIMEOUT, handshake(&hub, wire, peer)).await {
+            Some(_) => match timeout(hub.limits.handshake, handshake(&hub, wire, peer)).await {
                 Ok(Ok(stream)) => {
                     note(Kind::Handshake, "tls", "ok");
                     stream

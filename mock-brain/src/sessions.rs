@@ -336,6 +336,13 @@ impl Sessions {
         lock(&self.inner).listed.values().rev().any(wanted)
     }
 
+    /// Some of the listed sessions: live ones first, the newest of each first.
+    pub(crate) fn newest(&self, most: usize) -> Vec<SessionInfo> {
+        let inner = lock(&self.inner);
+        let of = |live: bool| inner.listed.values().rev().filter(move |info| info.ended_at.is_none() == live);
+        of(true).chain(of(false)).take(most).cloned().collect()
+    }
+
     /// Every listed session, oldest first.
     pub(crate) fn list(&self) -> Vec<SessionInfo> {
         lock(&self.inner).listed.values().cloned().collect()

@@ -124,12 +124,21 @@ impl Settings {
     pub(crate) fn read(path: &Path) -> Result<Self, SettingsError> {
         let mut text = String::new();
         std::fs::File::open(path)
-            .and_then(|file| file.take(MAX_CONFIG_BYTES).read_to_string(&mut text))
+            .and_then(|file| file.take(MAX_CONFIG_BYTES + 1).read_to_string(&mut text))
             .map_err(|error| {
                 let way_out = "say --config with a file that can be read, or leave it out";
                 SettingsError(format!("config file {path:?}: {error}; {way_out}"))
             })?;
-        let read = toml::from_str::<Self>(&text).map_err(|error| {
+        if text.len() as u64 > MAX_CONFIG_BYTES {
+            let problem = format!("config file {path:?}: longer than {MAX_CONFIG_BYTES} bytes; shorten it");
+            return Err(SettingsError(problem));
+        }
+        Self::parse(path, &text)
+    }
+
+    /// Reads the text of a file.
+    pub(crate) fn parse(path: &Path, text: &str) -> Result<Self, SettingsError> {
+        let read = toml::from_str::<Self>(text).map_err(|error| {
             let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
             let line = before.matches('\n').count() + 1;
             let message = error.message().replace('\n', " ");

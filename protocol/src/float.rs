@@ -12,7 +12,14 @@ pub(crate) fn write_repr(out: &mut String, number: f64) {
     if number.is_sign_negative() {
         out.push('-');
     }
-    let (digits, exponent) = shortest(number.abs());
+    let number = number.abs();
+    let mut buffer = zmij::Buffer::new();
+    let text = buffer.format_finite(number);
+    // Within these bounds both print the same digits in the same notation, where zmij chose the fixed one.
+    if (1e-4..1e16).contains(&number) && text.bytes().all(|byte| byte != b'e') && text.contains('.') {
+        return out.push_str(text);
+    }
+    let (digits, exponent) = shortest(text);
     match exponent {
         0..16 => write_whole(out, &digits, exponent.unsigned_abs() as usize),
         -4..0 => {
@@ -33,11 +40,9 @@ pub(crate) fn write_repr(out: &mut String, number: f64) {
     }
 }
 
-/// The significant digits of a number that is not negative, without zeros at either end, and the power of ten
-/// of the first one.
-fn shortest(number: f64) -> (String, i32) {
-    let mut buffer = zmij::Buffer::new();
-    let text = buffer.format_finite(number);
+/// The significant digits of a number that is not negative, as zmij prints it, without zeros at either end, and
+/// the power of ten of the first one.
+fn shortest(text: &str) -> (String, i32) {
     let (mantissa, power) = text.split_once('e').unwrap_or((text, "0"));
     let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
     let all = format!("{whole}{fraction}");

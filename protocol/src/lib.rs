@@ -9,6 +9,9 @@ mod canonical;
 pub mod close;
 mod float;
 mod frame;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzz;
 mod integer;
 mod iso8601;
 mod loss;

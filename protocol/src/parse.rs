@@ -4,6 +4,8 @@
 //! must not judge what can be signed: `NaN`, `Infinity` and lone surrogates parse here, as they do there,
 //! and are refused by `canonical`.
 
+use smol_str::SmolStr;
+
 use crate::integer::Integer;
 use crate::scan;
 use crate::value::{Object, Value};
@@ -13,6 +15,10 @@ pub const MAX_DEPTH: usize = 900;
 
 /// Longest integer, in digits: Python's `sys.set_int_max_str_digits` default.
 pub const MAX_INTEGER_DIGITS: usize = 4_300;
+
+/// Room for the members of an object, so that few are moved while it grows. More would let a frame of small
+/// objects take much memory.
+const USUAL_MEMBERS: usize = 6;
 
 /// Text that is not acceptable JSON: what is wrong, and at which byte.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -61,18 +67,26 @@ enum Open {
 
 /// An object whose next value is still to come.
 struct OpenObject {
-    members: Vec<(String, Value)>,
-    key: String,
+    members: Vec<(SmolStr, Value)>,
+    key: SmolStr,
     /// Whether any key so far holds a lone surrogate, which makes the whole object impossible to sign.
     lone_surrogate: bool,
 }
 
 impl OpenObject {
+    /// Takes the next key, or none for one with a lone surrogate.
+    fn expect(&mut self, key: Option<SmolStr>) {
+        self.lone_surrogate |= key.is_none();
+        self.key = key.unwrap_or_default();
+    }
+}
+
+impl Open {
     fn close(self) -> Value {
-        if self.lone_surrogate {
-            Value::LoneSurrogate
-        } else {
-            Value::Object(Object::from_members(self.members))
+        match self {
+            Self::Array(items) => Value::Array(items),
+            Self::Object(object) if object.lone_surrogate => Value::LoneSurrogate,
+            Self::Object(object) => Value::Object(Object::from_members(object.members)),
         }
     }
 }
@@ -80,8 +94,8 @@ impl OpenObject {
 pub(crate) fn parse(wire: &[u8]) -> Result<Value, ParseError> {
     let text = std::str::from_utf8(wire)
         .map_err(|error| ParseError { kind: ParseErrorKind::Utf8, offset: error.valid_up_to() })?;
-    let mut parser = Parser { text, at: 0, open: Vec::new() };
-    let value = parser.document()?;
+    let mut parser = Parser { text, at: 0 };
+    let value = document(&mut parser)?;
     parser.skip_space();
     if parser.at < text.len() {
         return Err(parser.error(ParseErrorKind::Trailing));
@@ -89,81 +103,83 @@ pub(crate) fn parse(wire: &[u8]) -> Result<Value, ParseError> {
     Ok(value)
 }
 
+fn document(parser: &mut Parser<'_>) -> Result<Value, ParseError> {
+    let mut open = Vec::new();
+    loop {
+        parser.skip_space();
+        let Some(value) = value_or_open(parser, &mut open)? else { continue };
+        if let Some(document) = add(parser, &mut open, value)? {
+            return Ok(document);
+        }
+    }
+}
+
+/// A complete value, or `None` after opening a container that has a first member.
+fn value_or_open(parser: &mut Parser<'_>, open: &mut Vec<Open>) -> Result<Option<Value>, ParseError> {
+    match parser.peek()? {
+        b'{' => {
+            parser.enter(open.len())?;
+            if parser.eat(b'}') {
+                return Ok(Some(Value::Object(Object::default())));
+            }
+            let members = Vec::with_capacity(USUAL_MEMBERS);
+            let mut object = OpenObject { members, key: SmolStr::default(), lone_surrogate: false };
+            object.expect(parser.key()?);
+            open.push(Open::Object(object));
+            Ok(None)
+        }
+        b'[' => {
+            parser.enter(open.len())?;
+            if parser.eat(b']') {
+                return Ok(Some(Value::Array(Vec::new())));
+            }
+            open.push(Open::Array(Vec::new()));
+            Ok(None)
+        }
+        b'"' => parser.string().map(|text| Some(text.map_or(Value::LoneSurrogate, Value::String))),
+        b'-' | b'0'..=b'9' => parser.number().map(Some),
+        _ => parser.literal().map(Some),
+    }
+}
+
+/// Adds a value to the innermost container, and closes those that end with it: `Some` once all are closed,
+/// `None` when another member follows.
+fn add(parser: &mut Parser<'_>, open: &mut Vec<Open>, mut value: Value) -> Result<Option<Value>, ParseError> {
+    loop {
+        let Some(last) = open.last_mut() else { return Ok(Some(value)) };
+        parser.skip_space();
+        let ended = match last {
+            Open::Array(items) => {
+                items.push(value);
+                parser.eat(b']')
+            }
+            Open::Object(object) => {
+                object.members.push((std::mem::take(&mut object.key), value));
+                parser.eat(b'}')
+            }
+        };
+        if !ended {
+            parser.expect(b',')?;
+            if let Open::Object(object) = last {
+                parser.skip_space();
+                object.expect(parser.key()?);
+            }
+            return Ok(None);
+        }
+        let Some(closed) = open.pop() else { return Ok(None) };
+        value = closed.close();
+    }
+}
+
 struct Parser<'t> {
     text: &'t str,
     at: usize,
-    open: Vec<Open>,
 }
 
 impl Parser<'_> {
-    fn document(&mut self) -> Result<Value, ParseError> {
-        loop {
-            self.skip_space();
-            let Some(mut value) = self.value_or_open()? else { continue };
-            loop {
-                match self.open.pop() {
-                    None => return Ok(value),
-                    Some(open) => match self.close_or_next(open, value)? {
-                        Some(closed) => value = closed,
-                        None => break,
-                    },
-                }
-            }
-        }
-    }
-
-    /// A complete value, or `None` after opening a container that has a first member.
-    fn value_or_open(&mut self) -> Result<Option<Value>, ParseError> {
-        match self.peek()? {
-            b'{' => {
-                self.enter()?;
-                if self.eat(b'}') {
-                    return Ok(Some(Value::Object(Object::default())));
-                }
-                self.push_object(Vec::new(), false)?;
-                Ok(None)
-            }
-            b'[' => {
-                self.enter()?;
-                if self.eat(b']') {
-                    return Ok(Some(Value::Array(Vec::new())));
-                }
-                self.open.push(Open::Array(Vec::new()));
-                Ok(None)
-            }
-            b'"' => self.string().map(|text| Some(text.map_or(Value::LoneSurrogate, Value::String))),
-            b'-' | b'0'..=b'9' => self.number().map(Some),
-            _ => self.literal().map(Some),
-        }
-    }
-
-    /// Adds a value to its container: `Some` when that container ends, `None` when another member follows.
-    fn close_or_next(&mut self, open: Open, value: Value) -> Result<Option<Value>, ParseError> {
-        self.skip_space();
-        match open {
-            Open::Array(mut items) => {
-                items.push(value);
-                if self.eat(b']') {
-                    return Ok(Some(Value::Array(items)));
-                }
-                self.expect(b',')?;
-                self.open.push(Open::Array(items));
-            }
-            Open::Object(mut object) => {
-                object.members.push((std::mem::take(&mut object.key), value));
-                if self.eat(b'}') {
-                    return Ok(Some(object.close()));
-                }
-                self.expect(b',')?;
-                self.skip_space();
-                self.push_object(object.members, object.lone_surrogate)?;
-            }
-        }
-        Ok(None)
-    }
-
-    fn enter(&mut self) -> Result<(), ParseError> {
-        if self.open.len() >= MAX_DEPTH {
+    /// Steps into a container that is so many levels deep.
+    fn enter(&mut self, depth: usize) -> Result<(), ParseError> {
+        if depth >= MAX_DEPTH {
             return Err(self.error(ParseErrorKind::Depth));
         }
         self.at += 1;
@@ -171,17 +187,18 @@ impl Parser<'_> {
         Ok(())
     }
 
-    /// Reads a key and its colon, and leaves the object open for the value.
-    fn push_object(&mut self, members: Vec<(String, Value)>, lone: bool) -> Result<(), ParseError> {
+    /// Reads a key and its colon; `None` for a key with a lone surrogate.
+    fn key(&mut self) -> Result<Option<SmolStr>, ParseError> {
         if self.peek()? != b'"' {
             return Err(self.error(ParseErrorKind::Unexpected));
         }
-        let key = self.string()?;
+        let key = match self.plain_string() {
+            Some(plain) => Some(SmolStr::new(plain)),
+            None => self.string()?.map(SmolStr::from),
+        };
         self.skip_space();
         self.expect(b':')?;
-        let lone_surrogate = lone || key.is_none();
-        self.open.push(Open::Object(OpenObject { members, key: key.unwrap_or_default(), lone_surrogate }));
-        Ok(())
+        Ok(key)
     }
 
     fn literal(&mut self) -> Result<Value, ParseError> {
@@ -257,8 +274,22 @@ impl Parser<'_> {
         self.at += bytes.iter().take_while(|byte| byte.is_ascii_digit()).count();
     }
 
+    /// A string's text where nothing in it is escaped. Otherwise nothing has been read.
+    fn plain_string(&mut self) -> Option<&str> {
+        let start = self.at + 1;
+        let end = start + scan::plain_length(&self.text.as_bytes()[start..]);
+        if self.text.as_bytes().get(end) != Some(&b'"') {
+            return None;
+        }
+        self.at = end + 1;
+        Some(&self.text[start..end])
+    }
+
     /// A string's text, or `None` if it holds a lone surrogate.
     fn string(&mut self) -> Result<Option<String>, ParseError> {
+        if let Some(plain) = self.plain_string() {
+            return Ok(Some(plain.to_owned()));
+        }
         self.at += 1;
         let mut text = String::new();
         let mut whole = true;

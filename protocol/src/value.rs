@@ -7,6 +7,7 @@
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use smol_str::SmolStr;
 
 use crate::integer::Integer;
 use crate::parse::ParseError;
@@ -32,13 +33,14 @@ pub enum Value {
     Object(Object),
 }
 
-/// A JSON object: its members sorted by code point, each key once (of duplicates the last one stands).
+/// A JSON object: its members sorted by code point, each key once (of duplicates the last one stands). Keys are
+/// short, and most stand in their place without an allocation.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Object(Vec<(String, Value)>);
+pub struct Object(Vec<(SmolStr, Value)>);
 
 impl Object {
     /// Sorts members and drops all but the last of equal keys. UTF-8 byte order is code point order.
-    pub(crate) fn from_members(mut members: Vec<(String, Value)>) -> Self {
+    pub(crate) fn from_members(mut members: Vec<(SmolStr, Value)>) -> Self {
         if !members.is_sorted_by(|a, b| a.0 < b.0) {
             members.sort_by(|a, b| a.0.cmp(&b.0));
             // Of equal keys the last one stands; nearly no object has any.
@@ -69,7 +71,7 @@ impl Object {
         match self.0.binary_search_by(|member| member.0.as_str().cmp(key)) {
             Ok(index) => Some(std::mem::replace(&mut self.0[index].1, value)),
             Err(index) => {
-                self.0.insert(index, (key.to_owned(), value));
+                self.0.insert(index, (key.into(), value));
                 None
             }
         }
@@ -88,7 +90,7 @@ impl Object {
     /// The members in key order, taken out.
     #[must_use]
     pub fn into_members(self) -> Vec<(String, Value)> {
-        self.0
+        self.0.into_iter().map(|(key, value)| (key.into(), value)).collect()
     }
 
     /// How many members there are.
@@ -106,7 +108,7 @@ impl Object {
 
 impl FromIterator<(String, Value)> for Object {
     fn from_iter<I: IntoIterator<Item = (String, Value)>>(members: I) -> Self {
-        Self::from_members(members.into_iter().collect())
+        Self::from_members(members.into_iter().map(|(key, value)| (key.into(), value)).collect())
     }
 }
 

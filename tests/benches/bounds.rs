@@ -2,7 +2,7 @@
 //!
 //! Prints figures beside their bounds and judges nothing: these machines are noisy.
 
-#[path = "verified.rs"]
+#[path = "shared/verified.rs"]
 mod verified;
 
 use std::io::{BufRead, BufReader};

@@ -2,6 +2,7 @@
 
 mod architecture;
 mod chaos;
+mod corpora;
 mod generated;
 mod jobs;
 mod program;

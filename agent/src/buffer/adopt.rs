@@ -41,12 +41,19 @@ pub(super) struct Adopter {
     told: BTreeSet<PathBuf>,
     /// Those that do not fit, and that was said.
     waiting: BTreeSet<PathBuf>,
+    /// Whether the last search led to anything.
+    moved: bool,
 }
 
 impl Adopter {
     /// Whether something is left to move.
     pub(super) fn is_busy(&self) -> bool {
         !self.held.is_empty()
+    }
+
+    /// Whether orphans wait for room, and if so, whether some of them was moved when they were last looked at.
+    pub(super) fn waits(&self) -> Option<bool> {
+        (!self.waiting.is_empty()).then_some(self.moved)
     }
 
     /// Lets go of what is held; it stays where it is.
@@ -63,6 +70,9 @@ impl Adopter {
         bounds: Bounds,
         now: i64,
     ) {
+        // Another agent may have had room.
+        self.waiting.retain(|path| path.exists());
+        self.moved = false;
         for path in roots.iter().flat_map(|root| locked_names(root)) {
             if self.held.len() >= MAX_HELD {
                 break;
@@ -145,7 +155,10 @@ impl Adopter {
     /// Our own file cannot be written; nothing was moved.
     pub(super) fn step(&mut self, own: &mut Store, bounds: Bounds, now: i64) -> rusqlite::Result<()> {
         let Some(mut orphan) = self.held.pop() else { return Ok(()) };
-        match orphan.step(own, bounds, now) {
+        let before = orphan.moved;
+        let stepped = orphan.step(own, bounds, now);
+        self.moved |= orphan.moved > before;
+        match stepped {
             Ok(Step::More) => self.held.push(orphan),
             // It is looked at again with the next search.
             Ok(Step::Full) => self.wait(&orphan),

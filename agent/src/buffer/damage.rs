@@ -129,7 +129,7 @@ fn take_from(
     let Some(damaged) = damaged else { return Ok(Found { read: 0, room: true }) };
     let counters = own.counters;
     let fits = counters.events + count <= bounds.events && counters.bytes + size <= bounds.bytes;
-    if !fits && counters.events > 0 || room::lacking(&own.path, size, 0).is_some() {
+    if !fits && counters.events > 0 || !room::to_move(&own.path, size, 0) {
         return Err(Untaken::NoRoom);
     }
     let mut found = Found { read: 0, room: true };

@@ -62,10 +62,31 @@ pub(super) fn by_errno(dir: &Path, errno: i32) -> Refused {
         nix::libc::EDQUOT => "raise this user's quota, or make room there",
         nix::libc::EFBIG => "lift the limit of file sizes (LimitFSIZE=infinity)",
         nix::libc::EROFS => "mount it writable",
+        nix::libc::EIO => "the disk or its driver fails: look at the kernel's log (dmesg)",
         _ => "z4j doctor says more",
     };
     Refused {
         code: format!("{:?}", Errno::from_raw(errno)),
         text: format!("{} refuses with {}: {way_out}", dir.display(), errno_name(errno)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_refusal_has_its_errno_and_a_way_out() {
+        for (errno, code, way_out) in [
+            (nix::libc::ENOSPC, "ENOSPC", "make room"),
+            (nix::libc::EDQUOT, "EDQUOT", "quota"),
+            (nix::libc::EFBIG, "EFBIG", "LimitFSIZE="),
+            (nix::libc::EROFS, "EROFS", "writable"),
+            (nix::libc::EIO, "EIO", "dmesg"),
+        ] {
+            let refused = by_errno(Path::new("/srv/z4j"), errno);
+            assert_eq!(refused.code, code);
+            assert!(refused.text.contains("/srv/z4j") && refused.text.contains(way_out), "{refused}");
+        }
     }
 }

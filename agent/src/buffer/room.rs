@@ -37,6 +37,19 @@ pub(super) fn lacking(path: &Path, bytes: u64, unused: u64) -> Option<i32> {
     (free < needed.saturating_add(bytes)).then_some(nix::libc::ENOSPC)
 }
 
+/// Whether so many bytes of text can be moved here from another buffer of the same file system, where they leave
+/// through a log as well. Less must stay free than for events from outside: a buffer that takes nothing more
+/// because the dead's files are in the way would never see them go.
+pub(super) fn to_move(path: &Path, bytes: u64, unused: u64) -> bool {
+    let [database, log, ..] = files::of(path).map(|file| fs::metadata(file).map_or(0, |found| found.len()));
+    let growth = log.saturating_add(bytes).saturating_sub(unused);
+    let limit = getrlimit(Resource::RLIMIT_FSIZE).map_or(RLIM_INFINITY, |(soft, _)| soft);
+    let Some(space) = path.parent().and_then(|dir| statvfs(dir).ok()) else { return true };
+    let free = space.blocks_available().saturating_mul(space.fragment_size());
+    let needed = MARGIN.saturating_add(growth).saturating_add(bytes.saturating_mul(2));
+    may_grow(limit, database, growth) && (space.blocks() == 0 || free >= needed)
+}
+
 /// Whether a database may become so much larger. One that need not grow has its log copied back in any case.
 const fn may_grow(limit: u64, database: u64, growth: u64) -> bool {
     growth == 0 || database.saturating_add(growth).saturating_add(MARGIN) <= limit

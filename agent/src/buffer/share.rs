@@ -35,9 +35,16 @@ impl Share {
             return None;
         }
         let unused = own.unused().unwrap_or_default();
-        // Once here, and once more in the orphan's log while it is removed there.
-        let lies = |slice: &&u64| room::lacking(&own.path, slice.saturating_mul(2), unused).is_none();
-        let slice = *SLICES.iter().find(lies)?;
+        // What is moved lies here, and for a moment in the orphan's log too. The room that events from outside need
+        // is touched only where nothing else could ever come free.
+        let fits = |slice: u64| {
+            if own.counters.events == 0 {
+                room::to_move(&own.path, slice, unused)
+            } else {
+                room::lacking(&own.path, slice.saturating_mul(2), unused).is_none()
+            }
+        };
+        let slice = SLICES.into_iter().find(|slice| fits(*slice))?;
         let most = |number: u64| usize::try_from(number).unwrap_or(usize::MAX);
         let slice = Limit { events: EVENTS.min(most(events)), bytes: most(slice.min(bytes)) };
         Some(Self { events, bytes, slice })

@@ -335,6 +335,12 @@ impl Writer {
     /// What comes round: the files, what failed, orphans, old commands.
     pub(super) fn duties(&mut self) {
         let now = Instant::now();
+        if self.store.counters.events == 0
+            && let Some(moved) = self.adopter.waits()
+        {
+            // Everything here is delivered: there is as much room now as there will be.
+            self.due.scan = self.due.scan.min(if moved { now } else { now + RETRY });
+        }
         if now >= self.due.check {
             let retry = self.refused.is_some() || !self.pending.is_empty();
             if retry || self.watched.missing().is_some() {

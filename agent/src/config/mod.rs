@@ -28,6 +28,8 @@ pub(crate) use brain_url::BrainUrl;
 pub(crate) use engine_settings::{ActionSettings, EngineSettings};
 pub(crate) use error::{ConfigError, UnreadableSecret};
 pub(crate) use flags::ConfigFlags;
+#[cfg(any(test, fuzzing))]
+pub(crate) use resolve::resolve_text;
 #[cfg(test)]
 pub(crate) use resolve::tests::environment as resolve_environment;
 pub(crate) use resolve::{is_disabled, resolve};

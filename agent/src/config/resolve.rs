@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use z4j_protocol::HmacSecret;
 
 use super::engine_settings::EngineSettings;
+#[cfg(any(test, fuzzing))]
+use super::file::ConfigFile;
 use super::settings::{self, SETTINGS, nearest};
 use super::source::{Reader, Setting};
 use super::{BrainUrl, CaSettings, Config, ConfigError, ConfigFlags, RedactionSettings, Signing, dotenv};
@@ -31,6 +33,13 @@ pub(crate) struct Resolved {
 pub(crate) fn resolve(environment: &Environment, flags: &ConfigFlags) -> Result<Resolved, ConfigError> {
     let reader = Reader::new(environment, flags)?;
     resolve_from(&reader)
+}
+
+/// As [`resolve`], with the text of a file.
+#[cfg(any(test, fuzzing))]
+pub(crate) fn resolve_text(environment: &Environment, text: &str) -> Result<Resolved, ConfigError> {
+    let file = ConfigFile::parse("z4j.toml".as_ref(), text)?;
+    resolve_from(&Reader { environment, flags: &ConfigFlags::default(), file: Some(file) })
 }
 
 /// Whether the operator said not to run (`Z4J_DISABLED`). Nothing else needs to be set for that.

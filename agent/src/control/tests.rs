@@ -179,6 +179,7 @@ agent 7281: online since 2027-01-15T07:00:00Z (1 h 0 min ago)
   session:    f3
   buffer:     12 events, 3.4 KiB, the oldest for 2 s; /var/lib/z4j/buffer-7281.sqlite
   last ack:   2027-01-15T07:59:57Z (3 s ago)
+  lost:       nothing
   uptime:     2 h 0 min, since 2027-01-15T06:00:00Z; z4j 0.1.0
   ingest:     /run/z4j/agent-7281.sock
 "

@@ -60,7 +60,7 @@ fn lines(snapshot: &Snapshot, now: Timestamp) -> Vec<(&'static str, String)> {
     let last_ack = link.last_ack_at.as_ref();
     lines.push(("last ack", last_ack.map_or_else(|| "none yet".to_owned(), |at| with_age(at, now))));
     lines.extend(link.last_failure.as_ref().map(|last| ("failures", failures(&link.streaks, last))));
-    lines.extend(loss_text(&buffer.loss).map(|text| ("lost", text)));
+    lines.push(("lost", loss_text(&buffer.loss)));
     lines.extend(
         buffer.refused.as_ref().map(|refused| ("refusing", format!("{} [{}]", refused.text, refused.code))),
     );
@@ -96,8 +96,8 @@ fn failures(streaks: &Streaks, last: &LastFailure) -> String {
     format!("{count} {}: {}{code}", last.at, last.text)
 }
 
-/// What was lost, where anything was.
-fn loss_text(loss: &Loss) -> Option<String> {
+/// What was lost.
+fn loss_text(loss: &Loss) -> String {
     let counters = [
         (loss.events, "events"),
         (loss.command_results, "command results"),
@@ -109,7 +109,7 @@ fn loss_text(loss: &Loss) -> Option<String> {
         .filter(|(count, _)| *count > 0)
         .map(|(count, what)| format!("{count} {what}"))
         .collect();
-    (!told.is_empty()).then(|| told.join(", "))
+    if told.is_empty() { "nothing".to_owned() } else { told.join(", ") }
 }
 
 fn with_age(at: &str, now: Timestamp) -> String {

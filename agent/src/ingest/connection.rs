@@ -55,7 +55,8 @@ enum End {
 enum Step {
     Committed(Group, Result<Settled, Refused>),
     Writable,
-    Readable(Option<OwnedSemaphorePermit>),
+    Readable,
+    Long(Option<OwnedSemaphorePermit>),
     Stop,
     Stalled,
 }
@@ -127,7 +128,9 @@ impl Connection {
                 Step::Committed(group, Ok(settled)) => self.settle(group, settled),
                 Step::Committed(_, Err(refused)) => return Err(End::Refused(refused)),
                 Step::Writable => self.write(),
-                Step::Readable(permit) => self.read(permit),
+                Step::Readable => self.read(),
+                // Its time runs from here: waiting for the place is not the client's doing.
+                Step::Long(permit) => self.long_line = permit.map(|permit| (permit, Instant::now())),
                 Step::Stop => {
                     self.stopping = true;
                     self.ended = true;
@@ -191,7 +194,10 @@ impl Connection {
         tokio::select! {
             (group, done) = committed(&mut self.commit), if self.commit.is_some() => Step::Committed(group, done),
             _ = self.stream.writable(), if !self.out.is_empty() => Step::Writable,
-            permit = readable(&self.stream, &self.common, long), if may_read => Step::Readable(permit),
+            permit = Arc::clone(&self.common.long_lines).acquire_owned(), if may_read && long => {
+                Step::Long(permit.ok())
+            }
+            () = readable(&self.stream, &self.common), if may_read && !long => Step::Readable,
             () = told_to_stop(orders), if !self.ended => Step::Stop,
             () = sleep_until(stalled_at.unwrap_or_else(Instant::now)), if stalled_at.is_some() => Step::Stalled,
         }
@@ -208,10 +214,7 @@ impl Connection {
         }
     }
 
-    fn read(&mut self, permit: Option<OwnedSemaphorePermit>) {
-        if let Some(permit) = permit {
-            self.long_line = Some((permit, Instant::now()));
-        }
+    fn read(&mut self) {
         let mut chunk = [0; CHUNK_BYTES];
         match self.stream.try_read(&mut chunk) {
             Ok(0) => {
@@ -265,11 +268,9 @@ async fn committed(commit: &mut Option<Commit>) -> (Group, Result<Settled, Refus
 }
 
 /// Waits until something can be read and may be.
-async fn readable(stream: &UnixStream, common: &Common, long: bool) -> Option<OwnedSemaphorePermit> {
-    let permit = if long { Arc::clone(&common.long_lines).acquire_owned().await.ok() } else { None };
+async fn readable(stream: &UnixStream, common: &Common) {
     common.budget.room().await;
     let _ = stream.readable().await;
-    permit
 }
 
 /// Returns when the agent is to stop.

@@ -53,6 +53,14 @@ pub(crate) enum IngestError {
         /// What it is.
         what: &'static str,
     },
+    /// There is no directory for it.
+    #[error("{}: there is no directory {}: make it, or choose another path with --ingest PATH", path.display(), dir.display())]
+    NoDirectory {
+        /// The path.
+        path: PathBuf,
+        /// What is missing.
+        dir: PathBuf,
+    },
     /// The kernel said no.
     #[error("{}: {}", path.display(), errno_text(error))]
     Io {
@@ -86,6 +94,9 @@ pub(crate) async fn bind(path: &Path) -> Result<Listener, IngestError> {
     let failed = |error| IngestError::Io { path: path.to_owned(), error };
     let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
     match DirBuilder::new().mode(0o700).create(dir) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            return Err(IngestError::NoDirectory { path: path.to_owned(), dir: dir.to_owned() });
+        }
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(failed(error)),
         _ => {}
     }

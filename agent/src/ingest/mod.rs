@@ -32,6 +32,8 @@ mod budget;
 mod client;
 mod connection;
 mod event;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz;
 mod group;
 mod lines;
 mod listener;

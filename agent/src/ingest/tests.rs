@@ -285,6 +285,25 @@ async fn what_the_buffer_refuses_is_reported_as_not_stored() {
     world.stop().await;
 }
 
+/// As many as there are places for long lines, and each sends a part that is read at once and nothing more.
+#[tokio::test(start_paused = true)]
+async fn a_long_line_that_is_not_finished_gives_its_place_back() {
+    let world = World::new().await;
+    let mut held = Vec::new();
+    for _ in 0..5 {
+        let mut stream = world.connect().await;
+        stream.write_all(&[b'x'; 20_000]).await.unwrap();
+        held.push(stream);
+    }
+    for mut stream in held {
+        let mut answer = Vec::new();
+        // Paused time runs on only while everybody waits.
+        timeout(Duration::from_secs(3_600), stream.read_to_end(&mut answer)).await.unwrap().unwrap();
+        assert_eq!(replies(&answer)[0].error.as_ref().unwrap().code, "stalled");
+    }
+    world.stop().await;
+}
+
 #[tokio::test]
 async fn one_connection_too_many_is_told() {
     let world = World::new().await;

@@ -176,9 +176,10 @@ pub(crate) async fn read_body(
         .header("transfer-encoding")
         .is_some_and(|value| value.to_ascii_lowercase().contains("chunked"));
     let length = answer.header("content-length").and_then(|value| value.trim().parse::<usize>().ok());
-    let most = length.unwrap_or(MAX_BODY_BYTES).min(MAX_BODY_BYTES);
+    // Chunks say themselves where they end (RFC 9112, 6.3).
+    let most = length.filter(|_| !chunked).unwrap_or(MAX_BODY_BYTES).min(MAX_BODY_BYTES);
     let read = async {
-        while !(bytes.len() >= most || chunked && bytes.ends_with(b"0\r\n\r\n")) {
+        while !(bytes.len() >= most || chunked && bytes.ends_with(b"\r\n\r\n") && unchunk(&bytes).1) {
             if !matches!(stream.read_buf(&mut bytes).await, Ok(1..)) {
                 break;
             }
@@ -186,24 +187,27 @@ pub(crate) async fn read_body(
     };
     let _ = budget.bound(read).await;
     if chunked {
-        bytes = unchunk(&bytes);
+        bytes = unchunk(&bytes).0;
     }
     bytes.truncate(most);
     answer.body = bytes;
 }
 
-/// The content of chunks (RFC 9112, 7.1), as far as they are complete.
-fn unchunk(mut bytes: &[u8]) -> Vec<u8> {
+/// The content of chunks (RFC 9112, 7.1), as far as they are complete, and whether the last one is there.
+fn unchunk(mut bytes: &[u8]) -> (Vec<u8>, bool) {
     let mut out = Vec::new();
     while let Ok(httparse::Status::Complete((start, length))) = httparse::parse_chunk_size(bytes) {
         let Some(end) = usize::try_from(length).ok().and_then(|length| start.checked_add(length)) else {
             break;
         };
-        let Some(chunk) = bytes.get(start..end).filter(|chunk| !chunk.is_empty()) else { break };
+        if length == 0 {
+            return (out, true);
+        }
+        let Some(chunk) = bytes.get(start..end) else { break };
         out.extend_from_slice(chunk);
         bytes = bytes.get(end + 2..).unwrap_or_default();
     }
-    out
+    (out, false)
 }
 
 /// One request over a connection of its own.
@@ -236,9 +240,9 @@ mod tests {
 
     #[test]
     fn chunks_are_joined() {
-        assert_eq!(unchunk(b"3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n"), b"abcde");
-        assert_eq!(unchunk(b"5\r\nab"), b"");
-        assert_eq!(unchunk(b"ffffffffffffffff\r\nab"), b"");
+        assert_eq!(unchunk(b"3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n"), (b"abcde".to_vec(), true));
+        assert_eq!(unchunk(b"5\r\nab"), (Vec::new(), false));
+        assert_eq!(unchunk(b"ffffffffffffffff\r\nab"), (Vec::new(), false));
     }
 
     #[tokio::test]

@@ -180,6 +180,12 @@ impl Progress {
         });
     }
 
+    /// The connection was dropped by order: whoever gave it wants to read how that went.
+    pub(super) fn ordered(&mut self) {
+        self.offline();
+        self.told_online = false;
+    }
+
     /// A failure: how long to wait before the next attempt.
     pub(super) fn failed(&mut self, failure: &Failure) -> Duration {
         let share = (self.shares)();
@@ -307,6 +313,16 @@ mod tests {
             assert!(!progress.last_told_online);
         }
         assert_eq!(told, [true, true, false, false]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_reconnect_by_order_is_told_of() {
+        let (mut progress, _seen) = progress();
+        progress.online("websocket", None, &binding());
+        progress.ordered();
+        progress.last_told_online = false;
+        progress.online("websocket", None, &binding());
+        assert!(progress.last_told_online);
     }
 
     #[tokio::test(start_paused = true)]

@@ -91,7 +91,7 @@ impl Supervisor {
                 Ended::Stopped => return,
                 Ended::Reconnect => {
                     tracing::info!("connecting anew, by order");
-                    self.progress.offline();
+                    self.progress.ordered();
                     // Who asks for it may have mended what kept WebSockets from passing.
                     self.fallen_back = false;
                 }

@@ -19,6 +19,9 @@ use crate::secret::Token;
 
 /// Largest message that is taken from a brain, in bytes.
 const MAX_MESSAGE_BYTES: usize = 1 << 20;
+/// Most bytes that wait to be written: a frame of ours and more, and what pongs there is room for. A brain may ping
+/// as fast as it likes and read nothing.
+const MAX_UNSENT_BYTES: usize = 4 << 20;
 
 /// An open WebSocket.
 pub(crate) struct Socket {
@@ -97,6 +100,7 @@ pub(crate) async fn upgrade(
     }
     let config = WebSocketConfig::default()
         .read_buffer_size(16 * 1024)
+        .max_write_buffer_size(MAX_UNSENT_BYTES)
         .max_message_size(Some(MAX_MESSAGE_BYTES))
         .max_frame_size(Some(MAX_MESSAGE_BYTES));
     let socket = WebSocketStream::from_partially_read(link.stream, rest, Role::Client, Some(config)).await;

@@ -174,6 +174,16 @@ fn hello_ack(manners: Manners) -> Outcome<Message> {
     Ok(Message::Text(Utf8Bytes::from(ack)))
 }
 
+/// Takes a connection through the handshake: a session, and what signs in it.
+pub(crate) fn welcome(mut stream: TcpStream) -> Outcome<(WebSocket<TcpStream>, Signer)> {
+    let head = read_head(&mut stream);
+    stream.write_all(switching(&head).as_bytes())?;
+    let mut socket = WebSocket::from_raw_socket(stream, Role::Server, None);
+    socket.read()?;
+    socket.send(hello_ack(Manners::default())?)?;
+    Ok((socket, Signer::new(&HmacSecret::parse(SECRET)?, binding())))
+}
+
 fn speak(socket: &mut WebSocket<impl Stream>, manners: Manners, seen: &mut Seen) -> Outcome {
     let Message::Binary(hello) = socket.read()? else { return Ok(()) };
     seen.hello = Some(HelloFrame::parse(&hello)?);

@@ -8,6 +8,10 @@ mod brain;
 #[cfg(test)]
 mod command_line;
 #[cfg(test)]
+mod hostile;
+#[cfg(test)]
+mod hostile_ingest;
+#[cfg(test)]
 mod longpoll;
 #[cfg(test)]
 mod pki;

@@ -26,8 +26,12 @@ pub(crate) use condition::{Checks, Condition, Count, FileExpectation, Level, Log
 pub(crate) use directive::{Credential, MaybePath};
 pub(crate) use emit::{Emit, Verdict};
 pub(crate) use parse::{Loaded, load};
+#[cfg(any(test, fuzzing))]
+pub(crate) use parse::{impossible, parse};
 pub(crate) use service::{ProtectHome, ProtectSystem, Service};
 pub(crate) use step::{Step, Verb};
+#[cfg(any(test, fuzzing))]
+pub(crate) use unit::parse as parse_unit;
 pub(crate) use unit::words;
 pub(crate) use value::{
     AbsolutePath, AgentName, Answer, BrainUrl, Duration, Id, Mode, Packages, Signal, Size, Snapshot, UserName,

@@ -125,8 +125,7 @@ fn read(id: ScenarioId) -> Result<Loaded, LoadError> {
         let problem = format!("{}: larger than {MAX_BYTES} bytes", id.file.display());
         return Err(LoadError::Invalid(problem));
     }
-    let mut scenario: Scenario = toml::from_str(&text)
-        .map_err(|error| LoadError::Invalid(place(&id.file, &text, error.span(), error.message())))?;
+    let mut scenario = parse(&id.file, &text)?;
     if let Some(unit) = scenario.service.unit.clone() {
         let service = with_unit(&id.file, &unit, &text);
         scenario.service = service.map_err(|problem| {
@@ -137,6 +136,11 @@ fn read(id: ScenarioId) -> Result<Loaded, LoadError> {
         return Err(LoadError::Invalid(format!("{}: {problem}", id.file.display())));
     }
     Ok(Loaded { id, scenario })
+}
+
+/// Reads the text of a scenario file. What its parts say together is not looked at.
+pub(crate) fn parse(file: &Path, text: &str) -> Result<Scenario, LoadError> {
+    toml::from_str(text).map_err(|error| LoadError::Invalid(place(file, text, error.span(), error.message())))
 }
 
 /// The service of a unit file beside the scenario, with what the scenario says on top.
@@ -173,7 +177,7 @@ fn place(file: &Path, text: &str, span: Option<std::ops::Range<usize>>, message:
 }
 
 /// A combination that no run could make sense of.
-fn impossible(scenario: &Scenario) -> Option<String> {
+pub(crate) fn impossible(scenario: &Scenario) -> Option<String> {
     if scenario.title.trim().is_empty() || scenario.why.trim().is_empty() {
         return Some("`title` and `why` must say something: why does this scenario exist?".to_owned());
     }

@@ -40,7 +40,7 @@ fn shape(name: &str) -> Shape {
 ///
 /// # Errors
 /// A line that is none: which, and why.
-pub(super) fn parse(text: &str, expand: &dyn Fn(&str) -> Result<String, String>) -> Result<Table, String> {
+pub(crate) fn parse(text: &str, expand: &dyn Fn(&str) -> Result<String, String>) -> Result<Table, String> {
     let mut table = Table::new();
     let mut section = String::new();
     for (number, line) in logical_lines(text) {

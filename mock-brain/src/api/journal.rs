@@ -62,7 +62,7 @@ pub(super) async fn page(
 }
 
 /// Does what may wait for the disk, where others do not wait for it.
-pub(super) async fn on_disk<T: Send + 'static>(
+pub(crate) async fn on_disk<T: Send + 'static>(
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, Refusal> {
     tokio::task::spawn_blocking(work).await.map_err(|error| Refusal::new(ErrorCode::Internal, error))

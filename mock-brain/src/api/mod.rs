@@ -12,6 +12,7 @@ pub(crate) mod wait;
 
 use std::io;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use aws_lc_rs::constant_time;
@@ -21,11 +22,13 @@ use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{delete, get, post};
 use axum::{Json, Router};
+use http::HeaderMap;
 use http::header::{HOST, ORIGIN};
 use serde::{Deserialize, Serialize};
 use tokio::net::TcpListener;
 use tokio::sync::Notify;
 
+use crate::dashboard;
 use crate::fault::FaultSpec;
 use crate::fault::table::ActiveFault;
 use crate::hub::Hub;
@@ -35,8 +38,7 @@ use crate::store::StoredEvent;
 use crate::verdict;
 use crate::violation::Violation;
 
-use error::Refusal;
-pub(crate) use error::{ApiError, ErrorCode};
+pub(crate) use error::{ApiError, ErrorCode, Refusal};
 
 /// Largest request body.
 const MAX_BODY: usize = 64 << 10;
@@ -80,8 +82,21 @@ pub(crate) struct Api {
     pub(crate) address: SocketAddr,
     pub(crate) brain_url: String,
     pub(crate) ca_file: Option<String>,
+    pub(crate) state_dir: PathBuf,
     /// Told when the brain is to end.
     pub(crate) shutdown: Arc<Notify>,
+}
+
+impl Api {
+    /// The Host header, if it names this address.
+    pub(crate) fn own_host<'h>(&self, headers: &'h HeaderMap) -> Result<&'h str, Refusal> {
+        let host = headers.get(HOST).and_then(|value| value.to_str().ok()).unwrap_or_default();
+        let local = format!("localhost:{}", self.address.port());
+        if host == self.address.to_string() || host == local {
+            return Ok(host);
+        }
+        Err(Refusal::new(ErrorCode::ForeignHost, format!("this API is reached as {}", self.address)))
+    }
 }
 
 /// Serves until the brain stops.
@@ -89,7 +104,8 @@ pub(crate) async fn serve(api: Api, listener: TcpListener) -> io::Result<()> {
     let api = Arc::new(api);
     let hub = Arc::clone(&api.hub);
     let stopping = async move { hub.stopping().await };
-    axum::serve(listener, router(api)).with_graceful_shutdown(stopping).await
+    let router = dashboard::router(&api).merge(router(api));
+    axum::serve(listener, router).with_graceful_shutdown(stopping).await
 }
 
 fn router(api: Arc<Api>) -> Router {
@@ -123,11 +139,8 @@ fn router(api: Arc<Api>) -> Router {
 
 async fn guard(State(api): State<Arc<Api>>, request: Request, next: Next) -> Response {
     let headers = request.headers();
-    let host = headers.get(HOST).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    let local = format!("localhost:{}", api.address.port());
-    if host != api.address.to_string() && host != local {
-        let message = format!("this API is reached as {}", api.address);
-        return Refusal::new(ErrorCode::ForeignHost, message).into_response();
+    if let Err(refusal) = api.own_host(headers) {
+        return refusal.into_response();
     }
     if headers.contains_key(ORIGIN) {
         return Refusal::new(ErrorCode::ForeignOrigin, "requests of web pages are not taken").into_response();

@@ -1,14 +1,14 @@
 //! `env`: what an agent of the running brain is configured with.
 //!
-//! Owns the formats. This is the one command that prints secrets.
+//! Owns the choice of a form. Like `dashboard` it prints secrets.
 
 use clap::ValueEnum;
 use http::Method;
 
-use super::output::{print, print_json, shell_quoted};
+use super::output::{print, print_json};
 use super::{Failure, StateDir, block_on};
-use crate::Environment;
 use crate::api::EnvAnswer;
+use crate::{Environment, variables};
 
 /// Print the settings of an agent.
 #[derive(Debug, clap::Args)]
@@ -38,8 +38,6 @@ pub(super) enum Format {
     Json,
 }
 
-type Variables = Vec<(&'static str, String)>;
-
 pub(super) fn run(args: &Args, environment: &Environment) -> Result<(), Failure> {
     let client = args.state_dir.client(environment)?;
     let path = match &args.agent {
@@ -52,59 +50,18 @@ pub(super) fn run(args: &Args, environment: &Environment) -> Result<(), Failure>
 
 /// Prints the settings of an agent.
 pub(super) fn show(answer: EnvAnswer, format: Format) -> Result<(), Failure> {
-    let variables = variables(answer);
-    match format {
+    let variables = variables::of(answer);
+    let text = match format {
         Format::Json => {
             let object: serde_json::Map<_, _> =
                 variables.into_iter().map(|(key, value)| (key.to_owned(), value.into())).collect();
-            print_json(&object)
+            return print_json(&object);
         }
-        Format::Shell => {
-            print_lines(&variables, |key, value| format!("export {key}={}", shell_quoted(value)))
-        }
-        Format::Dotenv => print_lines(&variables, |key, value| format!("{key}={}", dotenv_quoted(value))),
-        Format::Systemd => print_lines(&variables, |key, value| format!("{key}={}", systemd_quoted(value))),
-    }
-}
-
-fn variables(answer: EnvAnswer) -> Variables {
-    let credentials = answer.credentials;
-    let mut variables = vec![
-        ("Z4J_BRAIN_URL", answer.brain_url),
-        ("Z4J_TOKEN", credentials.token),
-        ("Z4J_HMAC_SECRET", credentials.hmac_secret),
-        ("Z4J_PROJECT_ID", credentials.project_id),
-        ("Z4J_AGENT_NAME", credentials.agent_name),
-        ("Z4J_AGENT_ID", credentials.agent_id),
-    ];
-    variables.extend(answer.ca_file.map(|path| ("SSL_CERT_FILE", path)));
-    variables
-}
-
-fn print_lines(variables: &Variables, line: impl Fn(&str, &str) -> String) -> Result<(), Failure> {
-    let text: String = variables.iter().map(|(key, value)| line(key, value) + "\n").collect();
+        Format::Shell => variables::shell(&variables),
+        Format::Dotenv => variables::dotenv(&variables),
+        Format::Systemd => variables::systemd(&variables),
+    };
     print(text.as_bytes())
-}
-
-/// Single quotes are literal for all dotenv readers; a text with one in it takes double quotes.
-fn dotenv_quoted(text: &str) -> String {
-    if text.contains('\'') {
-        format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\"").replace('$', "\\$"))
-    } else {
-        format!("'{text}'")
-    }
-}
-
-/// systemd.exec(5), EnvironmentFile=: in double quotes, `"`, `\`, `` ` `` and `$` take a backslash.
-fn systemd_quoted(text: &str) -> String {
-    let mut quoted = String::from("\"");
-    for c in text.chars() {
-        if matches!(c, '"' | '\\' | '`' | '$') {
-            quoted.push('\\');
-        }
-        quoted.push(c);
-    }
-    quoted + "\""
 }
 
 pub(super) fn percent_encoded(text: &str) -> String {
@@ -120,11 +77,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn quoting() {
-        let text = "it's \"$5\" \\ `x`";
-        assert_eq!(shell_quoted(text), r#"'it'\''s "$5" \ `x`'"#);
-        assert_eq!(dotenv_quoted(text), r#""it's \"\$5\" \\ `x`""#);
-        assert_eq!(systemd_quoted(text), r#""it's \"\$5\" \\ \`x\`""#);
+    fn paths_are_encoded() {
         assert_eq!(percent_encoded("a b/é"), "a%20b%2F%C3%A9");
     }
 }

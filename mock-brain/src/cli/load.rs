@@ -33,7 +33,8 @@ const MAX_AGENTS: usize = 50_000;
     and Z4J_PROJECT_ID, or from the mock-brain that runs on the state directory. Agents share what tokens there \
     are; a brain gives each token 64 workers.\n\n\
     Each event is of a task of its own, about 210 bytes. A batch is due by the clock, and its latency counts from \
-    then. mock-brain takes 4096 connections unless serve is told otherwise (--max-connections).\n\n\
+    then. mock-brain takes 600 connects of an address in a minute and 4096 connections at a time, unless serve is told \
+    otherwise (--max-connects 0, --max-connections).\n\n\
     Exit status: 0 if events were acknowledged (with --rate 0: if agents connected), 1 if none, 2 for usage.")]
 pub(super) struct Args {
     /// The brain's address [default: Z4J_BRAIN_URL, else the running mock-brain's]

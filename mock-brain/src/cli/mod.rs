@@ -6,6 +6,7 @@
 mod agent;
 mod cert;
 mod command;
+mod dashboard;
 mod env;
 mod events;
 mod fault;
@@ -46,6 +47,8 @@ enum Command {
     Serve(Box<serve::Args>),
     /// Print what an agent of the running brain is configured with
     Env(env::Args),
+    /// Print the link that opens the dashboard of the running brain
+    Dashboard(dashboard::Args),
     /// List the events that the running brain accepted
     Events(events::Args),
     /// Wait until the running brain saw something
@@ -165,6 +168,7 @@ fn dispatch(command: Command, environment: &Environment) -> Result<(), Failure> 
     match command {
         Command::Serve(args) => serve::run(*args, environment),
         Command::Env(args) => env::run(&args, environment),
+        Command::Dashboard(args) => dashboard::run(&args, environment),
         Command::Events(args) => events::run(&args, environment),
         Command::Wait(args) => wait::run(&args, environment),
         Command::Stop(args) => wait::stop(&args, environment),

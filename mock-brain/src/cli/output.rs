@@ -36,14 +36,3 @@ pub(super) fn complain(line: &str) {
 pub(super) fn complain_at_length(text: &str) {
     let _ = io::stderr().lock().write_all(text.as_bytes());
 }
-
-/// Text as one word of a POSIX shell.
-pub(super) fn shell_word(text: &str) -> String {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "_-./:@%+,=".contains(c);
-    if !text.is_empty() && text.chars().all(plain) { text.to_owned() } else { shell_quoted(text) }
-}
-
-/// Text in single quotes for a POSIX shell.
-pub(super) fn shell_quoted(text: &str) -> String {
-    format!("'{}'", text.replace('\'', r"'\''"))
-}

@@ -12,7 +12,7 @@ use tokio::sync::Notify;
 use tracing_subscriber::EnvFilter;
 
 use super::Failure;
-use super::output::{print, print_json, shell_word};
+use super::output::{print, print_json};
 use crate::api::{self, Api};
 use crate::control::Control;
 use crate::descriptors;
@@ -20,7 +20,8 @@ use crate::limits::LimitSettings;
 use crate::quote::quote;
 use crate::settings::{Resolved, Settings};
 use crate::state::CA_FILE;
-use crate::{Brain, Environment, random};
+use crate::variables::shell_word;
+use crate::{Brain, Environment, dashboard, random};
 
 /// Run a brain.
 #[derive(Debug, clap::Args)]
@@ -198,10 +199,11 @@ async fn serve(
         address,
         brain_url: brain_url.clone(),
         ca_file: ca_file.clone(),
+        state_dir: dir.clone(),
         shutdown: Arc::clone(&shutdown),
     };
     let api = tokio::spawn(api::serve(api, control));
-    let said = announce(&brain, &dir, &brain_url, &file.url, ca_file.as_deref(), json);
+    let said = announce(&brain, &dir, &brain_url, &file, ca_file.as_deref(), json);
     if said.is_ok() {
         tokio::select! {
             _ = terminate.recv() => {}
@@ -230,7 +232,7 @@ fn announce(
     brain: &Brain,
     dir: &std::path::Path,
     url: &str,
-    control_url: &str,
+    control: &Control,
     ca_file: Option<&str>,
     json: bool,
 ) -> Result<(), Failure> {
@@ -239,7 +241,7 @@ fn announce(
         return print_json(&json!({
             "event": "listening",
             "url": url,
-            "control_url": control_url,
+            "control_url": control.url,
             "state_dir": dir,
             "ca_file": ca_file,
             "project_id": credentials.project_id,
@@ -250,10 +252,12 @@ fn announce(
     let dir = dir.to_string_lossy();
     let text = format!(
         "mock-brain listens on {url}\n  project {}, agent {}\n  state   {dir}\n\n\
-         To connect an agent from another shell:\n  eval \"$(mock-brain env --state-dir {})\"\n  z4j doctor\n",
+         To connect an agent from another shell:\n  eval \"$(mock-brain env --state-dir {})\"\n  z4j doctor\n\n\
+         To watch and break it, open in a browser:\n  Dashboard: {}\n",
         credentials.project_id,
         credentials.agent_name,
         shell_word(&dir),
+        dashboard::link(control),
     );
     print(text.as_bytes())
 }

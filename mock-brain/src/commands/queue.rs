@@ -310,6 +310,11 @@ impl Commands {
         Some(inner.records.get(serial)?.info.status.is_final())
     }
 
+    /// The newest commands, newest first.
+    pub(crate) fn newest(&self, most: usize) -> Vec<CommandInfo> {
+        lock(&self.inner).records.values().rev().take(most).map(|record| record.info.clone()).collect()
+    }
+
     /// Every command that is kept, oldest first.
     pub(crate) fn list(&self) -> Vec<CommandInfo> {
         lock(&self.inner).records.values().map(|record| record.info.clone()).collect()

@@ -62,10 +62,11 @@ impl<'s, 'h> Established<'s, 'h> {
         }
     }
 
-    pub(super) async fn run(mut self) -> Result<Never, Ending> {
-        self.strike(Point::HelloAck, 0, 0).await?;
+    /// Takes frames until the end. What one of them takes is not kept between two: sessions wait most of the time.
+    pub(super) async fn run(mut self: Box<Self>) -> Result<Never, Ending> {
+        Box::pin(self.strike(Point::HelloAck, 0, 0)).await?;
         if self.may_speak() {
-            self.push_commands().await?;
+            Box::pin(self.push_commands()).await?;
         }
         let idle = self.session.hub.limits.idle;
         let mut deadline = Instant::now() + idle;
@@ -75,13 +76,15 @@ impl<'s, 'h> Established<'s, 'h> {
                 arrival = timeout_at(deadline, self.session.link.next()) => {
                     let arrival = arrival.map_err(|_| self.idle())?;
                     deadline = Instant::now() + idle;
-                    self.frame(&message(arrival)?).await?;
+                    Box::pin(self.frame(&message(arrival)?)).await?;
                     if self.frames == 1 && !self.session.hub.release.binds_session() {
-                        self.push_commands().await?;
+                        Box::pin(self.push_commands()).await?;
                     }
                 }
-                () = self.session.signals.commands(), if self.may_speak() => self.push_commands().await?,
-                () = until(due) => self.send_late().await?,
+                () = self.session.signals.commands(), if self.may_speak() => {
+                    Box::pin(self.push_commands()).await?;
+                }
+                () = until(due) => Box::pin(self.send_late()).await?,
             }
         }
     }

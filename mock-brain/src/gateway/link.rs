@@ -29,6 +29,9 @@ const MAX_MESSAGE: usize = 16 << 20;
 /// Read buffer of a connection, in bytes: all of it is resident, and there may be thousands. A longer message
 /// gets a buffer of its own.
 const READ_BUFFER: usize = 4 << 10;
+/// Most bytes that wait to be written: a frame of ours (commands are bounded), and what pongs there is room for.
+/// Peers may ping as fast as they like and read nothing.
+const MAX_UNSENT: usize = 2 << 20;
 /// How long a message may take to be written.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -50,7 +53,8 @@ pub(super) enum Arrival {
 
 /// A WebSocket connection.
 pub(super) struct Link {
-    socket: WebSocketStream<Stream>,
+    /// Boxed: it would be moved, and have its room, in every future that the link goes through.
+    socket: Box<WebSocketStream<Stream>>,
     limits: Limits,
     next_ping: Instant,
     pong_missing: bool,
@@ -75,12 +79,12 @@ impl Link {
         let config = WebSocketConfig::default()
             .read_buffer_size(READ_BUFFER)
             .write_buffer_size(0)
+            .max_write_buffer_size(MAX_UNSENT)
             .max_message_size(Some(MAX_MESSAGE))
             .max_frame_size(Some(MAX_MESSAGE));
-        let socket =
-            WebSocketStream::from_partially_read(stream, already_read, Role::Server, Some(config)).await;
+        let socket = WebSocketStream::from_partially_read(stream, already_read, Role::Server, Some(config));
         Self {
-            socket,
+            socket: Box::new(socket.await),
             limits,
             next_ping: Instant::now() + limits.ping,
             pong_missing: false,

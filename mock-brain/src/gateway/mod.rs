@@ -12,7 +12,9 @@ use std::sync::Arc;
 use axum::body::Body;
 use base64::alphabet;
 use base64::engine::{Engine, GeneralPurpose, GeneralPurposeConfig};
-use http::header::{CONNECTION, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_VERSION, UPGRADE};
+use http::header::{
+    AUTHORIZATION, CONNECTION, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_VERSION, UPGRADE,
+};
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
 use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::TokioIo;
@@ -42,7 +44,7 @@ pub(crate) fn accept(hub: &Arc<Hub>, peer: Peer, mut request: AgentRequest) -> R
         return bad_request("bad Sec-WebSocket-Key header\n");
     };
     let upgrade = hyper::upgrade::on(&mut request);
-    tokio::spawn(upgraded(Arc::clone(hub), peer, upgrade, request.headers().clone()));
+    tokio::spawn(upgraded(Arc::clone(hub), peer, upgrade, identifying(request.headers())));
     let mut response = Response::new(Body::empty());
     *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
     let headers = response.headers_mut();
@@ -50,6 +52,20 @@ pub(crate) fn accept(hub: &Arc<Hub>, peer: Peer, mut request: AgentRequest) -> R
     headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
     headers.insert(SEC_WEBSOCKET_ACCEPT, accept);
     response
+}
+
+/// What a session needs of the head: who it is, and for whom a proxy speaks. Copies: a header's bytes are part of
+/// the buffer that the head was read into, and would keep it for as long as the session lasts.
+fn identifying(headers: &HeaderMap) -> HeaderMap {
+    let mut copies = HeaderMap::new();
+    for name in [AUTHORIZATION, HeaderName::from_static("x-forwarded-for")] {
+        for value in headers.get_all(&name) {
+            if let Ok(copy) = HeaderValue::from_bytes(value.as_bytes()) {
+                copies.append(name.clone(), copy);
+            }
+        }
+    }
+    copies
 }
 
 /// The handshake's key (RFC 6455, 4.2.1).
@@ -88,6 +104,7 @@ async fn upgraded(hub: Arc<Hub>, peer: Peer, upgrade: OnUpgrade, headers: Header
     let mut quirks = hub.oddities.as_ref().map(Oddities::roll);
     let limits = quirks.as_mut().map_or(hub.limits, |quirks| quirks.limits(hub.limits));
     let of_link = quirks.as_mut().map(Quirks::split);
-    let link = Link::new(parts.io.into_inner(), parts.read_buf.into(), limits, of_link).await;
+    // A copy: `into` would take hyper's buffer along, and the link would read into that.
+    let link = Link::new(parts.io.into_inner(), parts.read_buf.to_vec(), limits, of_link).await;
     session::run(&hub, peer, link, (limits, quirks), &headers).await;
 }

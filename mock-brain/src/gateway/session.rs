@@ -106,7 +106,7 @@ pub(super) async fn run(
         };
         hub.violations.connects.ended(key, closing, session.proved, StdInstant::now());
     }
-    session.end(ending).await;
+    Box::pin(session.end(ending)).await;
 }
 
 /// A session never ends well: every end is an [`Ending`].
@@ -139,7 +139,8 @@ impl Session<'_> {
         }
         self.strike(Point::Upgrade, 0, 0)?;
         let agent = self.authenticate(headers)?;
-        let hello = self.hello(&agent).await?;
+        // What is over when a session is established takes no room in it: there may be thousands.
+        let hello = Box::pin(self.hello(&agent)).await?;
         let mut pen = Pen::new(&agent, &self.id, self.hub.release, self.quirks.take());
         let checked_slug = hello.project_id.is_some().then_some(agent.project.slug.as_str());
         let ack = pen.hello_ack(&agent, &self.id, &self.limits, checked_slug, clock::now());
@@ -160,7 +161,7 @@ impl Session<'_> {
             version = %quote(&hello.agent_version), "session started"
         );
         self.hub.happened();
-        Established::new(self, agent, pen).run().await
+        Box::new(Established::new(self, agent, pen)).run().await
     }
 
     /// Whether a fault strikes at this point: an end, or something for the caller to carry out.

@@ -175,6 +175,11 @@ impl Disk {
         Ok(all)
     }
 
+    pub(super) fn newest_events(&self, most: usize) -> Result<Vec<StoredEvent>, JournalError> {
+        let events = self.ask(move |file| read::newest_events(&file.connection, most))?;
+        Ok(events.into_iter().map(|(_, event)| event).collect())
+    }
+
     pub(super) fn page(&self, wanted: &Wanted) -> Result<Page, JournalError> {
         let wanted = wanted.clone();
         self.ask(move |file| read::page(&file.connection, file.counters.last_seq, &wanted))

@@ -47,11 +47,14 @@ INSERT INTO state VALUES (1, 0, 0, 0, 0, 0);";
 
 /// `synchronous=NORMAL`: a commit is in the kernel's hands, where kill -9 cannot reach it, and a power cut
 /// takes the last moments and leaves the file whole. The log is copied back every 16 MiB, and cut to that.
+///
+/// Opening does not wait for the disk: a file that was there is not written, and a new one has nothing to lose
+/// until the writer has brought it to the disk, the first thing that it does.
 const SETTINGS: &str = "
 PRAGMA locking_mode = EXCLUSIVE;
 PRAGMA temp_store = MEMORY;
 PRAGMA cache_size = -16384;
-PRAGMA synchronous = NORMAL;
+PRAGMA synchronous = OFF;
 PRAGMA journal_mode = WAL;
 PRAGMA wal_autocheckpoint = 2048;
 PRAGMA journal_size_limit = 16777216;
@@ -108,6 +111,8 @@ pub(super) struct File {
     pub(super) path: PathBuf,
     pub(super) connection: Connection,
     pub(super) counters: Counters,
+    /// It was made just now, and may not be on the disk.
+    pub(super) new: bool,
 }
 
 impl File {
@@ -119,9 +124,12 @@ impl File {
         create(&path).map_err(|error| JournalError::system(&path, &error))?;
         let failed = |error: rusqlite::Error| JournalError::sqlite(&path, &error);
         let connection = connect(&path).map_err(failed)?;
-        match version(&connection).map_err(failed)? {
-            (0, 0, true) => make(&connection).map_err(failed)?,
-            (APPLICATION_ID, SCHEMA_VERSION, _) => {}
+        let new = match version(&connection).map_err(failed)? {
+            (0, 0, true) => {
+                make(&connection).map_err(failed)?;
+                true
+            }
+            (APPLICATION_ID, SCHEMA_VERSION, _) => false,
             (APPLICATION_ID, newer, _) => {
                 return Err(JournalError::foreign(
                     &path,
@@ -129,9 +137,10 @@ impl File {
                 ));
             }
             _ => return Err(JournalError::foreign(&path, "another program wrote it")),
-        }
+        };
+        connection.execute_batch("PRAGMA synchronous = NORMAL;").map_err(failed)?;
         let counters = load(&connection).map_err(failed)?;
-        Ok(Self { path, connection, counters })
+        Ok(Self { path, connection, counters, new })
     }
 }
 
@@ -160,6 +169,11 @@ fn version(connection: &Connection) -> rusqlite::Result<(i32, i32, bool)> {
     let number = |sql: &str| connection.query_row(sql, [], |row| row.get::<_, i32>(0));
     let tables = number("SELECT count(*) FROM sqlite_schema")?;
     Ok((number("PRAGMA application_id")?, number("PRAGMA user_version")?, tables == 0))
+}
+
+/// Brings the log back into the file, and both to the disk.
+pub(super) fn settle(connection: &Connection) -> rusqlite::Result<()> {
+    connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()))
 }
 
 /// Writes the schema, whole or not at all.

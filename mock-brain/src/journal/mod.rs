@@ -161,6 +161,15 @@ impl Journal {
         }
     }
 
+    /// The newest events on disk, oldest first; none in memory, where the store has them. How often each came
+    /// again is not told. Waits for the disk.
+    pub(crate) fn newest_events(&self, most: usize) -> Result<Vec<StoredEvent>, JournalError> {
+        match &self.0 {
+            Backing::Memory(_) => Ok(Vec::new()),
+            Backing::Disk(disk) => disk.newest_events(most),
+        }
+    }
+
     /// What was noted behind a number, oldest first, a page at a time. Waits for the disk.
     pub(crate) fn page(&self, wanted: &Wanted) -> Result<Page, JournalError> {
         match &self.0 {

@@ -113,6 +113,17 @@ pub(super) fn events(connection: &Connection, after: Place) -> rusqlite::Result<
     Ok(all)
 }
 
+/// The newest events, oldest first.
+pub(super) fn newest_events(
+    connection: &Connection,
+    most: usize,
+) -> rusqlite::Result<Vec<(Place, StoredEvent)>> {
+    let sql = "SELECT min(place) FROM (SELECT place FROM events ORDER BY place DESC LIMIT ?1)";
+    let oldest: Option<Place> =
+        connection.prepare_cached(sql)?.query_row([most.min(SLICE)], |row| row.get(0))?;
+    oldest.map_or(Ok(Vec::new()), |place| events(connection, place - 1))
+}
+
 fn flush(
     connection: &Connection,
     entry: u64,

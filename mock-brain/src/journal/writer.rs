@@ -15,7 +15,7 @@ use super::disk::{Ask, Shared, Work};
 use super::entry::Entry;
 use super::event::place;
 use super::evict::evict;
-use super::file::{Counters, File, save};
+use super::file::{Counters, File, save, settle};
 use super::{Mark, read};
 use crate::lock::lock;
 use crate::registry::Agent;
@@ -50,6 +50,11 @@ impl Writer {
             Err(error) => tracing::error!(%error, path = ?self.file.path, "the journal cannot be read"),
         }
         self.shared.ready.send_replace(true);
+        if self.file.new
+            && let Err(error) = settle(&self.file.connection)
+        {
+            tracing::warn!(%error, path = ?self.file.path, "the new journal is not on the disk yet");
+        }
         loop {
             let group = self.next();
             let written = self.write_or_wait(&group.work);

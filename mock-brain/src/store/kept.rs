@@ -85,6 +85,14 @@ impl Kept {
     pub(super) fn list(&self) -> Vec<StoredEvent> {
         self.batches.iter().flat_map(Batch::list).collect()
     }
+
+    /// The newest events, oldest first.
+    pub(super) fn newest(&self, most: usize) -> Vec<StoredEvent> {
+        let mut newest: Vec<_> =
+            self.batches.iter().rev().flat_map(|batch| batch.list().into_iter().rev()).take(most).collect();
+        newest.reverse();
+        newest
+    }
 }
 
 impl Batch {

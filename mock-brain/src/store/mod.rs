@@ -131,6 +131,11 @@ impl Store {
         self.kept.as_ref().map(|kept| lock(kept).list()).unwrap_or_default()
     }
 
+    /// The newest accepted events, oldest first; none where the journal has them.
+    pub(crate) fn newest(&self, most: usize) -> Vec<StoredEvent> {
+        self.kept.as_ref().map(|kept| lock(kept).newest(most)).unwrap_or_default()
+    }
+
     /// How many events were accepted so far, those that are no longer kept included.
     pub(crate) fn accepted(&self) -> u64 {
         self.index.accepted()

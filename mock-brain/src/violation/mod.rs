@@ -140,6 +140,12 @@ impl Violations {
         list.push_back(violation);
     }
 
+    /// The newest ones with their numbers, counted from 1, newest first.
+    pub(crate) fn newest(&self, most: usize) -> Vec<(usize, Violation)> {
+        let list = lock(&self.list);
+        list.iter().enumerate().rev().take(most).map(|(at, violation)| (at + 1, violation.clone())).collect()
+    }
+
     /// How many there are.
     pub(crate) fn count(&self) -> usize {
         lock(&self.list).len()

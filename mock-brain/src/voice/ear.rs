@@ -12,7 +12,7 @@ use crate::registry::Agent;
 pub(crate) struct Ear {
     verifier: Verifier,
     /// The other form, until it is known which one is spoken.
-    other: Option<Verifier>,
+    other: Option<Box<Verifier>>,
 }
 
 impl Ear {
@@ -20,7 +20,8 @@ impl Ear {
     pub(crate) fn new(agent: &Agent, session: &str, release: Release) -> Self {
         let secret = &agent.project.secret;
         let binding: Binding = agent.binding(session, release);
-        let other = (!release.binds_session()).then(|| Verifier::without_session(secret, binding.clone()));
+        let other =
+            (!release.binds_session()).then(|| Box::new(Verifier::without_session(secret, binding.clone())));
         Self { verifier: Verifier::new(secret, binding), other }
     }
 
@@ -38,7 +39,7 @@ impl Ear {
             && is_other
         {
             other.verify_frame(frame, now)?;
-            self.verifier = other;
+            self.verifier = *other;
             pen.forget_session(agent);
             return Ok(());
         }

@@ -32,7 +32,12 @@ pub(crate) struct Serve {
 
 impl Serve {
     pub(crate) fn start(dir: &Path, arguments: &[&str]) -> Self {
-        let mut child = program(dir)
+        Self::of(program(dir), arguments)
+    }
+
+    /// A command that leads to the program.
+    pub(crate) fn of(mut program: Command, arguments: &[&str]) -> Self {
+        let mut child = program
             .args(["serve", "--json", "--listen", "127.0.0.1:0"])
             .args(arguments)
             .stdout(Stdio::piped())

@@ -22,6 +22,18 @@ mod faults;
 #[cfg(test)]
 mod frames;
 #[cfg(test)]
+mod hostile;
+#[cfg(test)]
+mod hostile_frames;
+#[cfg(test)]
+mod hostile_http;
+#[cfg(test)]
+mod hostile_json;
+#[cfg(test)]
+mod hostile_slow;
+#[cfg(test)]
+mod hostile_sockets;
+#[cfg(test)]
 mod http;
 #[cfg(test)]
 mod journal;

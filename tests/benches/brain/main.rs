@@ -8,7 +8,7 @@
 mod process;
 mod real;
 mod table;
-#[path = "../verified.rs"]
+#[path = "../shared/verified.rs"]
 mod verified;
 
 use std::path::Path;
@@ -81,6 +81,8 @@ fn throughput(table: &mut Table, how: &str, flags: &[&str], bound: f64) -> anyho
     let each = |time: Duration| time.as_secs_f64() * 1e6 / acked as f64;
     table.told(&format!("processor time an event, {how}: brain"), each(brain_cpu), "us");
     table.told(&format!("processor time an event, {how}: load"), each(generator), "us");
+    let alone = 2.0 / (brain_cpu + generator).as_secs_f64() * acked as f64;
+    table.told(&format!("events/s of two cores without other work, {how}"), alone, "/s");
     let p99 = report["ack_latency"]["p99"].as_f64().context("a latency")? / 1e3;
     table.told(&format!("ack latency p99 at that rate, {how}"), p99, "ms");
     table.told(

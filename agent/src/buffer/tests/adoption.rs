@@ -288,3 +288,32 @@ fn results_are_bounded_whatever_brings_them() -> TestResult {
     }
     Ok(())
 }
+
+/// Two that look at the same moment, and end in the middle of it: each event is held once in the end.
+#[tokio::test]
+async fn adopters_that_race_take_each_event_once() -> TestResult {
+    for round in 0..5 {
+        let world = World::new()?;
+        let mut wanted = Vec::new();
+        for pid in 20..24 {
+            let texts: Vec<String> = (0..1_500).map(|n| format!("{{\"n\":{n},\"of\":{pid}}}")).collect();
+            crash(world.chooser(pid).choose()?, &texts.iter().map(String::as_str).collect::<Vec<_>>())?;
+            wanted.extend(texts);
+        }
+        let (first, second) = (world.open(1, ROOMY)?, world.open(2, ROOMY)?);
+        let events = |buffer: &Buffer| buffer.status().borrow().events;
+        eventually("nobody adopts", || events(&first) + events(&second) > round * 1_000).await;
+        // The rest of what the first one holds is the second's, or its successor's.
+        first.close().await;
+        second.close().await;
+        let last = world.open(3, ROOMY)?;
+        let held = |names: &[String]| names.iter().filter(|name| name.ends_with(".sqlite")).count();
+        eventually("orphans stay", || held(&names(&world.home())) == 1).await;
+        let rows = last.read(0, ALL).await;
+        let mut found = texts(&rows);
+        found.sort_unstable();
+        wanted.sort();
+        assert_eq!(found, wanted);
+    }
+    Ok(())
+}

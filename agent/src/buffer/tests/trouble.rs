@@ -125,3 +125,45 @@ async fn a_full_file_system_refuses_and_recovers() -> TestResult {
     drop(mounted);
     Ok(())
 }
+
+/// The files of the dead fill a small file system: they are emptied all the same, as room comes free.
+#[tokio::test]
+async fn a_file_system_full_of_orphans_is_emptied() -> TestResult {
+    let world = World::new()?;
+    let mounted = match Mounted::new(&world.home(), "size=6m,mode=0700") {
+        Ok(mounted) => mounted,
+        Err(why) => {
+            eprintln!("skipped: no tmpfs can be mounted here: {why}");
+            return Ok(());
+        }
+    };
+    let place = world.chooser(7).choose()?;
+    let dead = open(place, ROOMY, Clock::system())?;
+    let text = |n: usize| format!("{{\"n\":{n},\"pad\":\"{}\"}}", "x".repeat(980));
+    let mut count = 0;
+    while dead
+        .append((count..count + 100).map(|n| NewEvent { text: CanonicalText::kept(text(n)) }).collect())
+        .await
+        .is_ok()
+    {
+        count += 100;
+    }
+    dead.close().await;
+    let buffer = world.open(8, ROOMY)?;
+    let mut seen = 0;
+    while seen < count {
+        let status = until(&buffer, |status| status.events > 0).await?;
+        let rows = buffer.read(0, ALL).await;
+        for row in &rows {
+            assert_eq!(row.text.as_str(), text(seen));
+            seen += 1;
+        }
+        assert_eq!(status.loss, crate::buffer::Loss::default());
+        buffer.settle(0, rows.last().map_or(0, |row| row.id)).await;
+    }
+    eventually("its file stays", || !names(&world.home()).contains(&"buffer-7.sqlite".to_owned())).await;
+    buffer.append(vec![event(1)]).await?;
+    drop(buffer);
+    drop(mounted);
+    Ok(())
+}

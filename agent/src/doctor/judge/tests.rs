@@ -264,6 +264,7 @@ fn a_session_that_ends_early_is_told_by_its_end() -> Outcome {
         (0, Stage::Batch, closed(4429, ""), "ws.rate-limited"),
         (0, Stage::Batch, closed(4403, ""), "ws.hmac-mismatch"),
         (61, Stage::Batch, closed(4403, ""), "ws.clock-skew"),
+        (61, Stage::Online, closed(4403, ""), "ws.clock-skew"),
         (-61, Stage::Batch, refused(z4j_protocol::Reason::TsSkew), "ws.clock-skew"),
         (0, Stage::Batch, refused(z4j_protocol::Reason::HmacMismatch), "ws.hmac-mismatch"),
         (0, Stage::Hello, refused(z4j_protocol::Reason::Version), "ws.protocol-refused"),
@@ -277,7 +278,7 @@ fn a_session_that_ends_early_is_told_by_its_end() -> Outcome {
     let config = config("https://tasks.example.com/")?;
     let account = account();
     for (behind, stage, end, code) in rows {
-        let welcome = (stage == Stage::Batch).then(|| welcome(None, behind));
+        let welcome = (stage != Stage::Hello).then(|| welcome(None, behind));
         let shown = format!("{end:?}");
         let mut evidence = connected();
         evidence.tls = timed(session());

@@ -266,6 +266,11 @@ fn closed(
         );
     };
     let how = format!("close {code}{tail}");
+    if (code, stage) == (close::FORBIDDEN, Stage::Online)
+        && let Some(skewed) = skew(seen)
+    {
+        return skewed;
+    }
     match (code, stage) {
         (close::REPLACED, Stage::Hello | Stage::Batch) => {
             Verdict::unknown(&format!("another doctor used this slot at the same time ({how})"))

@@ -214,7 +214,7 @@ fn read_failure(failure: http::Failure) -> Failure {
 }
 
 /// `Proxy-Authenticate: Basic realm="x"` → `Basic`.
-fn schemes(answer: &http::Answer) -> Vec<String> {
+pub(crate) fn schemes(answer: &http::Answer) -> Vec<String> {
     let values = answer.headers.iter().filter(|(name, _)| name == "proxy-authenticate");
     let words = values.filter_map(|(_, value)| value.split_whitespace().next());
     words.map(|word| printable(word.as_bytes(), 20)).collect()

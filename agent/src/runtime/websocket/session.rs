@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 use z4j_protocol::payload::{Command, CommandAck, EventBatchAck};
-use z4j_protocol::{CanonicalText, FrameType, MAX_EVENTS_PER_BATCH};
+use z4j_protocol::{CanonicalText, FrameType, MAX_EVENTS_PER_BATCH, Timestamp};
 
 use super::super::Link;
 use super::super::ended::Ended;
@@ -237,7 +237,11 @@ impl Session<'_> {
     fn ended(&self, end: End) -> Failure {
         let class = class_of_end(&end);
         let stage = if self.progress.is_proved() { Stage::Online } else { Stage::Batch };
-        let diagnosis = self.link.patient().ended(&self.journey, Some(&self.welcome), stage, end);
+        // A clock that was set since then: when the brain told its time, by this clock as it is now.
+        let age = i64::try_from(self.progress.online_at().elapsed().as_micros()).unwrap_or(i64::MAX);
+        let then = self.link.clock().now().unix_micros().saturating_sub(age);
+        let welcome = Welcome { received_at: Timestamp::from_unix_micros(then), ..self.welcome.clone() };
+        let diagnosis = self.link.patient().ended(&self.journey, Some(&welcome), stage, end);
         Failure::of(class, diagnosis)
     }
 

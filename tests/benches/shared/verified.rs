@@ -1,10 +1,11 @@
 //! How fast frames are parsed, made canonical and verified.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use nix::time::{ClockId, clock_gettime};
 use z4j_protocol::{Binding, FrameType, HmacSecret, Signer, Timestamp, Value, Verifier};
 
-/// Verifies batches of 500 events for half a second: megabytes of frames a second on one core.
+/// Verifies batches of 500 events for half a second: megabytes of frames a second of this thread's processor time.
 pub(crate) fn megabytes_per_second() -> anyhow::Result<f64> {
     let secret = HmacSecret::from_bytes(vec![7; 32])?;
     let text = || "0".to_owned();
@@ -15,11 +16,16 @@ pub(crate) fn megabytes_per_second() -> anyhow::Result<f64> {
     let now = Timestamp::from_unix_micros(0);
     let frame =
         Signer::new(&secret, binding.clone()).sign(FrameType::EventBatch, "b", payload, now, [0; 16])?;
-    let started = Instant::now();
+    let started = cpu()?;
     let mut bytes = 0;
-    while started.elapsed() < Duration::from_millis(500) {
+    while cpu()? - started < Duration::from_millis(500) {
         Verifier::new(&secret, binding.clone()).verify(frame.as_bytes(), now)?;
         bytes += frame.len();
     }
-    Ok(f64::from(u32::try_from(bytes)?) / 1e6 / started.elapsed().as_secs_f64())
+    Ok(f64::from(u32::try_from(bytes)?) / 1e6 / (cpu()? - started).as_secs_f64())
+}
+
+/// What this thread has used so far: others on the machine do not count.
+fn cpu() -> anyhow::Result<Duration> {
+    Ok(clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID)?.into())
 }
