@@ -284,6 +284,12 @@ impl Brain {
         self.hub.faults.list().into_iter().map(|fault| fault.spec).collect()
     }
 
+    /// How often faults have struck so far, spent ones too.
+    #[must_use]
+    pub fn fault_strikes(&self) -> u64 {
+        self.hub.faults.strikes()
+    }
+
     /// Every accepted event once, oldest first; read from the disk if the journal is there.
     #[must_use]
     pub fn events(&self) -> Vec<StoredEvent> {

@@ -78,7 +78,7 @@ pub fn request(bytes: &[u8]) {
         let served = served.as_ref();
         assert!(served.is_some(), "there is no brain to ask");
         let Some(Served { runtime, brain }) = served else { return };
-        let answer = runtime.block_on(timeout(HANGS, ask(brain, bytes)));
+        let answer = runtime.block_on(async { timeout(HANGS, ask(brain, bytes)).await });
         let answer = answer.unwrap_or_else(|_| Ok(b"it hangs".to_vec())).unwrap_or_default();
         assert!(answer.is_empty() || answer.starts_with(b"HTTP/1."), "{}", answer.escape_ascii());
     });

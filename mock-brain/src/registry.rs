@@ -14,6 +14,7 @@ use z4j_protocol::{Binding, HmacSecret};
 
 use crate::lock::lock;
 use crate::pki::authority::Authority;
+use crate::random;
 use crate::state::{Book, StateError, StoredAgent};
 use crate::voice::Release;
 
@@ -56,6 +57,21 @@ impl Agent {
 
     fn is(&self, project: &Project, name: &str) -> bool {
         self.project.id == project.id && self.name == name
+    }
+
+    /// This agent for a brain that has another secret of the project.
+    pub(crate) fn with_other_secret(&self) -> Self {
+        self.in_project(self.project.id, self.project.slug.clone())
+    }
+
+    /// This agent for a brain that has it in another project.
+    pub(crate) fn in_other_project(&self) -> Self {
+        self.in_project(Uuid::new_v4(), "other-project".to_owned())
+    }
+
+    fn in_project(&self, id: Uuid, slug: String) -> Self {
+        let secret = HmacSecret::derive(&random::bytes::<32>(), id);
+        Self { project: Arc::new(Project { id, slug, secret }), ..self.clone() }
     }
 
     /// What signatures of one of its sessions are bound to, as the release has it.

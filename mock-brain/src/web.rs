@@ -3,15 +3,12 @@
 //! Owns the routes, the Host rule and the bodies of errors, which are the real brain's. Must not know what
 //! an agent's frames mean (`gateway`, `longpoll`).
 
-use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use axum::body::Body;
-use http::header::{
-    ALLOW, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER, SERVER, UPGRADE, WWW_AUTHENTICATE,
-};
+use http::header::{ALLOW, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER, UPGRADE, WWW_AUTHENTICATE};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Version};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
@@ -21,10 +18,12 @@ use serde_json::{Value, json};
 use tokio::sync::watch;
 
 use crate::fault::table::Site;
-use crate::fault::{Fault, Http, LongPoll, Point, Ws};
+use crate::fault::{Fault, Http, LongPoll, Point};
 use crate::hub::{Farewell, Hub};
 use crate::listener::Ticket;
+use crate::proxy::{self, LetGo, Passage};
 use crate::stream::Stream;
+use crate::stream::served::{Pace, Served};
 use crate::violation::{self, Culprit, Key};
 use crate::{gateway, longpoll, random, verdict};
 
@@ -55,40 +54,52 @@ pub(crate) type AgentRequest = Request<Incoming>;
 /// Serves HTTP/1.1 on a connection until it ends, is upgraded, or the brain stops.
 pub(crate) async fn serve(hub: Arc<Hub>, stream: Stream, peer: Peer) {
     let address = peer.address;
+    let pace = Pace::default();
     let service = service_fn(|request| {
-        let (hub, peer) = (Arc::clone(&hub), peer.clone());
-        async move { Ok::<_, Infallible>(answer(&hub, peer, request).await) }
+        let (hub, peer, pace) = (Arc::clone(&hub), peer.clone(), pace.clone());
+        async move { answer(&hub, peer, request, &pace).await }
     });
     let mut server = http1::Builder::new();
     server.timer(TokioTimer::new()).header_read_timeout(hub.limits.head).max_buf_size(MAX_HEAD);
     let lower = hub.oddities.as_ref().is_some_and(|oddities| oddities.roll().one_in(2));
     server.title_case_headers(!lower).max_header_size(MAX_HEAD);
-    let connection = server.serve_connection(TokioIo::new(stream), service).with_upgrades();
-    let mut connection = std::pin::pin!(connection);
+    let (served, back) = Served::lend(stream, pace.clone());
+    let mut connection = Box::pin(server.serve_connection(TokioIo::new(served), service).with_upgrades());
     let done = tokio::select! {
         done = connection.as_mut() => done,
         () = hub.stopping() => {
             connection.as_mut().graceful_shutdown();
-            tokio::time::timeout(STOP_TIMEOUT, connection).await.unwrap_or(Ok(()))
+            tokio::time::timeout(STOP_TIMEOUT, connection.as_mut()).await.unwrap_or(Ok(()))
         }
     };
+    drop(connection);
     if let Err(error) = done {
         tracing::debug!(peer = %address, %error, "connection ended");
+        let let_go = std::error::Error::source(&error).and_then(|cause| cause.downcast_ref::<LetGo>());
+        if let (Some(let_go), Ok(stream)) = (let_go, back.await) {
+            proxy::finish(&hub, stream, let_go).await;
+        }
     }
 }
 
-async fn answer(hub: &Arc<Hub>, peer: Peer, request: AgentRequest) -> Response<Body> {
-    if let Some(page) = proxy_page(hub, &peer, &request) {
-        return page;
-    }
+async fn answer(
+    hub: &Arc<Hub>,
+    peer: Peer,
+    mut request: AgentRequest,
+    pace: &Pace,
+) -> Result<Response<Body>, LetGo> {
+    let through = match proxy::pass(hub, &peer, &mut request, pace).await? {
+        Passage::Through(through) => through,
+        Passage::Answered(page) => return Ok(page),
+    };
     judge(hub, &request);
-    if wants_upgrade(&request) && !is_stripped(hub, &peer, request.headers()) {
+    if wants_upgrade(&request) && !through.is_stripped {
         // Neither the Host rule nor the headers of normal answers apply to upgrades.
-        return if request.uri().path() == GATEWAY {
-            gateway::accept(hub, peer, request)
+        return Ok(if request.uri().path() == GATEWAY {
+            gateway::accept(hub, peer, request, through.handshake.as_ref())
         } else {
             closing(text(StatusCode::FORBIDDEN, ""))
-        };
+        });
     }
     let id = request_id(request.headers());
     let asked = long_poll_key(hub, &request);
@@ -106,7 +117,10 @@ async fn answer(hub: &Arc<Hub>, peer: Peer, request: AgentRequest) -> Response<B
     if headers.remove(NO_REQUEST_ID).is_some() {
         headers.remove(REQUEST_ID);
     }
-    response
+    if through.is_old {
+        *response.version_mut() = Version::HTTP_10;
+    }
+    Ok(response)
 }
 
 /// Notes what is wrong with a request to one of the agents' paths.
@@ -171,59 +185,43 @@ pub(crate) fn struck<T>(
     picked
 }
 
-fn status(fault: &Fault) -> Option<Http> {
-    if let Fault::Http(status) = fault { Some(status.clone()) } else { None }
-}
-
-/// What a proxy answers by itself, if such a fault strikes here.
-fn proxy_page(hub: &Hub, peer: &Peer, request: &AgentRequest) -> Option<Response<Body>> {
-    let headers = request.headers();
-    if let Some(Http::Status { code, retry_after, .. }) = struck(hub, peer, Point::Request, headers, status) {
-        return Some(retry_later(nginx_page(code), retry_after));
+/// What a fault makes the brain itself answer to a long-poll request, if one strikes here.
+async fn refused(
+    hub: &Hub,
+    peer: &Peer,
+    point: Point,
+    headers: &HeaderMap,
+    id: &str,
+) -> Option<Response<Body>> {
+    let struck = struck(hub, peer, point, headers, |fault| match fault {
+        Fault::Http(_) | Fault::LongPoll(LongPoll::SessionLost) => Some(fault.clone()),
+        _ => None,
+    })?;
+    match struck {
+        Fault::Http(Http::Status { code, retry_after, location, error }) => {
+            let message = code.canonical_reason().unwrap_or("refused");
+            let mut response = match error {
+                Some(error) => domain_error(code, &error, message, id, &json!({})),
+                None => detail(code, message),
+            };
+            proxy::told(&mut response, retry_after, location.as_deref());
+            Some(response)
+        }
+        Fault::Http(Http::Late(time)) => {
+            tokio::time::sleep(time).await;
+            None
+        }
+        _ => Some(longpoll::session_lost()),
     }
-    let blocked = |fault: &Fault| (*fault == Fault::LongPoll(LongPoll::Only)).then_some(());
-    let is_blocked = wants_upgrade(request) && struck(hub, peer, Point::Request, headers, blocked).is_some();
-    is_blocked.then(|| nginx_page(StatusCode::FORBIDDEN))
-}
-
-/// The brain's own refusal of a long-poll request, if that fault strikes here.
-fn refused(hub: &Hub, peer: &Peer, point: Point, headers: &HeaderMap, id: &str) -> Option<Response<Body>> {
-    let Http::Status { code, retry_after, error } = struck(hub, peer, point, headers, status)?;
-    let message = code.canonical_reason().unwrap_or("refused");
-    let response = match error {
-        Some(error) => domain_error(code, &error, message, id, &json!({})),
-        None => detail(code, message),
-    };
-    Some(retry_later(response, retry_after))
 }
 
 pub(crate) fn retry_later(mut response: Response<Body>, seconds: Option<u32>) -> Response<Body> {
-    if let Some(seconds) = seconds {
-        response.headers_mut().insert(RETRY_AFTER, seconds.into());
-    }
+    proxy::told(&mut response, seconds, None);
     response
-}
-
-/// What nginx shows of itself.
-fn nginx_page(status: StatusCode) -> Response<Body> {
-    let title = status.to_string();
-    let page = format!(
-        "<html>\r\n<head><title>{title}</title></head>\r\n<body>\r\n<center><h1>{title}</h1></center>\r\n\
-         <hr><center>nginx</center>\r\n</body>\r\n</html>\r\n"
-    );
-    let mut response = with_type(status, "text/html", page);
-    response.headers_mut().insert(SERVER, HeaderValue::from_static("nginx"));
-    response
-}
-
-/// Whether the fault of a proxy that drops the upgrade's header lines strikes here.
-fn is_stripped(hub: &Hub, peer: &Peer, headers: &HeaderMap) -> bool {
-    let stripped = |fault: &Fault| (*fault == Fault::Ws(Ws::UpgradeStripped)).then_some(());
-    struck(hub, peer, Point::Request, headers, stripped).is_some()
 }
 
 /// RFC 6455, 4.1: GET, HTTP/1.1, `Connection: upgrade`, `Upgrade: websocket`.
-fn wants_upgrade(request: &AgentRequest) -> bool {
+pub(crate) fn wants_upgrade(request: &AgentRequest) -> bool {
     let names = |name, wanted: &str| {
         let values = request.headers().get_all(name).iter().filter_map(|value| value.to_str().ok());
         values.flat_map(|value| value.split(',')).any(|token| token.trim().eq_ignore_ascii_case(wanted))
@@ -250,12 +248,14 @@ async fn route(hub: &Arc<Hub>, peer: Peer, request: AgentRequest, id: &str) -> R
     match path.as_str() {
         "/api/v1/health" if is_get => json_response(StatusCode::OK, &json!({ "status": "ok" })),
         "/api/v1/health/ready" if is_get => json_response(StatusCode::OK, &json!({ "status": "ready" })),
-        "/api/v1/agent/commands" if is_get => match refused(hub, &peer, Point::Poll, request.headers(), id) {
-            Some(refusal) => refusal,
-            None => longpoll::commands(hub, &peer, &request, id).await,
-        },
+        "/api/v1/agent/commands" if is_get => {
+            match refused(hub, &peer, Point::Poll, request.headers(), id).await {
+                Some(refusal) => refusal,
+                None => longpoll::commands(hub, &peer, &request, id).await,
+            }
+        }
         "/api/v1/agent/events" if request.method() == Method::POST => {
-            match refused(hub, &peer, Point::Post, request.headers(), id) {
+            match refused(hub, &peer, Point::Post, request.headers(), id).await {
                 Some(refusal) => refusal,
                 None => longpoll::events(hub, &peer, request, id).await,
             }

@@ -6,7 +6,7 @@ use std::process::Command;
 use std::sync::{Mutex, PoisonError};
 
 use anyhow::Context;
-use mock_brain::fault::catalog::{ENTRIES, Entry};
+use mock_brain::fault::catalog::{Entry, LAYERS};
 use mock_brain::violation::RULES;
 use serde_json::Value;
 
@@ -60,11 +60,15 @@ fn is_generating() -> bool {
 }
 
 fn faults() -> String {
-    let mut out = "| fault | strikes at | what happens | example |\n| --- | --- | --- | --- |\n".to_owned();
-    for entry in ENTRIES {
-        let Entry { name, about, example, .. } = entry;
-        let points: Vec<_> = entry.points.iter().map(|point| format!("`{}`", point.as_str())).collect();
-        let _ = writeln!(out, "| `{name}` | {} | {about} | `{example}` |", points.join(", "));
+    let mut out = String::new();
+    for layer in LAYERS {
+        let _ = writeln!(out, "**{}**\n\n| fault | strikes at | what happens | example |", layer.name);
+        out.push_str("| --- | --- | --- | --- |\n");
+        for Entry { name, about, points, example, .. } in layer.entries {
+            let points: Vec<_> = points.iter().map(|point| format!("`{}`", point.as_str())).collect();
+            let _ = writeln!(out, "| `{name}` | {} | {about} | `{example}` |", points.join(", "));
+        }
+        out.push('\n');
     }
     out
 }

@@ -100,9 +100,9 @@ async fn with_longpoll(
 fn wants_longpoll(transport: Transport, trial: &Trial) -> bool {
     // Another transport changes nothing about these.
     let refused_credentials = match &trial.end {
-        TrialEnd::Early(_, End::Closed { code: Some(close::TOKEN), .. }) => true,
+        TrialEnd::Early(_, End::Closed { code: Some(close::TOKEN | close::RATE), .. }) => true,
         TrialEnd::NoUpgrade(refused) => {
-            matches!(&refused.failure, UpgradeFailure::Answered(answer) if answer.status == 401)
+            matches!(&refused.failure, UpgradeFailure::Answered(answer) if matches!(answer.status, 401 | 429))
         }
         TrialEnd::Early(_, End::Closed { code: Some(close::FORBIDDEN), reason }) => {
             reason.contains(PROJECT_MISMATCH)

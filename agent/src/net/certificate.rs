@@ -24,6 +24,8 @@ pub(crate) struct Certificate {
     pub(crate) not_before: i64,
     /// Seconds since the epoch.
     pub(crate) not_after: i64,
+    /// Whether it is an authority's.
+    pub(crate) is_ca: bool,
     /// Where the issuer's certificate can be fetched (RFC 5280, 4.2.2.1).
     pub(crate) issuer_url: Option<String>,
 }
@@ -45,6 +47,7 @@ impl Certificate {
             names: names(&certificate),
             not_before: certificate.validity().not_before.timestamp(),
             not_after: certificate.validity().not_after.timestamp(),
+            is_ca: certificate.is_ca(),
             issuer_url: issuer_url(&certificate),
         })
     }

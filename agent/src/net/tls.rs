@@ -3,12 +3,14 @@
 //! rustls decides; a verifier around its own keeps the presented chain, since rustls cannot tell one unknown
 //! issuer from another. Nothing is accepted that rustls refuses.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::client::{ResolvesClientCert, WebPkiServerVerifier};
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::sign::CertifiedKey;
 use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, SignatureScheme};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
@@ -32,6 +34,8 @@ pub(crate) struct Session {
     pub(crate) version: String,
     /// The chain as the peer sent it, its own certificate first.
     pub(crate) chain: Vec<Certificate>,
+    /// It asked for a certificate of ours, and was told that there is none.
+    pub(crate) asks_client: bool,
 }
 
 /// Why there is no session.
@@ -45,6 +49,8 @@ pub(crate) enum Failure {
     Incompatible(String),
     /// The peer speaks something else.
     NotTls,
+    /// The peer's part of the handshake, its chain in it, is longer than TLS libraries read.
+    TooLong,
     /// The connection ended.
     Broken(Break),
     /// Anything else that TLS says.
@@ -60,6 +66,8 @@ pub(crate) struct Failed {
     pub(crate) chain: Vec<Certificate>,
     /// What the peer sent, encrypted or not.
     pub(crate) received: Received,
+    /// It asked for a certificate of ours, and was told that there is none.
+    pub(crate) asks_client: bool,
 }
 
 /// Everything that handshakes with one brain share.
@@ -85,8 +93,14 @@ impl Context {
     ) -> Result<(TlsStream<Tap<TcpStream>>, Session), Failed> {
         let (tap, seen) = Tap::new(stream);
         let presented = Presented::default();
-        let failed = |failure| Failed { failure, chain: presented.chain(), received: seen.get() };
-        let config = self.client_config(&presented).map_err(&failed)?;
+        let asked = Asked::default();
+        let failed = |failure| Failed {
+            failure,
+            chain: presented.chain(),
+            received: seen.get(),
+            asks_client: asked.get(),
+        };
+        let config = self.client_config(&presented, &asked).map_err(&failed)?;
         let name = ServerName::try_from(self.host.clone())
             .map_err(|_| failed(Failure::Other(format!("{:?} is no host name", self.host))))?;
         let connector = TlsConnector::from(Arc::new(config));
@@ -95,19 +109,27 @@ impl Context {
             Ok(Err(error)) => Err(failed(read_failure(&error))),
             Ok(Ok(stream)) => {
                 let version = stream.get_ref().1.protocol_version();
-                let session = Session { version: version_text(version), chain: presented.chain() };
+                let session = Session {
+                    version: version_text(version),
+                    chain: presented.chain(),
+                    asks_client: asked.get(),
+                };
                 Ok((stream, session))
             }
         }
     }
 
-    fn client_config(&self, presented: &Presented) -> Result<ClientConfig, Failure> {
+    fn client_config(&self, presented: &Presented, asked: &Asked) -> Result<ClientConfig, Failure> {
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let verifier = self.verifier(&provider, presented)?;
         let builder = ClientConfig::builder_with_details(provider, Arc::new(self.clock));
         let versions =
             builder.with_safe_default_protocol_versions().map_err(|e| Failure::Other(e.to_string()))?;
-        Ok(versions.dangerous().with_custom_certificate_verifier(verifier).with_no_client_auth())
+        let trusting = versions.dangerous().with_custom_certificate_verifier(verifier);
+        let mut config = trusting.with_client_cert_resolver(Arc::new(asked.clone()));
+        // A server of HTTP/2 alone says so now, instead of in frames that are no HTTP/1.1.
+        config.alpn_protocols = vec![b"http/1.1".to_vec()];
+        Ok(config)
     }
 
     fn verifier(
@@ -134,6 +156,9 @@ fn read_failure(error: &std::io::Error) -> Failure {
         Some(rustls::Error::AlertReceived(rustls::AlertDescription::ProtocolVersion)) => {
             Failure::Incompatible("the peer sent the alert ProtocolVersion".to_owned())
         }
+        Some(rustls::Error::InvalidMessage(rustls::InvalidMessage::HandshakePayloadTooLarge)) => {
+            Failure::TooLong
+        }
         Some(rustls::Error::InvalidMessage(_) | rustls::Error::PeerSentOversizedRecord) => Failure::NotTls,
         Some(rustls::Error::AlertReceived(alert)) => Failure::Broken(Break::Alert(*alert)),
         Some(rustls::Error::PeerMisbehaved(how)) => {
@@ -150,6 +175,27 @@ fn version_text(version: Option<rustls::ProtocolVersion>) -> String {
         Some(rustls::ProtocolVersion::TLSv1_3) => "TLSv1.3".to_owned(),
         Some(rustls::ProtocolVersion::TLSv1_2) => "TLSv1.2".to_owned(),
         other => format!("{other:?}"),
+    }
+}
+
+/// Whether the peer asked for a certificate of ours. There is none to give.
+#[derive(Clone, Debug, Default)]
+struct Asked(Arc<AtomicBool>);
+
+impl Asked {
+    fn get(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+impl ResolvesClientCert for Asked {
+    fn resolve(&self, _: &[&[u8]], _: &[SignatureScheme]) -> Option<Arc<CertifiedKey>> {
+        self.0.store(true, Ordering::Relaxed);
+        None
+    }
+
+    fn has_certs(&self) -> bool {
+        false
     }
 }
 

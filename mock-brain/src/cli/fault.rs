@@ -10,7 +10,7 @@ use super::{Failure, StateDir, block_on};
 use crate::api::{Items, SetFault};
 use crate::client::Client;
 use crate::fault::FaultSpec;
-use crate::fault::catalog::{ENTRIES, Entry};
+use crate::fault::catalog::{self, Entry, LAYERS};
 use crate::{ActiveFault, Environment};
 
 /// Show, set and clear faults.
@@ -57,7 +57,7 @@ pub(super) fn run(command: Command, environment: &Environment) -> Result<(), Fai
         Command::Clear { state_dir, name } => {
             let client = state_dir.client(environment)?;
             let path = match &name {
-                Some(name) if ENTRIES.iter().any(|entry| entry.name == name) => {
+                Some(name) if catalog::find(name).is_some() => {
                     format!("/mock/v1/faults/{name}")
                 }
                 Some(name) => {
@@ -88,14 +88,17 @@ fn list(state_dir: &StateDir, json: bool, environment: &Environment) -> Result<(
         active.iter().flatten().filter(|fault| fault.spec.name() == entry.name).collect()
     };
     if json {
-        let items: Vec<_> = ENTRIES.iter().map(|entry| entry_json(entry, &set(entry))).collect();
+        let items: Vec<_> = catalog::entries().map(|entry| entry_json(entry, &set(entry))).collect();
         return print_json(&json!({ "running": active.is_some(), "items": items }));
     }
     let mut text =
         "Grammar: NAME[(key=value, …)] [at POINT] [first N | every K | after T] [for N|T] [p=X] [who=…]\n"
             .to_owned();
-    for entry in ENTRIES {
-        describe(&mut text, entry, &set(entry));
+    for layer in LAYERS {
+        let _ = writeln!(text, "\n{}", layer.name);
+        for entry in layer.entries {
+            describe(&mut text, entry, &set(entry));
+        }
     }
     print(text.as_bytes())
 }

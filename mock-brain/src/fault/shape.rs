@@ -7,6 +7,8 @@ use super::duration;
 
 /// Longest latency, in milliseconds.
 const MAX_MILLIS: u64 = 60_000;
+/// Most seconds that a clock can be wrong: a year.
+const MAX_OFFSET: u32 = 366 * 86_400;
 
 /// What the value of a parameter has to be.
 #[derive(Clone, Copy, Debug)]
@@ -27,6 +29,14 @@ pub(super) enum Shape {
     Seconds,
     /// `true` or `false`.
     Flag,
+    /// One of these words.
+    OneOf(&'static [&'static str]),
+    /// A number of 0..=255.
+    Byte,
+    /// A path of up to so many bytes, without a slash at the end.
+    Path(usize),
+    /// Seconds ahead or behind, up to a year.
+    Offset,
 }
 
 /// What is wrong with the value of a parameter.
@@ -57,6 +67,16 @@ pub(super) fn unfit(parameter: &Parameter, value: &str) -> Option<String> {
         Shape::Seconds => (
             duration::parse(value).is_some_and(|time| time.as_secs() > 0),
             "a time of a second or more is expected, such as 20s".to_owned(),
+        ),
+        Shape::OneOf(words) => (words.contains(&value), format!("one of {} is expected", words.join(", "))),
+        Shape::Byte => (value.parse::<u8>().is_ok(), "a number of 0..=255 is expected".to_owned()),
+        Shape::Path(most) => (
+            value.starts_with('/') && !value.ends_with('/') && value.len() <= most,
+            format!("a path such as \"/z4j\", without a slash at the end, of up to {most} bytes"),
+        ),
+        Shape::Offset => (
+            value.parse::<i32>().is_ok_and(|seconds| seconds != 0 && seconds.unsigned_abs() <= MAX_OFFSET),
+            "seconds are expected, such as 120 or -120, up to a year".to_owned(),
         ),
         Shape::Flag => (matches!(value, "true" | "false"), "true or false is expected".to_owned()),
     };

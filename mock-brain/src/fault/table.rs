@@ -128,6 +128,8 @@ impl Dice {
 struct Inner {
     entries: Vec<Entry>,
     dice: Dice,
+    /// How often one of them struck.
+    strikes: u64,
 }
 
 impl Inner {
@@ -147,7 +149,7 @@ pub(crate) struct FaultTable {
 impl FaultTable {
     /// No faults, and the seed of the dice.
     pub(crate) fn new(seed: u64, journal: &Arc<Journal>) -> Self {
-        let inner = Inner { entries: Vec::new(), dice: Dice(seed) };
+        let inner = Inner { entries: Vec::new(), dice: Dice(seed), strikes: 0 };
         Self { any: AtomicBool::new(false), inner: Mutex::new(inner), journal: Arc::clone(journal) }
     }
 
@@ -193,6 +195,15 @@ impl FaultTable {
         })
     }
 
+    pub(crate) fn strikes(&self) -> u64 {
+        lock(&self.inner).strikes
+    }
+
+    /// A random number, for a fault that is one of chance in itself.
+    pub(crate) fn roll(&self) -> u64 {
+        lock(&self.inner).dice.roll()
+    }
+
     /// Whether there may be a fault: who arrives is worth finding out.
     pub(crate) fn any(&self) -> bool {
         self.any.load(Ordering::Acquire)
@@ -204,7 +215,7 @@ impl FaultTable {
             return None;
         }
         let mut inner = lock(&self.inner);
-        let Inner { entries, dice } = &mut *inner;
+        let Inner { entries, dice, strikes } = &mut *inner;
         let now = Instant::now();
         let taken = entries.iter_mut().find_map(|entry| {
             let picked = pick(entry.active.spec.fault()).filter(|_| site.is_at(&entry.active.spec))?;
@@ -212,6 +223,7 @@ impl FaultTable {
                 .strikes(now, dice)
                 .then(|| (picked, entry.active.spec.to_string(), entry.active.spec.name()))
         });
+        *strikes += u64::from(taken.is_some());
         inner.forget_spent(now);
         drop(inner);
         let (picked, spec, name) = taken?;

@@ -13,10 +13,11 @@ use tokio::time::{Instant, sleep_until, timeout_at};
 use z4j_protocol::payload::EventBatchAck;
 use z4j_protocol::{Frame, FrameType, Reason, Refusal, Timestamp, Value, close};
 
+use super::bad_frame;
 use super::session::{Ending, Never, Session, message, unsendable};
 use crate::batch::{self, BatchOutcome};
 use crate::clock;
-use crate::fault::{Ack, Fault, Point, Ws};
+use crate::fault::{self, Ack, BadFrame, Fault, Point, Ws};
 use crate::journal::{Entry, Kind};
 use crate::registry::Agent;
 use crate::verdict::{self, Closing};
@@ -103,10 +104,14 @@ impl<'s, 'h> Established<'s, 'h> {
     /// Carries out a fault at this point: an end, or an error frame. Returns one that is the caller's.
     async fn strike(&mut self, point: Point, from: u64, to: u64) -> Result<Option<Fault>, Ending> {
         let fault = self.session.strike(point, from, to)?;
-        if let Some(Fault::Ws(Ws::ErrorFrame { code, fatal })) = &fault {
-            let message = "fault ws.error-frame";
-            let text = self.pen.error(&self.session.id, code, message, *fatal, clock::now());
-            self.session.send(FrameType::Error, text.map_err(|error| unsendable(&error))?).await?;
+        match &fault {
+            Some(Fault::Ws(Ws::ErrorFrame { code, fatal })) => {
+                let message = "fault ws.error-frame";
+                let text = self.pen.error(&self.session.id, code, message, *fatal, self.session.now());
+                self.session.send(FrameType::Error, text.map_err(|error| unsendable(&error))?).await?;
+            }
+            Some(Fault::Ws(Ws::Frame(kind))) => self.session.send_raw(&bad_frame::bytes(*kind)).await?,
+            _ => {}
         }
         Ok(fault)
     }
@@ -116,15 +121,41 @@ impl<'s, 'h> Established<'s, 'h> {
         while let Some(command) = self.session.hub.commands.push(self.agent.id, clock::now()) {
             self.commands += 1;
             let fault = self.strike(Point::Command, self.commands - 1, self.commands).await?;
-            let text = self.pen.command(&command, clock::now()).map_err(|error| unsendable(&error))?;
-            self.session.send(FrameType::Command, spoiled(text, fault.as_ref())).await?;
+            let text = self.pen.command(&command, self.session.now()).map_err(|error| unsendable(&error))?;
+            self.say(FrameType::Command, text, fault.as_ref()).await?;
+            if let Some(Fault::Command(fault::Command::Twice)) = fault {
+                let text = self.pen.command(&command, self.session.now());
+                self.session.send(FrameType::Command, text.map_err(|error| unsendable(&error))?).await?;
+            }
             self.session.hub.happened();
         }
         Ok(())
     }
 
+    /// Sends a frame as the fault leaves it.
+    async fn say(
+        &mut self,
+        frame_type: FrameType,
+        text: String,
+        fault: Option<&Fault>,
+    ) -> Result<(), Ending> {
+        match fault {
+            Some(Fault::Ws(Ws::BadSignature)) => {
+                self.session.send(frame_type, with_bad_signature(&text)).await
+            }
+            Some(Fault::Ws(Ws::Replayed)) => {
+                self.session.send(frame_type, text.clone()).await?;
+                self.session.send(frame_type, text).await
+            }
+            Some(Fault::Ws(Ws::Frame(BadFrame::Fragmented))) => {
+                self.session.send_raw(&bad_frame::in_parts(&text.into())).await
+            }
+            _ => self.session.send(frame_type, text).await,
+        }
+    }
+
     async fn frame(&mut self, bytes: &Bytes) -> Result<(), Ending> {
-        let now = clock::now();
+        let now = self.session.now();
         let hub = self.session.hub;
         let frame = match self.judged(bytes, now) {
             Ok(frame) => frame,
@@ -159,8 +190,11 @@ impl<'s, 'h> Established<'s, 'h> {
 
     /// What is decided about a frame.
     fn judged(&mut self, bytes: &Bytes, now: Timestamp) -> Result<Frame, (Closing, Option<Found>)> {
-        let refused =
-            |refusal: Refusal, conduct: &Conduct| (verdict::refused_frame(refusal), conduct.refused(refusal));
+        // What a brain with another secret or time refuses is not the agent's fault.
+        let honest = !self.session.misreads;
+        let refused = |refusal: Refusal, conduct: &Conduct| {
+            (verdict::refused_frame(refusal), conduct.refused(refusal).filter(|_| honest))
+        };
         let value = Value::parse(bytes).map_err(|_| refused(Reason::NotJson.into(), &self.conduct))?;
         verdict::handshake_again(&value, bytes).map_err(|closing| {
             let found = closing.rule.map(|rule| (rule, closing.detail.clone()));
@@ -203,14 +237,19 @@ impl<'s, 'h> Established<'s, 'h> {
         let fault = self.strike(Point::Ack, self.acks - 1, self.acks).await?;
         let mut wait = Duration::ZERO;
         match &fault {
-            Some(Fault::Ack(Ack::Drop) | Fault::Ws(Ws::ErrorFrame { .. })) => return Ok(()),
+            Some(Fault::Ws(Ws::Frame(BadFrame::Fragmented))) => {}
+            Some(Fault::Ack(Ack::Drop) | Fault::Ws(Ws::ErrorFrame { .. } | Ws::Frame(_))) => return Ok(()),
             Some(Fault::Ack(Ack::WrongId)) => WRONG_ID.clone_into(&mut ack.acked_id),
             Some(Fault::Ack(Ack::Late(delay))) => wait = *delay,
             _ => {}
         }
         if wait.is_zero() && self.late.is_empty() {
-            let text = self.pen.ack(&ack, clock::now()).map_err(|error| unsendable(&error))?;
-            self.session.send(FrameType::EventBatchAck, spoiled(text, fault.as_ref())).await?;
+            let text = self.pen.ack(&ack, self.session.now()).map_err(|error| unsendable(&error))?;
+            self.say(FrameType::EventBatchAck, text, fault.as_ref()).await?;
+            if let Some(Fault::Ack(Ack::Twice)) = fault {
+                let text = self.pen.ack(&ack, self.session.now()).map_err(|error| unsendable(&error))?;
+                self.session.send(FrameType::EventBatchAck, text).await?;
+            }
             if fault.is_none() {
                 self.session.proved = true;
                 self.conduct.acked(frame, clock::now());
@@ -229,7 +268,7 @@ impl<'s, 'h> Established<'s, 'h> {
             && *due <= Instant::now()
             && let Some((_, ack)) = self.late.pop_front()
         {
-            let text = self.pen.ack(&ack, clock::now()).map_err(|error| unsendable(&error))?;
+            let text = self.pen.ack(&ack, self.session.now()).map_err(|error| unsendable(&error))?;
             self.session.send(FrameType::EventBatchAck, text).await?;
         }
         Ok(())
@@ -240,11 +279,6 @@ impl<'s, 'h> Established<'s, 'h> {
 fn out_of_place(frame_type: FrameType) -> Found {
     let rule = if frame_type == FrameType::Hello { Rule::HelloAgain } else { Rule::FrameDirection };
     (rule, format!("{frame_type} on an established session"))
-}
-
-/// A frame as the fault leaves it.
-fn spoiled(text: String, fault: Option<&Fault>) -> String {
-    if let Some(Fault::Ws(Ws::BadSignature)) = fault { with_bad_signature(&text) } else { text }
 }
 
 async fn until(due: Option<Instant>) {

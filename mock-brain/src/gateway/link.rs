@@ -17,7 +17,7 @@ use tokio_tungstenite::tungstenite::{Error, Message};
 use z4j_protocol::close;
 
 use crate::hub::Limits;
-use crate::stream::Stream;
+use crate::stream::served::Served;
 use crate::verdict::Closing;
 use crate::violation::Rule;
 use crate::voice::Quirks;
@@ -49,13 +49,35 @@ pub(super) enum Arrival {
     Closed(Option<Closing>),
     /// The connection ended without one.
     Gone(String),
+    /// A fault ends it, without a close frame.
+    Cut,
+}
+
+/// What faults make of a WebSocket; all at once, if they say so.
+#[derive(Default)]
+pub(super) struct Wear {
+    /// It is cut once nothing went over it for so long.
+    pub(super) idle_cut: Option<Duration>,
+    /// It is cut then.
+    pub(super) cut_at: Option<Instant>,
+    /// A larger message closes it.
+    pub(super) max_message: Option<u32>,
+    /// What is sent is held back until there are so many bytes.
+    pub(super) hold_back: Option<u32>,
+    /// Pings are not answered.
+    pub(super) mutes_pongs: bool,
 }
 
 /// A WebSocket connection.
 pub(super) struct Link {
     /// Boxed: it would be moved, and have its room, in every future that the link goes through.
-    socket: Box<WebSocketStream<Stream>>,
+    socket: Box<WebSocketStream<Served>>,
     limits: Limits,
+    wear: Wear,
+    /// When something went over it last; kept for a cut that counts from then.
+    moved_at: Instant,
+    /// What is held back.
+    held: Vec<Bytes>,
     next_ping: Instant,
     pong_missing: bool,
     /// A message came since the last ping.
@@ -71,7 +93,7 @@ pub(super) struct Link {
 
 impl Link {
     pub(super) async fn new(
-        stream: Stream,
+        stream: Served,
         already_read: Vec<u8>,
         limits: Limits,
         quirks: Option<Quirks>,
@@ -83,10 +105,14 @@ impl Link {
             .max_message_size(Some(MAX_MESSAGE))
             .max_frame_size(Some(MAX_MESSAGE));
         let socket = WebSocketStream::from_partially_read(stream, already_read, Role::Server, Some(config));
+        let now = Instant::now();
         Self {
             socket: Box::new(socket.await),
             limits,
-            next_ping: Instant::now() + limits.ping,
+            wear: Wear::default(),
+            moved_at: now,
+            held: Vec::new(),
+            next_ping: now + limits.ping,
             pong_missing: false,
             heard: false,
             answers: false,
@@ -96,11 +122,33 @@ impl Link {
         }
     }
 
+    /// Lets faults have their way with it from now on.
+    pub(super) fn wear(&mut self, wear: Wear) {
+        self.socket.get_mut().mutes_pongs = wear.mutes_pongs;
+        self.moved_at = Instant::now();
+        self.wear = wear;
+    }
+
+    /// When a fault cuts it, if nothing happens before.
+    fn cut_at(&self) -> Option<Instant> {
+        let idle = self.wear.idle_cut.map(|time| self.moved_at + time);
+        [idle, self.wear.cut_at].into_iter().flatten().min()
+    }
+
+    fn moved(&mut self) {
+        if self.wear.idle_cut.is_some() {
+            self.moved_at = Instant::now();
+        }
+    }
+
     /// The next message. May be dropped at any await without losing one.
     pub(super) async fn next(&mut self) -> Arrival {
         loop {
+            let cut_at = self.cut_at();
             tokio::select! {
+                () = until(cut_at) => return Arrival::Cut,
                 message = self.socket.next() => {
+                    self.moved();
                     if let Some(arrival) = self.arrived(message) {
                         return arrival;
                     }
@@ -131,6 +179,10 @@ impl Link {
                 self.text = message.is_text();
                 (self.heard, self.answers) = (true, false);
                 let bytes = message.into_data();
+                if self.wear.max_message.is_some_and(|most| bytes.len() > most as usize) {
+                    let closing = Closing::with_reason(close::TOO_BIG, "", "fault ws.max-frame");
+                    return Some(Arrival::Fatal(closing));
+                }
                 if bytes.len() as u64 > self.limits.frame_bytes {
                     return Some(Arrival::OverLimit);
                 }
@@ -167,6 +219,17 @@ impl Link {
     /// Sends a message; an error is how the connection ended.
     pub(super) async fn send(&mut self, bytes: Bytes) -> Result<(), Arrival> {
         // All messages of the brain are binary (protocol.md, Transports).
+        let Some(most) = self.wear.hold_back else { return self.send_now(bytes).await };
+        self.held.push(bytes);
+        if self.held.iter().map(Bytes::len).sum::<usize>() >= most as usize {
+            for bytes in std::mem::take(&mut self.held) {
+                self.send_now(bytes).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn send_now(&mut self, bytes: Bytes) -> Result<(), Arrival> {
         let Some(quirks) = &mut self.quirks else { return self.write(Message::Binary(bytes)).await };
         for message in odd_messages(quirks, bytes) {
             self.write(message).await?;
@@ -174,7 +237,22 @@ impl Link {
         Ok(())
     }
 
+    /// Sends bytes that are no message of this library's making.
+    pub(super) async fn send_raw(&mut self, bytes: &[u8]) -> Result<(), Arrival> {
+        let stream = self.socket.get_mut();
+        let write = async {
+            stream.write_all(bytes).await?;
+            stream.flush().await
+        };
+        match timeout(WRITE_TIMEOUT, write).await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(error)) => Err(Arrival::Gone(error.to_string())),
+            Err(_) => Err(Arrival::Gone("the peer does not read".to_owned())),
+        }
+    }
+
     async fn write(&mut self, message: Message) -> Result<(), Arrival> {
+        self.moved();
         match timeout(WRITE_TIMEOUT, self.socket.send(message)).await {
             Ok(Ok(())) => Ok(()),
             Ok(Err(error)) => Err(Arrival::Gone(error.to_string())),
@@ -205,12 +283,14 @@ impl Link {
 
     /// Ends the connection with a RST.
     pub(super) fn reset(self) {
-        self.socket.into_inner().reset();
+        if let Some(stream) = self.socket.into_inner().into_stream() {
+            stream.reset();
+        }
     }
 
     /// The TCP connection beneath, to be kept open without a word.
     pub(super) fn into_socket(self) -> Option<TcpStream> {
-        self.socket.into_inner().into_socket()
+        self.socket.into_inner().into_stream()?.into_socket()
     }
 }
 
@@ -236,11 +316,18 @@ fn odd_messages(quirks: &mut Quirks, bytes: Bytes) -> Vec<Message> {
 
 /// Reads what the peer still sends. Closing with bytes unread would send a RST, and that can overtake the
 /// close frame (RFC 1122, 4.2.2.13).
-async fn drain(mut stream: Stream, limit: Duration) {
+async fn drain(mut stream: Served, limit: Duration) {
     let _ = stream.shutdown().await;
     let mut buffer = vec![0; READ_BUFFER];
     let reading = async { while stream.read(&mut buffer).await.is_ok_and(|count| count > 0) {} };
     let _ = timeout(limit, reading).await;
+}
+
+async fn until(due: Option<Instant>) {
+    match due {
+        Some(due) => sleep_until(due).await,
+        None => std::future::pending().await,
+    }
 }
 
 fn failed(error: &Error) -> Arrival {

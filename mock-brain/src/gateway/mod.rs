@@ -3,6 +3,7 @@
 //! Owns the handshake of RFC 6455. Every upgrade that is well-formed is accepted, whoever asks: refusals are
 //! close frames afterwards (protocol.md, Transports). Must not judge frames (`session`).
 
+mod bad_frame;
 mod frames;
 mod link;
 mod session;
@@ -13,15 +14,17 @@ use axum::body::Body;
 use base64::alphabet;
 use base64::engine::{Engine, GeneralPurpose, GeneralPurposeConfig};
 use http::header::{
-    AUTHORIZATION, CONNECTION, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_VERSION, UPGRADE,
+    AUTHORIZATION, CONNECTION, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_EXTENSIONS, SEC_WEBSOCKET_KEY,
+    SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION, UPGRADE,
 };
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
 use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::TokioIo;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
+use crate::fault::Ws;
 use crate::hub::Hub;
-use crate::stream::Stream;
+use crate::stream::served::Served;
 use crate::voice::{Oddities, Quirks};
 use crate::web::{AgentRequest, Peer, closing, text};
 use link::Link;
@@ -35,7 +38,12 @@ const KEY: GeneralPurpose = GeneralPurpose::new(
 const KEY_BYTES: usize = 16;
 
 /// Answers an upgrade request, and starts the session once the answer is written.
-pub(crate) fn accept(hub: &Arc<Hub>, peer: Peer, mut request: AgentRequest) -> Response<Body> {
+pub(crate) fn accept(
+    hub: &Arc<Hub>,
+    peer: Peer,
+    mut request: AgentRequest,
+    spoiled: Option<&Ws>,
+) -> Response<Body> {
     let key = match check(request.headers()) {
         Ok(key) => key,
         Err(complaint) => return bad_request(complaint),
@@ -51,6 +59,9 @@ pub(crate) fn accept(hub: &Arc<Hub>, peer: Peer, mut request: AgentRequest) -> R
     headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
     headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
     headers.insert(SEC_WEBSOCKET_ACCEPT, accept);
+    if let Some(fault) = spoiled {
+        spoil(headers, fault);
+    }
     response
 }
 
@@ -66,6 +77,18 @@ fn identifying(headers: &HeaderMap) -> HeaderMap {
         }
     }
     copies
+}
+
+/// The 101 as a fault leaves it.
+fn spoil(headers: &mut HeaderMap, fault: &Ws) {
+    let (name, value) = match fault {
+        // RFC 6455's own example (1.3), which is for the key of that page.
+        Ws::BadAccept => (SEC_WEBSOCKET_ACCEPT, "s3pPLMBiTxaQ9kYGzzhZRbK+xOo="),
+        Ws::WrongSubprotocol => (SEC_WEBSOCKET_PROTOCOL, "chat"),
+        Ws::ExtensionForced => (SEC_WEBSOCKET_EXTENSIONS, "permessage-deflate"),
+        _ => return,
+    };
+    headers.insert(name, HeaderValue::from_static(value));
 }
 
 /// The handshake's key (RFC 6455, 4.2.1).
@@ -98,7 +121,7 @@ async fn upgraded(hub: Arc<Hub>, peer: Peer, upgrade: OnUpgrade, headers: Header
         Ok(upgraded) => upgraded,
         Err(error) => return tracing::debug!(peer = %peer.address, %error, "the upgrade was not completed"),
     };
-    let Ok(parts) = Upgraded::downcast::<TokioIo<Stream>>(upgraded) else {
+    let Ok(parts) = Upgraded::downcast::<TokioIo<Served>>(upgraded) else {
         return tracing::error!("the upgraded connection is not the one that was served");
     };
     let mut quirks = hub.oddities.as_ref().map(Oddities::roll);

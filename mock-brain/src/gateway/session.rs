@@ -11,10 +11,10 @@ use http::HeaderMap;
 use tokio::time::Instant;
 use uuid::Uuid;
 use z4j_protocol::payload::{Hello, HelloFrame};
-use z4j_protocol::{FrameType, close};
+use z4j_protocol::{FrameType, Timestamp, close};
 
 use super::frames::Established;
-use super::link::{Arrival, Link};
+use super::link::{Arrival, Link, Wear};
 use crate::admission::TurnedAway;
 use crate::clock;
 use crate::fault::table::Site;
@@ -22,6 +22,7 @@ use crate::fault::{self, Fault, Point, Ws};
 use crate::hub::{Farewell, Hub, Limits};
 use crate::journal::{Entry, Kind};
 use crate::listener;
+use crate::login::Login;
 use crate::quote::quote;
 use crate::registry::Agent;
 use crate::sessions::{ClosedBy, Serial, Signals, Transport};
@@ -79,6 +80,8 @@ pub(super) async fn run(
         signals: Arc::clone(&signals),
         agent: None,
         worker: None,
+        ahead: 0,
+        misreads: false,
         proved: false,
         limits,
         quirks,
@@ -123,6 +126,10 @@ pub(super) struct Session<'h> {
     /// Who it is, once that is known.
     agent: Option<Arc<Agent>>,
     worker: Option<String>,
+    /// How far a fault has the brain's clock ahead, in seconds.
+    ahead: i64,
+    /// A fault has the brain verify with another secret or time.
+    pub(super) misreads: bool,
     /// Something was acknowledged: for the agent this session was a good one.
     pub(super) proved: bool,
     /// What this session is told, and held to.
@@ -137,14 +144,14 @@ impl Session<'_> {
             // A fault may be meant for this agent only; whether it may come in is asked after it.
             self.agent = verdict::bearer(headers).and_then(|token| self.hub.registry.by_token(token));
         }
+        self.wear();
         self.strike(Point::Upgrade, 0, 0)?;
-        let agent = self.authenticate(headers)?;
+        let (agent, login) = self.authenticate(headers)?;
         // What is over when a session is established takes no room in it: there may be thousands.
-        let hello = Box::pin(self.hello(&agent)).await?;
+        let (hello, fault) = Box::pin(self.hello(&agent)).await?;
+        let agent = self.logged_in(agent, login)?;
         let mut pen = Pen::new(&agent, &self.id, self.hub.release, self.quirks.take());
-        let checked_slug = hello.project_id.is_some().then_some(agent.project.slug.as_str());
-        let ack = pen.hello_ack(&agent, &self.id, &self.limits, checked_slug, clock::now());
-        let ack = ack.map_err(|error| unsendable(&error))?;
+        let ack = self.hello_ack(&mut pen, &agent, &hello, fault)?;
         // The acknowledgement is written before the slot is judged, as the real brain does.
         self.hub.sessions.accepted(self.serial);
         self.send(FrameType::HelloAck, ack).await?;
@@ -203,17 +210,101 @@ impl Session<'_> {
         })
     }
 
-    fn authenticate(&mut self, headers: &HeaderMap) -> Result<Arc<Agent>, Ending> {
+    /// Faults that shape a session: they go together, one of each kind.
+    fn wear(&mut self) {
+        if !self.hub.faults.any() {
+            return;
+        }
+        let kinds: [fn(&Ws) -> bool; 5] = [
+            |fault| matches!(fault, Ws::Buffering(_)),
+            |fault| matches!(fault, Ws::IdleCut(_)),
+            |fault| matches!(fault, Ws::Flap(_)),
+            |fault| matches!(fault, Ws::MaxFrame(_)),
+            |fault| matches!(fault, Ws::PingDropped),
+        ];
+        let mut wear = Wear::default();
+        for is_wanted in kinds {
+            let site = Site::new(Point::Upgrade, self.peer.address.ip()).of(self.agent.as_ref());
+            let fault = self.hub.faults.take(&site, |fault| match fault {
+                Fault::Ws(fault) if is_wanted(fault) => Some(fault.clone()),
+                _ => None,
+            });
+            match fault {
+                Some(Ws::Buffering(bytes)) => wear.hold_back = Some(bytes),
+                Some(Ws::IdleCut(time)) => wear.idle_cut = Some(time),
+                Some(Ws::Flap(time)) => {
+                    let part = (self.hub.faults.roll() >> 40) as f64 / f64::from(1_u32 << 24);
+                    wear.cut_at = Some(Instant::now() + time.mul_f64(part));
+                }
+                Some(Ws::MaxFrame(bytes)) => wear.max_message = Some(bytes),
+                Some(_) => wear.mutes_pongs = true,
+                None => {}
+            }
+        }
+        self.link.wear(wear);
+    }
+
+    /// The brain's time, as a fault has it for this session.
+    pub(super) fn now(&self) -> Timestamp {
+        clock::now().plus_seconds(self.ahead)
+    }
+
+    /// The agent as a fault has it, once its hello was read.
+    fn logged_in(&mut self, agent: Arc<Agent>, login: Option<Login>) -> Result<Arc<Agent>, Ending> {
+        match login {
+            Some(Login::OtherProject) => {
+                let detail = "fault ws.project-mismatch";
+                Err(Closing::with_reason(close::FORBIDDEN, "project_mismatch", detail).into())
+            }
+            Some(Login::OtherSecret) => {
+                self.misreads = true;
+                Ok(Arc::new(agent.with_other_secret()))
+            }
+            _ => Ok(agent),
+        }
+    }
+
+    fn hello_ack(
+        &self,
+        pen: &mut Pen,
+        agent: &Agent,
+        hello: &Hello,
+        fault: Option<fault::Hello>,
+    ) -> Result<String, Ending> {
+        let told = if fault == Some(fault::Hello::OtherProject) { &agent.in_other_project() } else { agent };
+        let checked_slug = hello.project_id.is_some().then_some(told.project.slug.as_str());
+        if fault == Some(fault::Hello::OtherVersion) {
+            pen.claim_version("3");
+        }
+        let ack = pen.hello_ack(told, &self.id, &self.limits, checked_slug, self.now());
+        ack.map_err(|error| unsendable(&error))
+    }
+
+    fn authenticate(&mut self, headers: &HeaderMap) -> Result<(Arc<Agent>, Option<Login>), Ending> {
         let token = verdict::bearer(headers).ok_or_else(|| Ending::close(close::TOKEN, "no bearer token"))?;
         let agent = self.hub.registry.by_token(token);
         let agent = agent.ok_or_else(|| Ending::close(close::TOKEN, "unknown bearer token"))?;
         self.hub.sessions.identified(self.serial, &agent);
         self.agent = Some(Arc::clone(&agent));
-        Ok(agent)
+        let login = self.strike(Point::Login, 0, 0)?.as_ref().and_then(Login::of);
+        match login {
+            Some(Login::Rejected) => Err(Ending::close(close::TOKEN, "fault ws.token-rejected")),
+            Some(Login::AddressRefused) => Err(Ending::close(close::FORBIDDEN, "fault ws.address-refused")),
+            Some(Login::RateLimited) => {
+                let reason = "agent connect rate limit exceeded";
+                Err(Closing::with_reason(close::RATE, reason, "fault ws.rate-limited").into())
+            }
+            Some(Login::Skewed(seconds)) => {
+                self.ahead = seconds.into();
+                self.misreads = true;
+                Ok((agent, None))
+            }
+            other => Ok((agent, other)),
+        }
     }
 
     /// The first frame. It may take its time: the real brain waits for it as long as pings are answered.
-    async fn hello(&mut self, agent: &Arc<Agent>) -> Result<Hello, Ending> {
+    async fn hello(&mut self, agent: &Arc<Agent>) -> Result<(Hello, Option<fault::Hello>), Ending> {
         let since = Instant::now();
         let bytes = message(self.link.next().await)?;
         let late = since.elapsed();
@@ -242,13 +333,19 @@ impl Session<'_> {
         let allowed = allowed.map_err(unruled);
         self.hub.sessions.greeted(self.serial, &hello);
         self.worker.clone_from(&hello.worker_id);
-        if let Some(Fault::Hello(fault::Hello::NoAck)) = self.strike(Point::Hello, 0, 0)? {
-            loop {
+        let fault = match self.strike(Point::Hello, 0, 0)? {
+            Some(Fault::Hello(fault)) => Some(fault),
+            _ => None,
+        };
+        match fault {
+            Some(fault::Hello::NoAck) => loop {
                 message(self.link.next().await)?;
-            }
+            },
+            Some(fault::Hello::Late(time)) => tokio::time::sleep(time).await,
+            _ => {}
         }
         allowed?;
-        Ok(hello)
+        Ok((hello, fault))
     }
 
     /// Notes what the agent does wrong.
@@ -261,10 +358,12 @@ impl Session<'_> {
         let bytes = Bytes::from(text);
         let entry = Entry::new(Kind::FrameOut, frame_type.as_str(), clock::now()).with(&bytes);
         self.hub.journal.record(entry.of_session(&self.id).of_agent(self.agent.as_ref()));
-        self.link.send(bytes).await.map_err(|arrival| match arrival {
-            Arrival::Gone(why) => Ending::Gone(why),
-            _ => Ending::Gone("the connection cannot be written to".to_owned()),
-        })
+        self.link.send(bytes).await.map_err(unwritten)
+    }
+
+    /// Sends bytes that are no good message.
+    pub(super) async fn send_raw(&mut self, bytes: &[u8]) -> Result<(), Ending> {
+        self.link.send_raw(bytes).await.map_err(unwritten)
     }
 
     /// Lists the end first and sends it then: whoever sees the close frame finds it in the list.
@@ -280,7 +379,7 @@ impl Session<'_> {
         self.hub.session_ended(self.serial, by, closing.as_ref());
         let detail = match &ending {
             Ending::Reset => "fault tcp.reset",
-            Ending::Silence(_) => "a fault leaves the connection open without a word",
+            Ending::Silence(_) => "a fault ends it without a word",
             Ending::Gone(why) => why,
             _ => closing.as_ref().map_or("", |closing| &closing.detail),
         };
@@ -303,6 +402,13 @@ impl Session<'_> {
     }
 }
 
+fn unwritten(arrival: Arrival) -> Ending {
+    match arrival {
+        Arrival::Gone(why) => Ending::Gone(why),
+        _ => Ending::Gone("the connection cannot be written to".to_owned()),
+    }
+}
+
 /// How long a hello may take until it is late (protocol.md, Session); the real brain waits on.
 const HELLO_TIME: Duration = Duration::from_secs(10);
 /// RFC 6455, 7.4.1: a text message that is not UTF-8.
@@ -321,6 +427,7 @@ pub(super) fn message(arrival: Arrival) -> Result<Bytes, Ending> {
         Arrival::Fatal(closing) => Err(closing.into()),
         Arrival::Closed(closing) => Err(Ending::Closed(closing)),
         Arrival::Gone(why) => Err(Ending::Gone(why)),
+        Arrival::Cut => Err(Ending::Silence(Silence::Closed)),
     }
 }
 

@@ -9,14 +9,15 @@ pub(crate) mod sessions;
 
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, UNIX_EPOCH};
 
 use axum::body::Body;
 use bytes::Bytes;
+use http::header::DATE;
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
 use serde_json::json;
 use tokio::time::{Instant, sleep_until};
-use z4j_protocol::{FrameType, close};
+use z4j_protocol::{FrameType, SKEW_SECONDS, close};
 
 use crate::admission::TurnedAway;
 use crate::clock;
@@ -24,6 +25,7 @@ use crate::commands::Wanted;
 use crate::fault::{Fault, LongPoll, Point};
 use crate::hub::Hub;
 use crate::journal::{Entry, Kind};
+use crate::login::Login;
 use crate::registry::Agent;
 use crate::verdict::{self, Closing};
 use crate::violation::{Culprit, Key, Rule};
@@ -65,8 +67,8 @@ pub(crate) async fn commands(
             return detail(StatusCode::UNPROCESSABLE_ENTITY, complaints);
         }
     };
-    let agent = match admit(hub, client, request.headers(), request_id) {
-        Ok(agent) => agent,
+    let (agent, login) = match admit(hub, (peer, client), request.headers(), request_id) {
+        Ok(admitted) => admitted,
         Err(refusal) => return *refusal,
     };
     let nonce = nonce(request.headers());
@@ -79,7 +81,27 @@ pub(crate) async fn commands(
         Ok(frames) => frames,
         Err(refusal) => return *refusal,
     };
-    identified(json_response(StatusCode::OK, &json!({ "frames": frames })), &agent, request.headers())
+    let answer =
+        identified(json_response(StatusCode::OK, &json!({ "frames": frames })), &agent, request.headers());
+    dated(answer, login)
+}
+
+/// The answer of a brain whose clock a fault has set wrong.
+fn dated(mut response: Response<Body>, login: Option<Login>) -> Response<Body> {
+    if let Some(Login::Skewed(seconds)) = login {
+        let since =
+            u64::try_from(clock::now().plus_seconds(seconds.into()).unix_seconds()).unwrap_or_default();
+        let date = httpdate::fmt_http_date(UNIX_EPOCH + Duration::from_secs(since));
+        if let Ok(date) = HeaderValue::from_str(&date) {
+            response.headers_mut().insert(DATE, date);
+        }
+    }
+    response
+}
+
+/// What a brain says that has forgotten a session, as another worker of it would.
+pub(crate) fn session_lost() -> Response<Body> {
+    conflict(Invalidated::ProbeFirst)
 }
 
 /// Holds a poll until there are commands for it, its time is over, or its agent is not let in any more.
@@ -158,17 +180,24 @@ pub(crate) async fn events(
             return *refusal;
         }
     };
-    let agent = match admit(hub, client, &headers, request_id) {
-        Ok(agent) => agent,
+    let (agent, login) = match admit(hub, (peer, client), &headers, request_id) {
+        Ok(admitted) => admitted,
         Err(refusal) => return *refusal,
     };
+    // A signature of another secret or another time: what the brain says to it, for any frame.
+    let is_off = |seconds: i32| i64::from(seconds.unsigned_abs()) > SKEW_SECONDS;
+    if login == Some(Login::OtherSecret) || matches!(login, Some(Login::Skewed(off)) if is_off(off)) {
+        return dated(conflict(Invalidated::Signature), login);
+    }
     let partial = web::struck(hub, peer, Point::Post, &headers, |fault| match fault {
         Fault::LongPoll(LongPoll::Partial(count)) => Some(*count),
         _ => None,
     });
     let taken = partial.map_or(frames.len(), |count| frames.len().min(count as usize));
     match frames::apply(hub, &agent, &nonce(&headers), peer.address, &frames, taken).await {
-        Ok(tally) => identified(json_response(StatusCode::OK, &tally.to_json()), &agent, &headers),
+        Ok(tally) => {
+            dated(identified(json_response(StatusCode::OK, &tally.to_json()), &agent, &headers), login)
+        }
         Err(invalidated) => conflict(invalidated),
     }
 }
@@ -177,22 +206,26 @@ pub(crate) async fn events(
 fn counted(hub: &Hub, peer: &Peer, headers: &HeaderMap) -> Result<IpAddr, Box<Response<Body>>> {
     let client = hub.admission.client(peer.address.ip(), headers);
     match hub.admission.connect(client, Instant::now().into_std()) {
-        Err(TurnedAway::TooOften(seconds)) => {
-            let told = format!("too many requests; retry in {seconds} seconds (agent-connect)");
-            let refusal = detail(StatusCode::TOO_MANY_REQUESTS, told);
-            Err(Box::new(web::retry_later(refusal, u32::try_from(seconds).ok())))
-        }
+        Err(TurnedAway::TooOften(seconds)) => Err(too_often(u32::try_from(seconds).unwrap_or(u32::MAX))),
         _ => Ok(client),
     }
 }
 
+fn too_often(seconds: u32) -> Box<Response<Body>> {
+    let told = format!("too many requests; retry in {seconds} seconds (agent-connect)");
+    Box::new(web::retry_later(detail(StatusCode::TOO_MANY_REQUESTS, told), Some(seconds)))
+}
+
+/// An agent, and what a fault makes of its login.
+type Admitted = (Arc<Agent>, Option<Login>);
+
 /// The agent of a request's token, if it may come from there and its project is the one it means.
 fn admit(
     hub: &Hub,
-    client: IpAddr,
+    (peer, client): (&Peer, IpAddr),
     headers: &HeaderMap,
     request_id: &str,
-) -> Result<Arc<Agent>, Box<Response<Body>>> {
+) -> Result<Admitted, Box<Response<Body>>> {
     if hub.admission.admit(client).is_err() {
         let (message, details) = (format!("{client} is not admitted"), json!({ "surface": "agent" }));
         let refusal = domain_error(StatusCode::FORBIDDEN, "ip_denied", &message, request_id, &details);
@@ -209,16 +242,30 @@ fn admit(
         hub.violations.connects.ended(key, Some(&refused), false, now);
         return Err(unknown_token());
     };
-    match headers.get(PROJECT_HEADER) {
-        Some(name) if !agent.project.is_called(name.as_bytes()) => {
-            let message = format!("the token is of project {}", agent.project.slug);
-            let details = json!({ "project_id": agent.project.id, "agent_id": agent.id });
-            let status = StatusCode::FORBIDDEN;
-            let refusal = domain_error(status, "project_mismatch", &message, request_id, &details);
-            Err(Box::new(identified(refusal, &agent, headers)))
+    let login = web::struck(hub, peer, Point::Login, headers, Login::of);
+    let is_called = |name: &HeaderValue| agent.project.is_called(name.as_bytes());
+    let mismatch = !headers.get(PROJECT_HEADER).is_none_or(is_called);
+    match login {
+        Some(Login::Rejected) => Err(unknown_token()),
+        Some(Login::AddressRefused) => {
+            let (message, details) = ("address not on the allow-list", json!({ "surface": "agent" }));
+            Err(Box::new(domain_error(StatusCode::FORBIDDEN, "ip_denied", message, request_id, &details)))
         }
-        _ => Ok(agent),
+        Some(Login::RateLimited) => Err(too_often(RETRY_SECONDS)),
+        Some(Login::OtherProject) => Err(other_project(&agent.in_other_project(), headers, request_id)),
+        _ if mismatch => Err(other_project(&agent, headers, request_id)),
+        login => Ok((agent, login)),
     }
+}
+
+/// How long an agent is told to wait that asked too often.
+const RETRY_SECONDS: u32 = 2;
+
+fn other_project(agent: &Agent, headers: &HeaderMap, request_id: &str) -> Box<Response<Body>> {
+    let message = format!("the token is of project {}", agent.project.slug);
+    let details = json!({ "project_id": agent.project.id, "agent_id": agent.id });
+    let refusal = domain_error(StatusCode::FORBIDDEN, "project_mismatch", &message, request_id, &details);
+    Box::new(identified(refusal, agent, headers))
 }
 
 /// Notes a request that is not of its shape.

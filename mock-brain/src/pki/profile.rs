@@ -97,7 +97,7 @@ impl FromStr for Profile {
             })?;
             match profile.word(word.respect()) {
                 Some(earlier) => {
-                    return Err(complain(at, part, format!("{} and {} exclude each other", earlier, word)));
+                    return Err(complain(at, part, format!("{earlier} and {word} exclude each other")));
                 }
                 None => profile = profile.with(word),
             }

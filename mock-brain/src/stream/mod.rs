@@ -3,7 +3,8 @@
 //! Owns the ways to end it: an orderly close, a real reset, and silence. Must not know what is spoken over it.
 
 pub(crate) mod http2;
-mod shape;
+pub(crate) mod served;
+pub(crate) mod shape;
 pub(crate) mod silence;
 pub(crate) mod wire;
 

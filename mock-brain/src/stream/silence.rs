@@ -1,15 +1,20 @@
-//! Connections that stay open and say nothing any more.
+//! Connections that say nothing any more: open for good, or until they are closed without a word.
 //!
-//! Owns them until the peer ends them. Must not answer.
+//! Owns them until they end. Must not answer.
 
+use std::net::Shutdown;
+use std::os::fd::AsFd;
 use std::time::Duration;
 
 use tokio::io::Interest;
 use tokio::net::TcpStream;
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 
 /// How often a connection that is not read from is looked at.
 const LOOK: Duration = Duration::from_millis(500);
+/// How long a connection that was closed from here is read from: closing it with bytes unread would send a
+/// RST (RFC 1122, 4.2.2.13).
+const LINGER: Duration = Duration::from_secs(10);
 
 /// How a connection is silent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,14 +23,32 @@ pub(crate) enum Silence {
     HalfOpen,
     /// Nothing is read, so that the peer's window fills.
     Stall,
+    /// As half-open, and closed after a time.
+    HangUp(Duration),
+    /// Closed at once.
+    Closed,
 }
 
-/// Holds a connection until the peer ends it.
+/// Holds a connection until it ends.
 pub(crate) async fn hold(socket: TcpStream, silence: Silence) {
     match silence {
         Silence::HalfOpen => swallow(&socket).await,
         Silence::Stall => stall(&socket).await,
+        Silence::HangUp(time) => {
+            if timeout(time, swallow(&socket)).await.is_err() {
+                close(&socket).await;
+            }
+        }
+        Silence::Closed => close(&socket).await,
     }
+}
+
+/// Sends a FIN, and reads until the peer sends its own.
+async fn close(socket: &TcpStream) {
+    if let Ok(socket) = socket.as_fd().try_clone_to_owned() {
+        let _ = std::net::TcpStream::from(socket).shutdown(Shutdown::Write);
+    }
+    let _ = timeout(LINGER, swallow(socket)).await;
 }
 
 async fn swallow(socket: &TcpStream) {

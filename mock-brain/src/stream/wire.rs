@@ -10,7 +10,7 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
-use super::shape::{Delay, Meter};
+use super::shape::{Delay, Gate, Meter, Way};
 use super::silence::Silence;
 use crate::voice::Quirks;
 
@@ -37,13 +37,32 @@ pub(crate) trait Watch: Send {
     fn silence(&mut self, socket: TcpStream, silence: Silence);
 }
 
+/// What becomes of a connection's bytes, and of its end.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Shaping {
+    /// What the client sends.
+    pub(crate) up: Way,
+    /// What the brain sends.
+    pub(crate) down: Way,
+    /// The brain's FIN comes so much later.
+    pub(crate) slow_close: Option<Duration>,
+    /// For what is random.
+    pub(crate) seed: u64,
+}
+
+/// What a shaped connection needs to be one.
+struct Shaped {
+    delay: Option<Delay>,
+    meter: Option<Meter>,
+    gate: Gate,
+    slow_close: Option<Duration>,
+}
+
 /// A connection.
 pub(crate) struct Wire {
     /// None once it was handed over.
     socket: Option<TcpStream>,
-    delay: Option<Box<Delay>>,
-    /// Bytes a second of what is read, and of what is written.
-    meters: Option<Box<[Meter; 2]>>,
+    shaped: Option<Box<Shaped>>,
     /// How what is written is cut into pieces, and how much was.
     pieces: Option<Box<(Quirks, usize)>>,
     read: u64,
@@ -51,18 +70,18 @@ pub(crate) struct Wire {
 }
 
 impl Wire {
-    pub(crate) fn new(socket: TcpStream, watch: Box<dyn Watch>) -> Self {
-        Self { socket: Some(socket), delay: None, meters: None, pieces: None, read: 0, watch }
-    }
-
-    /// What is read comes so much later.
-    pub(crate) fn delay(&mut self, time: Duration) {
-        self.delay = Some(Box::new(Delay::new(time)));
-    }
-
-    /// So many bytes a second pass in each direction.
-    pub(crate) fn limit(&mut self, bytes_per_second: u32) {
-        self.meters = Some(Box::new([Meter::new(bytes_per_second), Meter::new(bytes_per_second)]));
+    pub(crate) fn new(socket: TcpStream, watch: Box<dyn Watch>, shaping: Shaping) -> Self {
+        let Shaping { up, down, slow_close, seed } = shaping;
+        let shaped = (shaping != Shaping { seed, ..Shaping::default() }).then(|| {
+            let delay = up.latency.map(|times| Delay::new(times, seed));
+            Box::new(Shaped {
+                delay,
+                meter: up.rate.map(Meter::new),
+                gate: Gate::new(down, !seed),
+                slow_close,
+            })
+        });
+        Self { socket: Some(socket), shaped, pieces: None, read: 0, watch }
     }
 
     /// What is written goes out in pieces.
@@ -70,15 +89,15 @@ impl Wire {
         self.pieces = Some(Box::new((quirks, 0)));
     }
 
-    pub(crate) fn into_socket(self) -> Option<TcpStream> {
-        self.socket
+    pub(crate) fn into_socket(mut self) -> Option<TcpStream> {
+        self.socket.take()
     }
 
     fn poll_inner(&mut self, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let socket = self.socket.as_mut().ok_or_else(gone)?;
-        match self.meters.as_deref_mut() {
+        match self.shaped.as_deref_mut().and_then(|shaped| shaped.meter.as_mut()) {
             None => Pin::new(socket).poll_read(context, buffer),
-            Some([meter, _]) => {
+            Some(meter) => {
                 ready!(meter.poll_ready(context));
                 let mut part = buffer.take(meter.chunk());
                 ready!(Pin::new(socket).poll_read(context, &mut part))?;
@@ -125,12 +144,15 @@ impl AsyncRead for Wire {
     ) -> Poll<io::Result<()>> {
         let wire = self.get_mut();
         let before = buffer.filled().len();
-        match wire.delay.take() {
+        let delay = wire.shaped.as_deref_mut().and_then(|shaped| shaped.delay.take());
+        match delay {
             None => ready!(wire.poll_inner(context, buffer))?,
             Some(mut delay) => {
                 let polled =
                     delay.poll_read(context, buffer, |context, buffer| wire.poll_inner(context, buffer));
-                wire.delay = Some(delay);
+                if let Some(shaped) = wire.shaped.as_deref_mut() {
+                    shaped.delay = Some(delay);
+                }
                 ready!(polled)?;
             }
         }
@@ -152,16 +174,17 @@ impl AsyncWrite for Wire {
                 piece
             }
         };
-        match wire.meters.as_deref_mut() {
-            None => Pin::new(socket).poll_write(context, bytes),
-            Some([_, meter]) => {
-                ready!(meter.poll_ready(context));
-                let part = &bytes[..bytes.len().min(meter.chunk())];
-                let count = ready!(Pin::new(socket).poll_write(context, part))?;
-                meter.passed(count);
-                Poll::Ready(Ok(count))
-            }
+        let Some(shaped) = wire.shaped.as_deref_mut() else {
+            return Pin::new(socket).poll_write(context, bytes);
+        };
+        let most = ready!(shaped.gate.poll_ready(context, bytes.len()));
+        let count = ready!(Pin::new(socket).poll_write(context, bytes.get(..most).unwrap_or(bytes)))?;
+        if !shaped.gate.passed(count)
+            && let Some(socket) = wire.socket.take()
+        {
+            wire.watch.silence(socket, Silence::Closed);
         }
+        Poll::Ready(Ok(count))
     }
 
     fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -170,7 +193,21 @@ impl AsyncWrite for Wire {
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let socket = self.get_mut().socket.as_mut().ok_or_else(gone)?;
-        Pin::new(socket).poll_shutdown(context)
+        let wire = self.get_mut();
+        let socket = wire.socket.as_mut().ok_or_else(gone)?;
+        match wire.shaped.as_deref().and_then(|shaped| shaped.slow_close) {
+            None => Pin::new(socket).poll_shutdown(context),
+            // The FIN is sent once this was dropped, and the time is over.
+            Some(_) => Poll::Ready(Ok(())),
+        }
+    }
+}
+
+impl Drop for Wire {
+    fn drop(&mut self) {
+        let slow_close = self.shaped.as_deref().and_then(|shaped| shaped.slow_close);
+        if let (Some(time), Some(socket)) = (slow_close, self.socket.take()) {
+            self.watch.silence(socket, Silence::HangUp(time));
+        }
     }
 }

@@ -176,9 +176,9 @@ fn openssl(arguments: &[&str], dir: &Path) -> Option<String> {
 }
 
 #[test]
-fn the_program_shows_rotates_and_issues() {
+fn the_program_shows_the_chain() {
     let dir = tempfile::tempdir().unwrap();
-    let serve = Serve::start(dir.path(), &["--name", HOST, "--certificate", "expires-in=1h"]);
+    let _serve = Serve::start(dir.path(), &["--name", HOST, "--certificate", "expires-in=1h"]);
     let (exit, shown, _) = told(dir.path(), &["cert", "show"]);
     assert_eq!(exit, 0);
     for part in [
@@ -192,6 +192,12 @@ fn the_program_shows_rotates_and_issues() {
     ] {
         assert!(shown.contains(part), "{part:?} in\n{shown}");
     }
+}
+
+#[test]
+fn the_program_rotates() {
+    let dir = tempfile::tempdir().unwrap();
+    let serve = Serve::start(dir.path(), &[]);
     let (exit, rotated, _) = told(dir.path(), &["cert", "rotate", "expired+rsa"]);
     assert_eq!(exit, 0);
     assert!(
@@ -205,7 +211,17 @@ fn the_program_shows_rotates_and_issues() {
         error.contains("certificate profile \"expird\", column 1") && error.contains("did you mean expired?"),
         "{error}"
     );
+    drop(serve);
+    let (exit, _, error) = told(dir.path(), &["serve", "--certificate", "rsa+rsa-4096"]);
+    assert_eq!(exit, 2);
+    assert!(error.contains("column 5") && error.contains("exclude each other"), "{error}");
+    assert_eq!(told(dir.path(), &["serve", "--no-tls", "--certificate", "rsa"]).0, 2);
+}
 
+#[test]
+fn the_program_issues_what_openssl_takes() {
+    let dir = tempfile::tempdir().unwrap();
+    let _serve = Serve::start(dir.path(), &[]);
     let out = dir.path().join("tls");
     let (exit, files, error) =
         told(dir.path(), &["cert", "issue", "*.example.com", "192.0.2.7", "--out", out.to_str().unwrap()]);
@@ -226,9 +242,4 @@ fn the_program_shows_rotates_and_issues() {
     if let Some(verdict) = openssl(&[&verify[..], &["w1.pem", "w1.pem"]].concat(), &out) {
         assert!(verdict.contains("w1.pem: OK"), "{verdict}");
     }
-    drop(serve);
-    let (exit, _, error) = told(dir.path(), &["serve", "--certificate", "rsa+rsa-4096"]);
-    assert_eq!(exit, 2);
-    assert!(error.contains("column 5") && error.contains("exclude each other"), "{error}");
-    assert_eq!(told(dir.path(), &["serve", "--no-tls", "--certificate", "rsa"]).0, 2);
 }

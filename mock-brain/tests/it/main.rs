@@ -8,6 +8,9 @@ mod admission;
 mod agents;
 #[cfg(test)]
 mod breaking;
+#[cfg(test)]
+mod catalog;
+#[cfg(test)]
 mod certificates;
 #[cfg(test)]
 mod cli;
@@ -15,6 +18,8 @@ mod cli;
 mod commands;
 #[cfg(test)]
 mod control;
+#[cfg(test)]
+mod dashboard;
 #[cfg(test)]
 mod dedupe;
 #[cfg(test)]
@@ -48,6 +53,8 @@ mod oddities;
 #[cfg(test)]
 mod outage;
 #[cfg(test)]
+mod packets;
+#[cfg(test)]
 mod protocol;
 #[cfg(test)]
 mod sessions;
@@ -59,5 +66,7 @@ mod support;
 mod tls;
 #[cfg(test)]
 mod violations;
+#[cfg(test)]
+mod visit;
 #[cfg(test)]
 mod wait;

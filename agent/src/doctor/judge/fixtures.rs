@@ -110,7 +110,11 @@ pub(super) fn session() -> TlsEvidence {
         not_after: 1_900_000_000,
         ..Certificate::default()
     };
-    TlsEvidence::Session(net_tls::Session { version: "TLSv1.3".into(), chain: vec![leaf] })
+    TlsEvidence::Session(net_tls::Session {
+        version: "TLSv1.3".into(),
+        chain: vec![leaf],
+        asks_client: false,
+    })
 }
 
 pub(super) fn welcome(slug: Option<&str>, seconds_behind: i64) -> Welcome {

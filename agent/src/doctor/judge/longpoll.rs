@@ -8,6 +8,7 @@ use super::{Case, Verdict};
 use crate::config::Transport;
 use crate::net::http::Failure;
 use crate::transport::longpoll::RoundTrip;
+use crate::transport::session::End;
 use crate::words::printable;
 
 /// What is wrong with a long-poll round trip; `None` if it proved what it can.
@@ -96,7 +97,10 @@ fn project(case: &Case<'_>, round_trip: &RoundTrip) -> Option<Verdict> {
 
 /// Whether long-poll carries what the WebSocket does not.
 pub(super) fn works(case: &Case<'_>, seen: &WebsocketEvidence) -> bool {
-    let failed = seen.trial.as_ref().is_some_and(|trial| !matches!(trial.end, TrialEnd::Quiet));
+    // What the brain itself says over a WebSocket, it means on long-poll too.
+    let failed = seen.trial.as_ref().is_some_and(|trial| {
+        !matches!(trial.end, TrialEnd::Quiet | TrialEnd::Early(_, End::Closed { code: Some(_), .. }))
+    });
     case.config.transport == Transport::Auto
         && failed
         && seen.longpoll.as_ref().is_some_and(RoundTrip::is_proven)

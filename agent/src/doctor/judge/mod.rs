@@ -1,6 +1,9 @@
 //! From evidence to findings: a pure function. It must not look at anything itself.
 
+mod afterwards;
 mod buffer;
+mod certificate;
+mod interceptor;
 mod longpoll;
 mod names;
 mod network;
@@ -176,7 +179,10 @@ fn verdict(case: &Case<'_>, evidence: &Evidence, name: ProbeName, before: &[Find
             pair(evidence.tcp.as_ref(), |seen| network::reset(case, seen))
         }
         ProbeName::Tcp => pair(evidence.tcp.as_ref(), |seen| network::tcp(case, seen)),
-        ProbeName::Tls => pair(evidence.tls.as_ref(), |seen| tls::judge(case, seen)),
+        ProbeName::Tls => {
+            let later = evidence.websocket.as_ref().map(|timed| &timed.seen);
+            pair(evidence.tls.as_ref(), |seen| tls::judge(case, seen, later))
+        }
         ProbeName::Websocket => pair(evidence.websocket.as_ref(), |seen| websocket::judge(case, seen)),
     };
     judged.unwrap_or_else(|| {
@@ -237,3 +243,5 @@ mod tests;
 mod fix_tests;
 #[cfg(test)]
 mod proxy_tests;
+#[cfg(test)]
+mod tls_tests;

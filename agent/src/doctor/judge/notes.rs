@@ -78,8 +78,10 @@ fn tmpfs(evidence: &Evidence) -> Option<Note> {
 
 fn expires_soon(case: &Case<'_>, evidence: &Evidence) -> Option<Note> {
     let TlsEvidence::Session(session) = &evidence.tls.as_ref()?.seen else { return None };
-    let soon = case.now.unix_seconds() + EXPIRES_SOON_SECONDS;
-    let first = session.chain.iter().filter(|certificate| certificate.not_after < soon);
+    let now = case.now.unix_seconds();
+    // What has ended already is not on the way to the root, since the chain was accepted: an old cross-signature.
+    let soon = now..now + EXPIRES_SOON_SECONDS;
+    let first = session.chain.iter().filter(|certificate| soon.contains(&certificate.not_after));
     let first = first.min_by_key(|certificate| certificate.not_after)?;
     Some(Note {
         code: "note.expires-soon",

@@ -75,6 +75,7 @@ fn a_reset_before_any_byte_is_about_the_connection() -> Outcome {
             failure: net_tls::Failure::Broken(Break::Reset),
             chain: Vec::new(),
             received: Received { bytes: received, head: Vec::new() },
+            asks_client: false,
         };
         let mut evidence = connected();
         evidence.tls = timed(TlsEvidence::Failed { failed, source: String::new(), kin: false });
@@ -341,7 +342,7 @@ fn notes_are_about_what_was_seen() -> Outcome {
     on_tmpfs.mounts = Some(MountTable::parse("27 1 0:9 / /tmp rw - tmpfs tmpfs rw"));
     evidence.buffer = timed(on_tmpfs);
     let leaf = Certificate { not_after: 1_800_000_000 + 86_400, ..Certificate::default() };
-    let session = net_tls::Session { version: "TLSv1.3".into(), chain: vec![leaf] };
+    let session = net_tls::Session { version: "TLSv1.3".into(), chain: vec![leaf], asks_client: false };
     evidence.tls = timed(TlsEvidence::Session(session));
     evidence.websocket = timed(trial(Some(welcome(None, 0)), TrialEnd::Proven));
     let codes = |config: &Config| {

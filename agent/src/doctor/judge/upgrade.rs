@@ -97,8 +97,13 @@ fn stripped(answer: &Answer, status: &str) -> Verdict {
     Verdict::fail(
         "ws.upgrade-stripped",
         format!(
-            "the upgrade was answered with {status}{}, while GET /api/v1/health is fine: a proxy drops the Upgrade header",
-            server(answer)
+            "the upgrade was answered with {status}{}, while GET /api/v1/health is fine: {}",
+            server(answer),
+            if answer.is_old {
+                "what answers speaks HTTP/1.0, which knows no upgrade"
+            } else {
+                "a proxy drops the Upgrade header"
+            }
         ),
         NGINX_LINES,
     )
@@ -160,7 +165,7 @@ fn nothing_there(case: &Case<'_>, answer: &Answer, health: Option<&Result<Answer
         return Verdict::unknown(OUT_OF_TIME);
     }
     let health_words = match health {
-        Some(Ok(health)) => format!("{}{}", status_words(health), server(health)),
+        Some(Ok(health)) => format!("{}{}{}", status_words(health), server(health), title(health)),
         Some(Err(_)) | None => "no answer".to_owned(),
     };
     let sentence = format!(
@@ -182,6 +187,7 @@ pub(super) fn http_status(answer: &Answer) -> Verdict {
         // A redirect may carry a session in its query.
         format!(" to {}", printable(public_url(to).as_bytes(), SHOWN_CHARS))
     });
+    let location_is_none = location.is_none();
     let fix = match (answer.status, error_code(answer).as_deref()) {
         (400, Some("invalid_host")) => "add the host to Z4J_ALLOWED_HOSTS of the brain",
         (300..=399, _) => "set Z4J_BRAIN_URL to the address that does not redirect",
@@ -196,10 +202,12 @@ pub(super) fn http_status(answer: &Answer) -> Verdict {
     Verdict::fail(
         "ws.http-status",
         format!(
-            "the request was answered with {}{}{code}{}",
+            "the request was answered with {}{}{code}{}{}",
             status_words(answer),
             location.unwrap_or_default(),
-            server(answer)
+            server(answer),
+            // nginx repeats the status there.
+            if answer.status < 500 && location_is_none { title(answer) } else { String::new() }
         ),
         fix,
     )
@@ -223,6 +231,17 @@ pub(super) fn server(answer: &Answer) -> String {
         .header("server")
         .map(|name| format!(" by Server: {}", printable(name.as_bytes(), 80)))
         .unwrap_or_default()
+}
+
+/// The title of a page, for people to recognise it; nothing if it only repeats the status.
+fn title(answer: &Answer) -> String {
+    let body = String::from_utf8_lossy(&answer.body);
+    let title = body.split_once("<title>").and_then(|(_, rest)| rest.split_once("</title>"));
+    let title = title.map(|(title, _)| title.trim()).unwrap_or_default();
+    if title.is_empty() || title.starts_with(&answer.status.to_string()) {
+        return String::new();
+    }
+    format!(", a page titled {:?}", printable(title.as_bytes(), 80))
 }
 
 /// The brain's own word for an error: `error`, or the text of `detail`.

@@ -192,7 +192,7 @@ pub(super) fn skew(seen: &WebsocketEvidence) -> Option<Verdict> {
         Verdict::fail(
             "ws.clock-skew",
             format!("this clock is {} the brain's; signatures allow {SKEW_SECONDS} s", offset(micros)),
-            "sudo timedatectl set-ntp true",
+            "sudo timedatectl set-ntp true\nhere, or on the brain's machine if its clock is the wrong one",
         )
     })
 }
@@ -214,7 +214,7 @@ fn early(case: &Case<'_>, seen: &WebsocketEvidence, stage: Stage, end: &End) -> 
         End::Broken(broken) => Verdict::fail(
             "ws.dropped",
             format!("the connection ended {} and without a close frame: {broken}", stage.when()),
-            "look at the log of the proxy in front of the brain (nginx: proxy_read_timeout 75s;)",
+            dropped_fix(stage, broken),
         ),
         End::Malformed(what) => Verdict::fail(
             "ws.not-a-brain",
@@ -226,6 +226,21 @@ fn early(case: &Case<'_>, seen: &WebsocketEvidence, stage: Stage, end: &End) -> 
             format!("correct Z4J_BRAIN_URL={}", case.config.brain_url.as_str()),
         ),
         End::Refused(refusal) => refused(case, seen, stage, *refusal),
+    }
+}
+
+/// Only a session that was quiet for a while can have met a time-out.
+const fn dropped_fix(stage: Stage, broken: &Break) -> &'static str {
+    match (stage, broken) {
+        (Stage::Online, _) => {
+            "look at the log of the proxy in front of the brain (nginx: proxy_read_timeout 75s;)"
+        }
+        (_, Break::Reset) => {
+            "let WebSocket messages through what resets connections on the way, a firewall or an inspecting proxy"
+        }
+        _ => {
+            "look at the log of the brain, and of the proxy in front of it, at this moment: no time-out is that short"
+        }
     }
 }
 
@@ -297,7 +312,10 @@ fn closed(
             Verdict::fail(
                 "ws.closed",
                 format!("the brain closed with {code}{tail} {}{meaning}", stage.when()),
-                "look at the brain's log",
+                match code {
+                    close::RESTART => "wait until the brain is up again, then: z4j doctor",
+                    _ => "look at the brain's log",
+                },
             )
         }
     }

@@ -3,6 +3,9 @@
 //! Owns the socket that was passed in; it is never rebound from here to another one, because it may have
 //! been made in another network namespace. Must not know what is spoken over a connection.
 
+mod handshake;
+mod shaping;
+
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::AsRawFd;
@@ -13,20 +16,20 @@ use nix::sys::socket::{Backlog, Shutdown, SockaddrStorage, bind, listen, shutdow
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::timeout;
-use tokio_rustls::LazyConfigAcceptor;
 
 use crate::clock;
 use crate::descriptors;
 use crate::fault::table::Site;
-use crate::fault::{Fault, Point, Tcp, Tls};
+use crate::fault::{Fault, Point, Tcp};
 use crate::hub::{Hub, TaskGuard};
 use crate::journal::{Entry, Kind};
 use crate::lock::lock;
-use crate::pki::Word;
 use crate::stream::silence::Silence;
-use crate::stream::wire::{Cut, Watch, Wire};
-use crate::stream::{self, Stream, http2};
+use crate::stream::wire::Cut;
+use crate::stream::{self, Stream};
 use crate::web::{self, Peer};
+use handshake::handshake;
+use shaping::wire;
 
 /// How long to wait after accept failed for want of resources.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
@@ -221,12 +224,15 @@ async fn connection(hub: Arc<Hub>, socket: TcpStream, peer: SocketAddr, ticket: 
 
 /// How a fault cuts a connection, if it does.
 pub(crate) const fn cut(fault: &Fault) -> Option<Cut> {
-    match fault {
-        Fault::Tcp(Tcp::Reset) => Some(Cut::Reset),
-        Fault::Tcp(Tcp::HalfOpen) => Some(Cut::Silence(Silence::HalfOpen)),
-        Fault::Tcp(Tcp::Stall) => Some(Cut::Silence(Silence::Stall)),
-        _ => None,
-    }
+    let Fault::Tcp(fault) = fault else { return None };
+    Some(match fault {
+        Tcp::Reset => Cut::Reset,
+        Tcp::Closed => Cut::Silence(Silence::Closed),
+        Tcp::HalfOpen => Cut::Silence(Silence::HalfOpen),
+        Tcp::Stall => Cut::Silence(Silence::Stall),
+        Tcp::HangUp(time) => Cut::Silence(Silence::HangUp(*time)),
+        _ => return None,
+    })
 }
 
 fn carry_out(hub: &Arc<Hub>, cut: Cut, socket: TcpStream, peer: SocketAddr, point: &str) {
@@ -235,73 +241,4 @@ fn carry_out(hub: &Arc<Hub>, cut: Cut, socket: TcpStream, peer: SocketAddr, poin
         Cut::Reset => stream::reset(&socket),
         Cut::Silence(silence) => hub.hold(socket, silence),
     }
-}
-
-/// The connection with what faults make of it.
-fn wire(hub: &Arc<Hub>, socket: TcpStream, peer: SocketAddr) -> Wire {
-    let mut wire = Wire::new(socket, Box::new(Watcher { hub: Arc::clone(hub), peer }));
-    if let Some(oddities) = &hub.oddities {
-        wire.cut_up(oddities.roll());
-    }
-    let site = Site::new(Point::Accept, peer.ip());
-    let latency = |fault: &Fault| if let Fault::Tcp(Tcp::Latency(time)) = fault { Some(*time) } else { None };
-    let bandwidth =
-        |fault: &Fault| if let Fault::Tcp(Tcp::Bandwidth(rate)) = fault { Some(*rate) } else { None };
-    if let Some(time) = hub.faults.take(&site, latency) {
-        wire.delay(time);
-    }
-    if let Some(rate) = hub.faults.take(&site, bandwidth) {
-        wire.limit(rate);
-    }
-    wire
-}
-
-/// Counts a connection's bytes for faults.
-struct Watcher {
-    hub: Arc<Hub>,
-    peer: SocketAddr,
-}
-
-impl Watch for Watcher {
-    fn passed(&mut self, from: u64, to: u64) -> Option<Cut> {
-        if !self.hub.faults.any() {
-            return None;
-        }
-        let taken =
-            self.hub.faults.take(&Site { from, to, ..Site::new(Point::AfterBytes, self.peer.ip()) }, cut)?;
-        tracing::info!(peer = %self.peer, cut = ?taken, bytes = to, "fault in the connection");
-        Some(taken)
-    }
-
-    fn silence(&mut self, socket: TcpStream, silence: Silence) {
-        self.hub.hold(socket, silence);
-    }
-}
-
-/// A TLS handshake. The certificate is chosen once the client has spoken, so that a fault with `first N`
-/// counts handshakes and not bare TCP connects.
-async fn handshake(hub: &Arc<Hub>, wire: Wire, peer: SocketAddr) -> io::Result<Stream> {
-    let pki = hub.pki.as_ref().ok_or_else(|| io::Error::other("no certificates"))?;
-    let start = LazyConfigAcceptor::new(rustls::server::Acceptor::default(), wire).await?;
-    let site = Site::new(Point::Handshake, peer.ip());
-    if let Some(cut) = hub.faults.take(&site, cut) {
-        if let Some(socket) = start.io.into_socket() {
-            carry_out(hub, cut, socket, peer, "handshake");
-        }
-        return Err(io::Error::other("a fault ended it"));
-    }
-    let fault = hub.faults.take(&site, |fault| match fault {
-        Fault::Tls(Tls::Shows(word)) => Some(*word),
-        _ => None,
-    });
-    if let Some(fault) = fault {
-        tracing::info!(%peer, fault = fault.fault_name(), "fault in what TLS shows");
-    }
-    let shown = pki.shown(fault).map_err(io::Error::other)?;
-    let mut stream = Stream::Tls(Box::new(start.into_stream(shown.config).await?));
-    if shown.profile.has(Word::H2Only) {
-        http2::refuse(&mut stream).await?;
-        return Err(io::Error::other("HTTP/2 only: the client spoke something else"));
-    }
-    Ok(stream)
 }
