@@ -55,6 +55,8 @@ mod outage;
 #[cfg(test)]
 mod packets;
 #[cfg(test)]
+mod protocol;
+#[cfg(test)]
 mod rest;
 #[cfg(test)]
 mod sessions;
