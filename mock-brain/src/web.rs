@@ -232,9 +232,7 @@ async fn refused(
 }
 
 pub(crate) fn retry_later(mut response: Response<Body>, seconds: Option<u32>) -> Response<Body> {
-    if let Some(seconds) = seconds {
-        response.headers_mut().insert(RETRY_AFTER, seconds.into());
-    }
+    proxy::told(&mut response, seconds, None);
     response
 }
 

@@ -61,15 +61,18 @@ struct Parser<'t> {
 }
 
 pub(super) fn parse(text: &str) -> Result<FaultSpec, FaultError> {
+    let too_long = || FaultError::at(text, 0, text, format!("longer than {MAX_TEXT} bytes"));
     if text.len() > MAX_TEXT {
-        return Err(FaultError::at(text, 0, text, format!("longer than {MAX_TEXT} bytes")));
+        return Err(too_long());
     }
     let mut parser = Parser { text, at: 0 };
     let name = parser.word();
     let entry = catalog::find(name.text).ok_or_else(|| parser.unknown_name(name))?;
     let arguments = parser.arguments()?;
     let fault = parser.fault(entry, name, &arguments)?;
-    parser.selectors(FaultSpec::new(fault, entry.points[0]), entry)
+    let spec = parser.selectors(FaultSpec::new(fault, entry.points[0]), entry)?;
+    // It is told in its own words, with quotes where none were written, and taken again from those.
+    if spec.to_string().len() > MAX_TEXT { Err(too_long()) } else { Ok(spec) }
 }
 
 impl<'t> Parser<'t> {

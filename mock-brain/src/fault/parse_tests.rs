@@ -107,6 +107,14 @@ fn errors_show_the_place_and_the_way_out() {
     }
 }
 
+#[test]
+fn what_is_too_long_in_its_own_words_is_too_long() {
+    let spec = |length: usize| format!("ack.drop who=agent:{}", "a".repeat(length)).parse::<FaultSpec>();
+    let longest = MAX_TEXT - "ack.drop who=\"agent:\"".len();
+    assert_eq!(spec(longest).unwrap().to_string().parse(), spec(longest));
+    assert!(spec(longest + 1).unwrap_err().to_string().contains("longer than 1024 bytes"));
+}
+
 proptest! {
     #[test]
     fn no_text_panics_and_what_parses_round_trips(text in "(ws\\.close|tcp\\.reset|tls\\.expired)?( at frame 3)?( for 2)?[ -~é]{0,40}") {

@@ -177,7 +177,8 @@ fn scrubbed(raw: &Bytes, agent: Option<&Arc<Agent>>) -> String {
     text
 }
 
-fn hidden(text: &str, agent: Option<&Arc<Agent>>) -> String {
+/// A text without the agent's secrets.
+pub(crate) fn hidden(text: &str, agent: Option<&Arc<Agent>>) -> String {
     let Some(agent) = agent else { return text.to_owned() };
     let secret = agent.project.secret.to_text();
     [agent.token.as_str(), secret.trim_end_matches('=')]

@@ -32,13 +32,20 @@ pub(crate) struct Pen {
     quirks: Option<Quirks>,
     /// The last number of an odd sequence.
     seq: u64,
+    /// The protocol version that hello is answered with.
+    version: &'static str,
 }
 
 impl Pen {
     /// One whose frames are bound to a session (its id, or the long-poll nonce).
     pub(crate) fn new(agent: &Agent, session: &str, release: Release, quirks: Option<Quirks>) -> Self {
         let signer = Signer::new(&agent.project.secret, agent.binding(session, release));
-        Self { signer, release, quirks, seq: 0 }
+        Self { signer, release, quirks, seq: 0, version: PROTOCOL_VERSION_TEXT }
+    }
+
+    /// Answers hello with another protocol version.
+    pub(crate) const fn claim_version(&mut self, version: &'static str) {
+        self.version = version;
     }
 
     /// The answer to hello.
@@ -54,7 +61,7 @@ impl Pen {
         now: Timestamp,
     ) -> Result<String, PenError> {
         let ack = HelloAck {
-            protocol_version: PROTOCOL_VERSION_TEXT.to_owned(),
+            protocol_version: self.version.to_owned(),
             brain_version: self.release.to_string(),
             agent_id: agent.id.to_string(),
             project_id: agent.project.id.to_string(),

@@ -19,6 +19,8 @@ mod commands;
 #[cfg(test)]
 mod control;
 #[cfg(test)]
+mod dashboard;
+#[cfg(test)]
 mod dedupe;
 #[cfg(test)]
 mod faults;
