@@ -178,7 +178,7 @@ pub(crate) fn tour(client: &Client, base: &str, folder: &Path) -> anyhow::Result
     let (variables, live) = tour.mint(base, "live")?;
     tour.refused_agents()?;
     tour.lists()?;
-    let mut agent = python_agent::start(folder, &variables, 2)?;
+    let mut agent = python_agent::start("1.13.0", folder, &variables, 2)?;
     eventually("the agent's events", || {
         let events = client.get("/api/v1/projects/shop/events?engine=celery&task_id=interop-1")?;
         Ok(events["items"].as_array().filter(|items| !items.is_empty()).map(drop))
