@@ -6,7 +6,7 @@ use maud::{Markup, html};
 
 use super::Board;
 use super::text::number;
-use crate::api::EnvAnswer;
+use crate::api::agents::EnvAnswer;
 use crate::registry::Agent;
 use crate::variables::{self, shell_word};
 

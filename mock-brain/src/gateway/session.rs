@@ -246,7 +246,7 @@ impl Session<'_> {
 
     /// The brain's time, as a fault has it for this session.
     pub(super) fn now(&self) -> Timestamp {
-        clock::now().plus_seconds(self.ahead)
+        self.hub.now().plus_seconds(self.ahead)
     }
 
     /// The agent as a fault has it, once its hello was read.

@@ -48,6 +48,13 @@ impl Pen {
         self.version = version;
     }
 
+    /// The agent signs as z4j-core 1.0 did, and wants to be answered so. What was signed before was not
+    /// understood, and does not count.
+    pub(super) fn forget_session(&mut self, agent: &Agent) {
+        let binding = agent.binding("", self.release);
+        self.signer = Signer::without_session(&agent.project.secret, binding);
+    }
+
     /// The answer to hello.
     ///
     /// An agent that named its project is told the slug, so that it knows that the name was checked. Others

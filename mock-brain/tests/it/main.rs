@@ -55,6 +55,10 @@ mod outage;
 #[cfg(test)]
 mod packets;
 #[cfg(test)]
+mod protocol;
+#[cfg(test)]
+mod rest;
+#[cfg(test)]
 mod sessions;
 #[cfg(test)]
 mod state;
@@ -62,6 +66,8 @@ mod state;
 mod support;
 #[cfg(test)]
 mod tls;
+#[cfg(test)]
+mod verbs;
 #[cfg(test)]
 mod violations;
 #[cfg(test)]
