@@ -41,6 +41,10 @@ generate: build
 interop *ARGS: build _interop-venv
     cargo test --package e2e --test interop --locked "$@"
 
+# The dashboard in a real Chromium. Pictures are kept in target/browser.
+browser *ARGS: build _chromium
+    cargo test --package e2e --test browser --locked "$@"
+
 # Kill agent and brain at random, cut connections, fill disks, for many rounds: `chaos [ROUNDS] [SEED]`.
 chaos ROUNDS="200" SEED="20261124": build
     Z4J_CHAOS_ROUNDS="{{ ROUNDS }}" Z4J_CHAOS_SEED="{{ SEED }}" cargo test --package e2e --test it --locked -- --ignored --nocapture chaos::
@@ -69,7 +73,7 @@ fuzz TARGET="all" SECONDS="600": (_cargo-install "cargo-fuzz" fuzz_version)
     done
 
 # What CI runs, in its order.
-ci: test check e2e interop
+ci: test check e2e interop browser
 
 # A mock brain for local development.
 serve *ARGS:
@@ -88,6 +92,19 @@ _cargo-install NAME VERSION:
     if [ "$('{{ target }}/tools/bin/{{ NAME }}' --version 2>/dev/null | awk '{ print $2 }')" != "{{ VERSION }}" ]; then
         echo 'installing {{ NAME }} {{ VERSION }} (once, takes a minute or two)' >&2
         cargo install --quiet --locked --root '{{ target }}/tools' '{{ NAME }}@{{ VERSION }}'
+    fi
+
+# Install Chromium and its driver where they are missing: as root, or by sudo.
+_chromium:
+    #!/usr/bin/env bash
+    set -euo pipefail
+    if [ ! -x /usr/bin/chromium ] || [ ! -x /usr/bin/chromedriver ]; then
+        command -v apt-get >/dev/null || { echo 'dev: install chromium and chromedriver to /usr/bin' >&2; exit 2; }
+        echo 'installing chromium and chromium-driver (once)' >&2
+        as_root=$([ "$(id -u)" -eq 0 ] || echo sudo)
+        $as_root apt-get update -qq
+        $as_root env DEBIAN_FRONTEND=noninteractive apt-get install -qq --yes --no-install-recommends \
+            chromium chromium-driver fonts-dejavu-core >/dev/null
     fi
 
 # Install the Python packages that we are tested against, once: one environment for each file of requirements.

@@ -7,7 +7,7 @@ use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::time::Duration;
 
 use ipnet::IpNet;
@@ -25,7 +25,7 @@ use crate::hub::{Farewell, Hub, Limits};
 use crate::journal::{Journal, JournalError};
 use crate::listener::{self, Listener};
 use crate::pki::{Certificates, IssuedCertificate, Pki, PkiError, Profile};
-use crate::registry::{AgentInfo, Credentials, RegistryError};
+use crate::registry::{AgentInfo, Credentials, ProjectInfo, RegistryError};
 use crate::sessions::{SessionInfo, Sessions};
 use crate::state::{State, StateError, Wanted};
 use crate::store::{Store, StoredEvent};
@@ -181,7 +181,6 @@ impl Brain {
         let State { registry, authority, lock } = State::open(state_dir.as_deref(), &wanted)?;
         let credentials = registry.named(None).map_err(|_| StateError::AgentName(agent))?.credentials();
         let pki = authority.map(|authority| Pki::new(authority, certificate)).transpose()?;
-        let hosts = Hosts::new(listener.address(), names.iter().chain(&hosts));
         let (store, journal) = records(state_dir.as_deref().zip(journal_bytes))?;
         let hub = Arc::new(Hub {
             registry,
@@ -193,8 +192,8 @@ impl Brain {
             faults: FaultTable::new(seed, &journal),
             violations: Violations::new(strict, &journal)?,
             journal,
+            hosts: Hosts::new(listener.address(), names.iter().chain(&hosts)),
             listener,
-            hosts,
             admission: Admission::new(admit, trusted_proxies, limits.connects),
             limits,
             oddities: strict.then(|| Oddities::new(seed)),
@@ -203,6 +202,8 @@ impl Brain {
             orders: watch::Sender::new(0),
             killed: watch::Sender::new(Farewell::None),
             down: AtomicBool::new(false),
+            clock_offset: AtomicI64::new(0),
+            logins: Default::default(),
             runtime: Handle::current(),
             stop: watch::Sender::new(false),
             busy: watch::Sender::new(0),
@@ -369,7 +370,43 @@ impl Brain {
     /// # Errors
     /// There is one of that slug, or it is none, or the state cannot be written.
     pub fn add_project(&self, slug: &str) -> Result<(), RegistryError> {
-        self.hub.registry.add_project(slug).map(drop)
+        self.hub.registry.add_project(slug, Default::default()).map(drop)
+    }
+
+    /// Every project, archived ones too, in the order in which they were made.
+    #[must_use]
+    pub fn projects(&self) -> Vec<ProjectInfo> {
+        self.hub.registry.list_projects()
+    }
+
+    /// Archives a project: sessions of its agents are closed with 4003, and their tokens are refused, with
+    /// 4401, or 403 on long-poll.
+    ///
+    /// # Errors
+    /// There is no such project, it is the last one, or the state cannot be written.
+    pub fn archive_project(&self, slug: &str) -> Result<(), RegistryError> {
+        self.hub.archive(slug).map(drop)
+    }
+
+    /// Ends the archiving of a project.
+    ///
+    /// # Errors
+    /// There is no such project, or the state cannot be written.
+    pub fn restore_project(&self, slug: &str) -> Result<(), RegistryError> {
+        self.hub.restore(slug).map(drop)
+    }
+
+    /// The e-mail address and password that log in over REST.
+    #[must_use]
+    pub fn administrator(&self) -> (String, String) {
+        let administrator = self.hub.registry.administrator();
+        (administrator.email, administrator.password)
+    }
+
+    /// Sets how far this brain's clock is ahead of the machine's, in milliseconds: frames are signed and judged
+    /// by it. Time-outs, certificates and the journal go by the machine's.
+    pub fn set_clock_offset(&self, millis: i64) {
+        self.hub.clock_offset.store(millis.saturating_mul(1_000), Ordering::Relaxed);
     }
 
     /// Makes an agent of a project; without one, of the project that the brain was started with.

@@ -5,6 +5,7 @@
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 use uuid::Uuid;
 
 use crate::hub::Hub;
@@ -12,7 +13,7 @@ use crate::quote::quote;
 use crate::registry::RegistryError;
 
 /// Something that a test waits for.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(tag = "until", rename_all = "kebab-case", deny_unknown_fields)]
 pub enum Condition {
     /// So many events were accepted, of an agent if one is named.
@@ -148,7 +149,7 @@ impl fmt::Display for Condition {
             Self::Events { count, .. } => write!(f, "{count} events")?,
             Self::Duplicates { count } => write!(f, "{count} duplicates")?,
             Self::Session { worker: Some(worker), .. } => {
-                write!(f, "a session with worker {}", quote(worker))?
+                write!(f, "a session with worker {}", quote(worker))?;
             }
             Self::Session { .. } => f.write_str("a session")?,
             Self::NoSession { .. } => f.write_str("the end of all sessions")?,

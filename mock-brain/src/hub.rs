@@ -3,14 +3,14 @@
 //! Owns the parts and the count of tasks at work. Must not hold rules of its own.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::time::Duration;
 
 use tokio::net::TcpStream;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
-use z4j_protocol::{DEFAULT_MAX_FRAME_BYTES, Frame, FrameType};
+use z4j_protocol::{DEFAULT_MAX_FRAME_BYTES, Frame, FrameType, Timestamp};
 
 use crate::admission::{Admission, Hosts};
 use crate::clock;
@@ -22,7 +22,8 @@ use crate::listener::Listener;
 use crate::longpoll::sessions::LongPollSessions;
 use crate::pki::{Pki, PkiError, Profile};
 use crate::quote::quote;
-use crate::registry::{Agent, Registry, RegistryError};
+use crate::registry::{Agent, Project, Registry, RegistryError};
+use crate::rest::Logins;
 use crate::sessions::{ClosedBy, Serial, Sessions};
 use crate::state::StateError;
 use crate::store::{Store, StoredEvent};
@@ -124,6 +125,10 @@ pub(crate) struct Hub {
     pub(crate) killed: watch::Sender<Farewell>,
     /// The brain is down until it is told to come up.
     pub(crate) down: AtomicBool,
+    /// How far this brain's clock is ahead of the machine's, in microseconds.
+    pub(crate) clock_offset: AtomicI64,
+    /// Who is logged in.
+    pub(crate) logins: Logins,
     /// Where tasks are started from whatever thread.
     pub(crate) runtime: Handle,
     pub(crate) stop: watch::Sender<bool>,
@@ -199,7 +204,16 @@ impl Hub {
         if agent.revoked {
             return Err(CommandError::Revoked(agent.name.clone()));
         }
-        let info = self.commands.issue(&agent, command, clock::now())?;
+        self.send_command_to(&agent, command)
+    }
+
+    /// As [`Hub::send_command`], to this agent.
+    pub(crate) fn send_command_to(
+        &self,
+        agent: &Agent,
+        command: NewCommand,
+    ) -> Result<CommandInfo, CommandError> {
+        let info = self.commands.issue(agent, command, clock::now())?;
         tracing::info!(id = %info.id, agent = %agent.name, action = %quote(&info.action), "command issued");
         self.sessions.deliver_commands(agent.id);
         self.ordered();
@@ -227,10 +241,49 @@ impl Hub {
         found.map(|(_, rule, what)| (rule, format!("{kind} {} {what}", quote(id)))).collect()
     }
 
+    /// Archives a project: sessions of its agents are closed with 4003, and their tokens are refused.
+    pub(crate) fn archive(&self, slug: &str) -> Result<Arc<Project>, RegistryError> {
+        let project = self.registry.change_project(slug, |project| project.about.archived = true)?;
+        for agent in self.registry.agents().iter().filter(|agent| agent.project.id == project.id) {
+            self.sessions.revoke(agent.id);
+        }
+        self.ordered();
+        Ok(project)
+    }
+
+    /// Ends the archiving of a project.
+    pub(crate) fn restore(&self, slug: &str) -> Result<Arc<Project>, RegistryError> {
+        let project = self.registry.change_project(slug, |project| project.about.archived = false)?;
+        self.ordered();
+        Ok(project)
+    }
+
+    /// The time that this brain goes by: the machine's, moved by what was set.
+    pub(crate) fn now(&self) -> Timestamp {
+        let micros = clock::now().unix_micros().saturating_add(self.clock_offset.load(Ordering::Relaxed));
+        Timestamp::from_unix_micros(micros)
+    }
+
+    /// Shows each accepted event that is kept to somebody, oldest first, some at a time.
+    pub(crate) fn each_event(&self, mut show: impl FnMut(&StoredEvent)) -> Result<(), JournalError> {
+        let mut after = 0;
+        loop {
+            let on_disk = self.journal.is_on_disk();
+            let slice = if on_disk { self.journal.events_behind(after)? } else { self.store.behind(after) };
+            let Some((last, _)) = slice.last() else { return Ok(()) };
+            after = *last;
+            slice.iter().for_each(|(_, event)| show(event));
+        }
+    }
+
     /// Refuses an agent from now on: its sessions are closed with 4003, and its token with 4401 or 401.
     pub(crate) fn revoke(&self, name: &str) -> Result<(), RegistryError> {
-        let agent = self.registry.named(Some(name))?;
-        self.registry.set_token(&agent, None)?;
+        self.revoke_agent(&*self.registry.named(Some(name))?)
+    }
+
+    /// As [`Hub::revoke`], of this agent.
+    pub(crate) fn revoke_agent(&self, agent: &Agent) -> Result<(), RegistryError> {
+        self.registry.set_token(agent, None)?;
         self.sessions.revoke(agent.id);
         self.ordered();
         Ok(())
@@ -324,6 +377,19 @@ impl Hub {
                 () = task.0.stopping() => {}
             }
         });
+    }
+
+    /// Forgets what was seen, clears the faults and sets the clock right. Live sessions go on.
+    pub(crate) async fn reset(&self) {
+        self.journal.ready().await;
+        self.clear_faults(None);
+        self.clock_offset.store(0, Ordering::Relaxed);
+        self.journal.reset(|| self.store.clear());
+        self.sessions.forget_ended();
+        self.commands.clear();
+        self.violations.clear();
+        self.journal.flushed().await;
+        self.ordered();
     }
 
     /// Takes a fault away; `None` for all. Tells whether there was one.

@@ -32,10 +32,12 @@ mod login;
 mod longpoll;
 mod pki;
 mod place;
+mod presence;
 mod proxy;
 mod quote;
 mod random;
 mod registry;
+mod rest;
 mod sessions;
 mod settings;
 mod state;
@@ -47,6 +49,7 @@ pub mod violation;
 mod voice;
 mod web;
 
+pub use api::openapi_json;
 pub use brain::{Brain, Options, StartError};
 pub use commands::{CommandError, CommandInfo, CommandState, NewCommand};
 pub use condition::Condition;
@@ -57,7 +60,7 @@ pub use journal::{DEFAULT_JOURNAL_BYTES, JournalError};
 pub use pki::{
     CertificateFacts, Certificates, IssuedCertificate, PkiError, Profile, ProfileError, WORDS, Word,
 };
-pub use registry::{AgentInfo, Credentials, RegistryError};
+pub use registry::{AgentInfo, Credentials, ProjectInfo, RegistryError};
 pub use sessions::{ClosedBy, SessionInfo, Transport};
 pub use state::StateError;
 pub use store::{MAX_EVENTS, MAX_PAYLOAD_BYTES, StoredEvent};

@@ -9,13 +9,14 @@ use std::sync::{Arc, Mutex};
 
 use aws_lc_rs::digest;
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 use uuid::Uuid;
 use z4j_protocol::{Binding, HmacSecret};
 
 use crate::lock::lock;
 use crate::pki::authority::Authority;
 use crate::random;
-use crate::state::{Book, StateError, StoredAgent};
+use crate::state::{About, Administrator, Book, StateError, StoredAgent, StoredProject};
 use crate::voice::Release;
 
 /// Longest token, in bytes.
@@ -29,6 +30,7 @@ pub(crate) struct Project {
     pub(crate) id: Uuid,
     pub(crate) slug: String,
     pub(crate) secret: HmacSecret,
+    pub(crate) about: About,
 }
 
 impl Project {
@@ -47,12 +49,14 @@ pub(crate) struct Agent {
     pub(crate) project: Arc<Project>,
     /// Its token is refused.
     pub(crate) revoked: bool,
+    /// Microseconds since 1970.
+    pub(crate) created_at: i64,
 }
 
 impl Agent {
     fn new(stored: &StoredAgent, project: &Arc<Project>) -> Self {
-        let StoredAgent { id, name, token, revoked, .. } = stored.clone();
-        Self { id, name, token, project: Arc::clone(project), revoked }
+        let StoredAgent { id, name, token, revoked, created_at, .. } = stored.clone();
+        Self { id, name, token, project: Arc::clone(project), revoked, created_at }
     }
 
     fn is(&self, project: &Project, name: &str) -> bool {
@@ -70,8 +74,8 @@ impl Agent {
     }
 
     fn in_project(&self, id: Uuid, slug: String) -> Self {
-        let secret = HmacSecret::derive(&random::bytes::<32>(), id);
-        Self { project: Arc::new(Project { id, slug, secret }), ..self.clone() }
+        let (secret, about) = (HmacSecret::derive(&random::bytes::<32>(), id), self.project.about.clone());
+        Self { project: Arc::new(Project { id, slug, secret, about }), ..self.clone() }
     }
 
     /// What signatures of one of its sessions are bound to, as the release has it.
@@ -96,7 +100,7 @@ impl Agent {
 }
 
 /// What an agent is configured with. `Debug` shows neither token nor secret; serialising shows both.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Credentials {
     /// The project's slug (`Z4J_PROJECT_ID`).
     pub project_id: String,
@@ -124,7 +128,7 @@ impl fmt::Debug for Credentials {
 }
 
 /// An agent as lists show it: without its token.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct AgentInfo {
     /// Its name.
     pub name: String,
@@ -134,6 +138,21 @@ pub struct AgentInfo {
     pub project: String,
     /// Whether its token is refused.
     pub revoked: bool,
+}
+
+/// A project as lists show it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ProjectInfo {
+    /// Its slug.
+    pub slug: String,
+    /// Its UUID.
+    pub id: String,
+    /// What people call it.
+    pub name: String,
+    /// Whether its agents are kept out.
+    pub archived: bool,
+    /// How many agents it has, revoked ones not counted.
+    pub agents: usize,
 }
 
 /// Why the registry does not change.
@@ -150,6 +169,12 @@ pub enum RegistryError {
     /// There is no such project.
     #[error("no project {0:?}; `project add` makes one")]
     NoProject(String),
+    /// The project is archived.
+    #[error("project {0:?} is archived; `project restore` brings it back")]
+    Archived(String),
+    /// It is the only project that is not archived.
+    #[error("project {0:?} is the last one that is not archived; `project add` makes another one")]
+    LastProject(String),
     /// The name is taken.
     #[error("{0} is there already")]
     Taken(String),
@@ -182,7 +207,12 @@ impl Inner {
             None => found.id == self.primary.0,
         };
         let found = self.projects.iter().find(wanted).cloned();
-        found.ok_or_else(|| RegistryError::NoProject(slug.unwrap_or_default().to_owned()))
+        let none = || RegistryError::NoProject(slug.unwrap_or_default().to_owned());
+        let project = found.ok_or_else(none)?;
+        if project.about.archived {
+            return Err(RegistryError::Archived(project.slug.clone()));
+        }
+        Ok(project)
     }
 
     /// Takes in an agent that the book has.
@@ -222,6 +252,11 @@ impl Registry {
 
     /// The agent of a bearer token that is let in.
     pub(crate) fn by_token(&self, token: &str) -> Option<Arc<Agent>> {
+        self.known_token(token).filter(|agent| !agent.project.about.archived)
+    }
+
+    /// The agent of a bearer token, though its project may be archived.
+    pub(crate) fn known_token(&self, token: &str) -> Option<Arc<Agent>> {
         lock(&self.0).tokens.get(&token_key(token)).cloned()
     }
 
@@ -256,15 +291,73 @@ impl Registry {
         lock(&self.0).agents.iter().map(told).collect()
     }
 
+    /// Who logs in over REST.
+    pub(crate) fn administrator(&self) -> Administrator {
+        lock(&self.0).book.administrator().clone()
+    }
+
+    /// Every project, in the order in which they were made.
+    pub(crate) fn projects(&self) -> Vec<Arc<Project>> {
+        lock(&self.0).projects.clone()
+    }
+
+    /// Every agent, in the order in which they were made.
+    pub(crate) fn agents(&self) -> Vec<Arc<Agent>> {
+        lock(&self.0).agents.clone()
+    }
+
+    /// The project of a slug.
+    pub(crate) fn project(&self, slug: &str) -> Option<Arc<Project>> {
+        lock(&self.0).projects.iter().find(|project| project.slug == slug).cloned()
+    }
+
+    /// Every project as lists show it.
+    pub(crate) fn list_projects(&self) -> Vec<ProjectInfo> {
+        let inner = lock(&self.0);
+        let told = |project: &Arc<Project>| {
+            let own = |agent: &&Arc<Agent>| agent.project.id == project.id && !agent.revoked;
+            ProjectInfo {
+                slug: project.slug.clone(),
+                id: project.id.to_string(),
+                name: project.about.name.clone(),
+                archived: project.about.archived,
+                agents: inner.agents.iter().filter(own).count(),
+            }
+        };
+        inner.projects.iter().map(told).collect()
+    }
+
     /// Makes a project.
-    pub(crate) fn add_project(&self, slug: &str) -> Result<Arc<Project>, RegistryError> {
+    pub(crate) fn add_project(&self, slug: &str, about: About) -> Result<Arc<Project>, RegistryError> {
         let mut inner = lock(&self.0);
-        if inner.projects.iter().any(|project| project.slug == slug) {
-            return Err(RegistryError::Taken(format!("project {slug:?}")));
-        }
-        let project = Arc::new(inner.book.add_project(slug)?);
+        inner.check_free(slug, None)?;
+        let project = Arc::new(inner.book.add_project(slug, about)?);
         inner.projects.push(Arc::clone(&project));
         Ok(project)
+    }
+
+    /// Changes a project, its slug too; its agents are of the changed one from now on, and sessions go on.
+    pub(crate) fn change_project(
+        &self,
+        slug: &str,
+        change: impl FnOnce(&mut StoredProject),
+    ) -> Result<Arc<Project>, RegistryError> {
+        let mut inner = lock(&self.0);
+        let none = || RegistryError::NoProject(slug.to_owned());
+        let index = inner.projects.iter().position(|project| project.slug == slug).ok_or_else(none)?;
+        let old = Arc::clone(&inner.projects[index]);
+        let mut wanted = StoredProject { id: old.id, slug: old.slug.clone(), about: old.about.clone() };
+        change(&mut wanted);
+        inner.check_free(&wanted.slug, Some(old.id))?;
+        let active = inner.projects.iter().filter(|project| !project.about.archived).count();
+        if wanted.about.archived && !old.about.archived && active == 1 {
+            return Err(RegistryError::LastProject(slug.to_owned()));
+        }
+        let changed = inner.book.change_project(old.id, |stored| *stored = wanted)?.ok_or_else(none)?;
+        let changed = Arc::new(changed);
+        inner.projects[index] = Arc::clone(&changed);
+        inner.adopt(&changed);
+        Ok(changed)
     }
 
     /// Keeps the certificate authority with what it issued last.
@@ -336,6 +429,28 @@ impl Registry {
         }
         inner.agents[index] = Arc::clone(&changed);
         Ok(changed)
+    }
+}
+
+impl Inner {
+    /// Whether no other project has that slug.
+    fn check_free(&self, slug: &str, own: Option<Uuid>) -> Result<(), RegistryError> {
+        let taken = |project: &Arc<Project>| project.slug == slug && Some(project.id) != own;
+        if self.projects.iter().any(taken) {
+            return Err(RegistryError::Taken(format!("project {slug:?}")));
+        }
+        Ok(())
+    }
+
+    /// Makes the agents of a project those of the project as it is now.
+    fn adopt(&mut self, project: &Arc<Project>) {
+        for agent in self.agents.iter_mut().filter(|agent| agent.project.id == project.id) {
+            let changed = Arc::new(Agent { project: Arc::clone(project), ..Agent::clone(agent) });
+            if !changed.revoked {
+                self.tokens.insert(token_key(&changed.token), Arc::clone(&changed));
+            }
+            *agent = changed;
+        }
     }
 }
 

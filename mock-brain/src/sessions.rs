@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex};
 
 use serde::{Deserialize, Serialize};
 use tokio::sync::{Notify, watch};
+use utoipa::ToSchema;
 use uuid::Uuid;
 use z4j_protocol::payload::Hello;
 use z4j_protocol::{FrameType, close};
@@ -16,6 +17,7 @@ use z4j_protocol::{FrameType, close};
 use crate::clock;
 use crate::journal::{Entry, Journal, JournalError, Kind, Table};
 use crate::lock::lock;
+use crate::presence::{Presence, Presences};
 use crate::registry::Agent;
 use crate::verdict::Closing;
 
@@ -27,7 +29,7 @@ const MAX_TEXT_CHARS: usize = 128;
 const MAX_ENGINES: usize = 16;
 
 /// How an agent is connected.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Transport {
     /// `/ws/agent`.
@@ -37,7 +39,7 @@ pub enum Transport {
 }
 
 /// Who ended a session.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum ClosedBy {
     /// This brain.
@@ -60,7 +62,7 @@ impl ClosedBy {
 }
 
 /// A session: every websocket that was accepted, and every long-poll session that sent a good frame.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct SessionInfo {
     /// The id told in hello_ack; one of our own for long-poll.
     pub id: String,
@@ -155,6 +157,7 @@ struct Inner {
     slots: HashMap<Uuid, Vec<Slot>>,
     holders: HashMap<Serial, Uuid>,
     live: usize,
+    presences: Presences,
 }
 
 /// The sessions of one brain.
@@ -198,21 +201,29 @@ impl Sessions {
         serial
     }
 
-    fn update(&self, serial: Serial, change: impl FnOnce(&mut SessionInfo)) {
-        if let Some(info) = lock(&self.inner).listed.get_mut(&serial) {
-            change(info);
+    fn update(&self, serial: Serial, change: impl FnOnce(&mut SessionInfo, &mut Presences)) {
+        let Inner { listed, presences, .. } = &mut *lock(&self.inner);
+        if let Some(info) = listed.get_mut(&serial) {
+            change(info, presences);
         }
     }
 
+    /// What is known of an agent.
+    pub(crate) fn presence(&self, agent: Uuid) -> Option<Presence> {
+        lock(&self.inner).presences.of(agent).cloned()
+    }
+
     pub(crate) fn identified(&self, serial: Serial, agent: &Agent) {
-        self.update(serial, |info| {
+        self.update(serial, |info, presences| {
+            presences.identified(serial, agent.id);
             info.agent_name = Some(agent.name.clone());
             info.agent_id = Some(agent.id.to_string());
         });
     }
 
     pub(crate) fn greeted(&self, serial: Serial, hello: &Hello) {
-        self.update(serial, |info| {
+        self.update(serial, |info, presences| {
+            presences.greeted(serial, hello, clock::now());
             info.worker_id = hello.worker_id.as_deref().map(cut);
             info.agent_version = Some(cut(&hello.agent_version));
             info.framework = Some(cut(&hello.framework));
@@ -221,7 +232,8 @@ impl Sessions {
     }
 
     pub(crate) fn accepted(&self, serial: Serial) {
-        self.update(serial, |info| {
+        self.update(serial, |info, presences| {
+            presences.accepted(serial, clock::now());
             info.accepted = true;
             self.keep(serial, info, "accepted", &info.peer);
         });
@@ -235,7 +247,8 @@ impl Sessions {
     }
 
     pub(crate) fn counted(&self, serial: Serial, frame_type: FrameType) {
-        self.update(serial, |info| {
+        self.update(serial, |info, presences| {
+            presences.seen(serial, clock::now());
             info.frames += 1;
             info.heartbeats += u64::from(frame_type == FrameType::Heartbeat);
         });
@@ -290,6 +303,7 @@ impl Sessions {
     /// A session ended; its slot is free. Returns the agent whose commands another slot may have to take.
     pub(crate) fn ended(&self, serial: Serial, by: ClosedBy, closing: Option<&Closing>) -> Option<Uuid> {
         let mut inner = lock(&self.inner);
+        inner.presences.ended(serial, clock::now());
         if let Some(info) = inner.listed.get_mut(&serial).filter(|info| info.ended_at.is_none()) {
             info.ended_at = Some(clock::now().to_string());
             info.closed_by = Some(by);
@@ -309,6 +323,15 @@ impl Sessions {
             }
         }
         Some(agent)
+    }
+
+    /// Forgets the sessions that ended.
+    pub(crate) fn forget_ended(&self) {
+        let mut inner = lock(&self.inner);
+        inner.listed.retain(|_, info| info.ended_at.is_none());
+        for (serial, info) in inner.listed.iter().filter(|(_, info)| info.accepted) {
+            self.journal.put(Table::Sessions, *serial, info);
+        }
     }
 
     /// How many sessions live, refused ones that are not closed yet included.

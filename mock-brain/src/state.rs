@@ -75,6 +75,64 @@ pub enum StateError {
 pub(crate) struct StoredProject {
     pub(crate) id: Uuid,
     pub(crate) slug: String,
+    #[serde(default)]
+    pub(crate) about: About,
+}
+
+/// What a project is beside its slug. Times are microseconds since 1970.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct About {
+    pub(crate) name: String,
+    pub(crate) description: Option<String>,
+    pub(crate) environment: String,
+    pub(crate) timezone: String,
+    pub(crate) default_scheduler_owner: String,
+    pub(crate) allowed_schedulers: Option<Vec<String>>,
+    /// Its agents are not let in.
+    pub(crate) archived: bool,
+    pub(crate) created_at: i64,
+    pub(crate) updated_at: i64,
+}
+
+impl Default for About {
+    fn default() -> Self {
+        let now = clock::now().unix_micros();
+        Self {
+            name: String::new(),
+            description: None,
+            environment: "production".to_owned(),
+            timezone: "UTC".to_owned(),
+            default_scheduler_owner: "z4j-scheduler".to_owned(),
+            allowed_schedulers: None,
+            archived: false,
+            created_at: now,
+            updated_at: now,
+        }
+    }
+}
+
+/// Who logs in over REST.
+#[derive(Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Administrator {
+    pub(crate) id: Uuid,
+    pub(crate) email: String,
+    pub(crate) password: String,
+    /// Microseconds since 1970.
+    pub(crate) created_at: i64,
+}
+
+impl Administrator {
+    /// One with a password that is made up.
+    fn new() -> Self {
+        Self {
+            id: Uuid::new_v4(),
+            email: "admin@mock-brain.test".to_owned(),
+            password: URL_SAFE_NO_PAD.encode(random::bytes::<16>()),
+            created_at: clock::now().unix_micros(),
+        }
+    }
 }
 
 #[derive(Clone, Serialize, Deserialize)]
@@ -86,6 +144,9 @@ pub(crate) struct StoredAgent {
     pub(crate) token: String,
     #[serde(default, skip_serializing_if = "is_false")]
     pub(crate) revoked: bool,
+    /// Microseconds since 1970.
+    #[serde(default)]
+    pub(crate) created_at: i64,
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature that serde calls")]
@@ -102,6 +163,8 @@ struct Stored {
     projects: Vec<StoredProject>,
     agents: Vec<StoredAgent>,
     authority: Option<Authority>,
+    #[serde(default = "Administrator::new")]
+    administrator: Administrator,
 }
 
 impl Stored {
@@ -112,6 +175,7 @@ impl Stored {
             projects: Vec::new(),
             agents: Vec::new(),
             authority: None,
+            administrator: Administrator::new(),
         }
     }
 
@@ -120,11 +184,15 @@ impl Stored {
         let project = self.projects.iter().find(|project| project.slug == slug).map(|project| project.id);
         let project_id = project.unwrap_or_else(Uuid::new_v4);
         if project.is_none() {
-            self.projects.push(StoredProject { id: project_id, slug: slug.to_owned() });
+            self.projects.push(StoredProject::new(project_id, slug, About::default()));
         }
+        // Who is started with a project means to use it.
+        let archived =
+            self.projects.iter_mut().find(|project| project.id == project_id && project.about.archived);
+        let restored = archived.map(|project| project.about.archived = false).is_some();
         let same = |agent: &&StoredAgent| agent.project_id == project_id && agent.name == name;
         if let Some(agent) = self.agents.iter().find(same) {
-            return (agent.id, project.is_none());
+            return (agent.id, restored || project.is_none());
         }
         let agent = StoredAgent::mint(project_id, name);
         let id = agent.id;
@@ -146,7 +214,19 @@ impl Stored {
 impl StoredAgent {
     /// A new agent with a token of its own.
     pub(crate) fn mint(project_id: Uuid, name: &str) -> Self {
-        Self { id: Uuid::new_v4(), project_id, name: name.to_owned(), token: new_token(), revoked: false }
+        let created_at = clock::now().unix_micros();
+        let (id, name) = (Uuid::new_v4(), name.to_owned());
+        Self { id, project_id, name, token: new_token(), revoked: false, created_at }
+    }
+}
+
+impl StoredProject {
+    /// One that is called as its slug, unless it has a name.
+    fn new(id: Uuid, slug: &str, mut about: About) -> Self {
+        if about.name.is_empty() {
+            slug.clone_into(&mut about.name);
+        }
+        Self { id, slug: slug.to_owned(), about }
     }
 }
 
@@ -172,12 +252,38 @@ impl Book {
 
     fn project(&self, stored: &StoredProject) -> Project {
         let secret = HmacSecret::derive(self.stored.master_secret.as_bytes(), stored.id);
-        Project { id: stored.id, slug: stored.slug.clone(), secret }
+        Project { id: stored.id, slug: stored.slug.clone(), secret, about: stored.about.clone() }
     }
 
-    pub(crate) fn add_project(&mut self, slug: &str) -> Result<Project, StateError> {
+    pub(crate) const fn administrator(&self) -> &Administrator {
+        &self.stored.administrator
+    }
+
+    /// Changes a project, and returns it as it is now; `None` if there is none.
+    pub(crate) fn change_project(
+        &mut self,
+        id: Uuid,
+        change: impl FnOnce(&mut StoredProject),
+    ) -> Result<Option<Project>, StateError> {
+        let Some(stored) = self.stored.projects.iter().find(|project| project.id == id) else {
+            return Ok(None);
+        };
+        let mut changed = stored.clone();
+        change(&mut changed);
+        check_slug(&changed.slug)?;
+        changed.about.updated_at = clock::now().unix_micros();
+        let made = self.project(&changed);
+        self.change(|stored| {
+            for project in stored.projects.iter_mut().filter(|project| project.id == id) {
+                project.clone_from(&changed);
+            }
+        })?;
+        Ok(Some(made))
+    }
+
+    pub(crate) fn add_project(&mut self, slug: &str, about: About) -> Result<Project, StateError> {
         check_slug(slug)?;
-        let project = StoredProject { id: Uuid::new_v4(), slug: slug.to_owned() };
+        let project = StoredProject::new(Uuid::new_v4(), slug, about);
         let made = self.project(&project);
         self.change(|stored| stored.projects.push(project))?;
         Ok(made)

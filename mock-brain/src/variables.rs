@@ -2,7 +2,7 @@
 //!
 //! Owns the names, their order and the quoting of each form. What is written bears secrets.
 
-use crate::api::EnvAnswer;
+use crate::api::agents::EnvAnswer;
 
 /// Names and values.
 pub(crate) type Variables = Vec<(&'static str, String)>;

@@ -5,10 +5,13 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant, UNIX_EPOCH};
 
 use axum::body::Body;
-use http::header::{ALLOW, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER, UPGRADE, WWW_AUTHENTICATE};
+use http::header::{
+    ALLOW, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, DATE, RETRY_AFTER, UPGRADE, WWW_AUTHENTICATE,
+};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Version};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
@@ -25,7 +28,7 @@ use crate::proxy::{self, LetGo, Passage};
 use crate::stream::Stream;
 use crate::stream::served::{Pace, Served};
 use crate::violation::{self, Culprit, Key};
-use crate::{gateway, longpoll, random, verdict};
+use crate::{gateway, longpoll, random, rest, verdict};
 
 /// Largest request head.
 const MAX_HEAD: usize = 64 << 10;
@@ -57,7 +60,7 @@ pub(crate) async fn serve(hub: Arc<Hub>, stream: Stream, peer: Peer) {
     let pace = Pace::default();
     let service = service_fn(|request| {
         let (hub, peer, pace) = (Arc::clone(&hub), peer.clone(), pace.clone());
-        async move { answer(&hub, peer, request, &pace).await }
+        async move { answer(&hub, peer, request, &pace).await.map(|response| dated(&hub, response)) }
     });
     let mut server = http1::Builder::new();
     server.timer(TokioTimer::new()).header_read_timeout(hub.limits.head).max_buf_size(MAX_HEAD);
@@ -80,6 +83,19 @@ pub(crate) async fn serve(hub: Arc<Hub>, stream: Stream, peer: Peer) {
             proxy::finish(&hub, stream, let_go).await;
         }
     }
+}
+
+/// Dates an answer by this brain's clock, if it was made wrong, unless it is dated already.
+fn dated(hub: &Hub, mut response: Response<Body>) -> Response<Body> {
+    let is_wrong = hub.clock_offset.load(Ordering::Relaxed) != 0;
+    if is_wrong && !response.headers().contains_key(DATE) {
+        let since = u64::try_from(hub.now().unix_seconds()).unwrap_or_default();
+        let date = httpdate::fmt_http_date(UNIX_EPOCH + Duration::from_secs(since));
+        if let Ok(date) = HeaderValue::from_str(&date) {
+            response.headers_mut().insert(DATE, date);
+        }
+    }
+    response
 }
 
 async fn answer(
@@ -216,9 +232,7 @@ async fn refused(
 }
 
 pub(crate) fn retry_later(mut response: Response<Body>, seconds: Option<u32>) -> Response<Body> {
-    if let Some(seconds) = seconds {
-        response.headers_mut().insert(RETRY_AFTER, seconds.into());
-    }
+    proxy::told(&mut response, seconds, None);
     response
 }
 
@@ -262,6 +276,7 @@ async fn route(hub: &Arc<Hub>, peer: Peer, request: AgentRequest, id: &str) -> R
                 None => longpoll::events(hub, &peer, request, id).await,
             }
         }
+        path if rest::is_here(path) => rest::answer(hub, &peer, request, id).await,
         path if is_get && is_under_ws(path) => not_found(),
         "/api/v1/agent/events" if is_get => not_found(),
         "/api/v1/agent/events" => not_allowed("POST"),
@@ -349,7 +364,7 @@ fn not_found() -> Response<Body> {
     detail(StatusCode::NOT_FOUND, "Not Found")
 }
 
-fn not_allowed(allow: &'static str) -> Response<Body> {
+pub(crate) fn not_allowed(allow: &'static str) -> Response<Body> {
     let mut response = detail(StatusCode::METHOD_NOT_ALLOWED, "Method Not Allowed");
     response.headers_mut().insert(ALLOW, HeaderValue::from_static(allow));
     response

@@ -51,11 +51,23 @@ pub enum FrameError {
 pub(crate) struct Envelope {
     key: hmac::Key,
     binding: Binding,
+    /// How many of the bound members there are: z4j-core 1.0 knew no session.
+    bound: usize,
 }
 
 impl Envelope {
     pub(crate) fn new(secret: &HmacSecret, binding: Binding) -> Self {
-        Self { key: secret.key(), binding }
+        Self { key: secret.key(), binding, bound: 3 }
+    }
+
+    /// One that bears no session, as of z4j-core 1.0.
+    pub(crate) fn without_session(secret: &HmacSecret, binding: Binding) -> Self {
+        Self { bound: 2, ..Self::new(secret, binding) }
+    }
+
+    /// The bound members in key order.
+    fn members(&self) -> impl Iterator<Item = (&str, &str)> + Clone {
+        self.binding.members().into_iter().take(self.bound)
     }
 
     /// The signature of an object: lower-case hex of the HMAC over its canonical text, without `hmac` and
@@ -76,7 +88,8 @@ impl Envelope {
             out
         };
         let [agent, project, session] = self.binding.members();
-        let (agent, project, session) = (bound('{', agent), bound(',', project), bound(',', session));
+        let (agent, project) = (bound('{', agent), bound(',', project));
+        let session = if self.bound == 3 { bound(',', session) } else { String::new() };
         let mut context = hmac::Context::with_key(&self.key);
         for part in [&agent, ",", head, payload, &project, seq, &session, tail] {
             context.update(part.as_bytes());
@@ -86,13 +99,13 @@ impl Envelope {
 
     fn signed_text(&self, object: &Object) -> Result<String, CanonicalError> {
         let mut out = String::with_capacity(512);
-        let mut bound = self.binding.members().into_iter().peekable();
+        let mut bound = self.members().peekable();
         out.push('{');
         for (key, value) in object.iter() {
             while let Some((name, text)) = bound.next_if(|(name, _)| *name <= key) {
                 write_bound(&mut out, name, text);
             }
-            let replaced = self.binding.members().iter().any(|(name, _)| *name == key);
+            let replaced = self.members().any(|(name, _)| name == key);
             if key == "hmac" || replaced {
                 continue;
             }
@@ -139,6 +152,12 @@ impl Signer {
     #[must_use]
     pub fn new(secret: &HmacSecret, binding: Binding) -> Self {
         Self { envelope: Envelope::new(secret, binding), last_seq: 0 }
+    }
+
+    /// A signer as of z4j-core 1.0, whose signatures bear no session at all.
+    #[must_use]
+    pub fn without_session(secret: &HmacSecret, binding: Binding) -> Self {
+        Self { envelope: Envelope::without_session(secret, binding), last_seq: 0 }
     }
 
     /// The wire text of a new frame. `nonce` is 16 fresh random bytes.

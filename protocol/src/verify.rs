@@ -31,6 +31,12 @@ impl Verifier {
         Self { envelope: Envelope::new(secret, binding), guard: ReplayGuard::default() }
     }
 
+    /// A verifier as of z4j-core 1.0, whose signatures bear no session at all.
+    #[must_use]
+    pub fn without_session(secret: &HmacSecret, binding: Binding) -> Self {
+        Self { envelope: Envelope::without_session(secret, binding), guard: ReplayGuard::default() }
+    }
+
     /// Reads and verifies one message. A hello or hello_ack bears no signature and passes unchecked, as in
     /// the reference; receivers ignore one that comes after the handshake.
     ///

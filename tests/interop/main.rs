@@ -7,3 +7,5 @@ mod program;
 mod python_agent;
 mod real_brain;
 mod rest;
+mod shapes;
+mod tour;

@@ -77,13 +77,17 @@ impl Running {
 
     /// The next line of its stdout that is a JSON document for which `wanted` holds.
     pub(crate) fn line(&self, what: &str, wanted: impl Fn(&Value) -> bool) -> anyhow::Result<Value> {
+        self.text(what, |line| serde_json::from_str(line).ok().filter(&wanted))
+    }
+
+    /// What `read` makes of the next line of its stdout of which it makes something.
+    pub(crate) fn text<T>(&self, what: &str, read: impl Fn(&str) -> Option<T>) -> anyhow::Result<T> {
         let deadline = Instant::now() + LIMIT;
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
             let line = self.lines.recv_timeout(left).with_context(|| format!("waiting for {what}"))?;
-            match serde_json::from_str(&line) {
-                Ok(document) if wanted(&document) => return Ok(document),
-                _ => {}
+            if let Some(read) = read(&line) {
+                return Ok(read);
             }
         }
     }

@@ -120,3 +120,13 @@ fn release_1_0_7_is_refused_as_by_the_real_brain() -> anyhow::Result<()> {
 fn release_1_0_7_delivers_to_a_brain_of_its_time() -> anyhow::Result<()> {
     delivers(&MockBrain::start(&["--like-real=1.0"])?, "1.0.7", "ws")
 }
+
+/// z4j-bare 1.0.7 with the z4j-core of its time, whose signatures bear no session at all.
+#[test]
+fn release_1_0_7_delivers_with_the_core_of_its_time() -> anyhow::Result<()> {
+    let brain = MockBrain::start(&["--like-real=1.0"])?;
+    let _agent = start("1.0.7-core-1.0.6", brain.home(), &brain.variables()?, EVENTS)?;
+    eventually("every event to be accepted", || Ok((brain.accepted()?.len() == EVENTS).then_some(())))?;
+    assert_eq!(brain.get("violations")?["items"], json!([]));
+    Ok(())
+}

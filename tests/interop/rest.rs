@@ -66,6 +66,12 @@ impl Client {
         Ok(())
     }
 
+    /// Any request: its status and answer.
+    pub(crate) fn ask(&self, method: &str, path: &str, body: &Value) -> anyhow::Result<(u16, Value)> {
+        let (status, _, answer) = self.send(method, path, (!body.is_null()).then_some(body))?;
+        Ok((status, answer))
+    }
+
     /// Whether the server answers at all.
     pub(crate) fn is_up(&self, path: &str) -> bool {
         self.send("GET", path, None).is_ok_and(|(status, ..)| status == 200)

@@ -35,6 +35,17 @@ fn the_settings_table_is_that_of_the_code() -> anyhow::Result<()> {
     compare("agent.md", "<!-- settings: written by ./dev generate -->\n", &settings()?)
 }
 
+#[test]
+fn the_openapi_document_is_that_of_the_code() -> anyhow::Result<()> {
+    let path = format!("{DOCS}mock-brain-openapi.json");
+    let document = mock_brain::openapi_json()?;
+    if is_generating() {
+        fs::write(path, document)?;
+        return Ok(());
+    }
+    assert!(fs::read_to_string(path)? == document, "docs/mock-brain-openapi.json: run `./dev generate`");
+    Ok(())
+}
 /// Several tables stand in one page, and tests run side by side.
 static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
 

@@ -14,7 +14,7 @@ fn alone_it_lists_the_jobs() -> anyhow::Result<()> {
     let output = dev(&[])?;
     let text = String::from_utf8_lossy(&output.stdout);
     assert!(output.status.success(), "{text}{}", String::from_utf8_lossy(&output.stderr));
-    for job in ["e2e", "test", "check", "interop", "bench", "fuzz", "ci", "serve"] {
+    for job in ["e2e", "test", "check", "interop", "browser", "bench", "fuzz", "ci", "serve"] {
         assert!(text.lines().any(|line| line.trim().starts_with(job)), "{job} in {text}");
     }
     Ok(())

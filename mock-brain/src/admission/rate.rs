@@ -74,7 +74,7 @@ mod tests {
     #[test]
     fn many_addresses_take_no_more_room() {
         let (start, rate) = (Instant::now(), Rate::new(1));
-        for number in 0..(MAX_ADDRESSES as u32 + 100) {
+        for number in 0..u32::try_from(MAX_ADDRESSES + 100).unwrap() {
             assert_eq!(rate.take(IpAddr::from(number.to_be_bytes()), start), Ok(()));
         }
         assert_eq!(lock(&rate.connects).len(), MAX_ADDRESSES);

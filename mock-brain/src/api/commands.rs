@@ -7,25 +7,33 @@ use axum::Json;
 use axum::extract::rejection::{JsonRejection, PathRejection, QueryRejection};
 use axum::extract::{Path, Query, State};
 use serde::Deserialize;
+use utoipa::IntoParams;
 
-use super::{Api, ErrorCode, Items, Refusal};
+use super::{Api, ApiError, ErrorCode, Items, Refusal};
 use crate::commands::{CommandInfo, NewCommand};
 
 /// Longest that a request is held, in seconds.
 pub(crate) const MAX_WAIT: u64 = 20;
 
 /// How long to wait for the command's end.
-#[derive(Deserialize)]
+#[derive(Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Wait {
+pub(crate) struct Wait {
+    /// Seconds, up to 20.
     #[serde(default)]
     wait: u64,
 }
 
+/// Commands, oldest first.
+#[utoipa::path(get, path = "/mock/v1/commands", operation_id = "list_commands", tag = "commands",
+    responses((status = 200, body = Items<CommandInfo>), (status = "4XX", body = ApiError)))]
 pub(super) async fn list(State(api): State<Arc<Api>>) -> Json<Items<CommandInfo>> {
     Json(Items { items: api.hub.commands.list() })
 }
 
+/// Send a command; it waits for its agent.
+#[utoipa::path(post, path = "/mock/v1/commands", operation_id = "send_command", tag = "commands", request_body = NewCommand,
+    responses((status = 200, body = CommandInfo), (status = "4XX", body = ApiError)))]
 pub(super) async fn send(
     State(api): State<Arc<Api>>,
     body: Result<Json<NewCommand>, JsonRejection>,
@@ -38,6 +46,8 @@ pub(super) async fn send(
 }
 
 /// One command; with `wait`, once it has come to its end or that time is over.
+#[utoipa::path(get, path = "/mock/v1/commands/{id}", operation_id = "get_command", tag = "commands", params(("id" = String, Path), Wait),
+    responses((status = 200, body = CommandInfo), (status = "4XX", body = ApiError)))]
 pub(super) async fn one(
     State(api): State<Arc<Api>>,
     id: Result<Path<String>, PathRejection>,

@@ -8,6 +8,7 @@ use axum::Json;
 use axum::response::{IntoResponse, Response};
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use crate::commands::CommandError;
 use crate::condition::ConditionError;
@@ -18,7 +19,7 @@ use crate::registry::RegistryError;
 use crate::state::StateError;
 
 /// What kind of refusal it is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum ErrorCode {
     /// A body, query or path that cannot be read.
@@ -81,7 +82,7 @@ impl ErrorCode {
 }
 
 /// The body of every refusal.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub(crate) struct ApiError {
     /// For programs.
     pub(crate) error: ErrorCode,
@@ -114,7 +115,9 @@ impl From<RegistryError> for Refusal {
     fn from(error: RegistryError) -> Self {
         let code = match &error {
             RegistryError::NoAgent { .. } | RegistryError::NoProject(_) => ErrorCode::NotFound,
-            RegistryError::Taken(_) => ErrorCode::Conflict,
+            RegistryError::Taken(_) | RegistryError::Archived(_) | RegistryError::LastProject(_) => {
+                ErrorCode::Conflict
+            }
             RegistryError::Token | RegistryError::State(StateError::Slug(_) | StateError::AgentName(_)) => {
                 ErrorCode::BadValue
             }

@@ -8,30 +8,39 @@ use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
 use serde::Deserialize;
 use tokio::time::{Instant, timeout_at};
+use utoipa::IntoParams;
 
 use super::commands::MAX_WAIT;
-use super::{Api, ErrorCode, Refusal};
+use super::{Api, ApiError, ErrorCode, Refusal};
 use crate::journal::{Page, Wanted};
 
 /// Most entries of a page.
 const MAX_ENTRIES: usize = 1_000;
 
 /// Which entries. With a limit of 0 only the newest number is told.
-#[derive(Deserialize)]
+#[derive(Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Asked {
+pub(crate) struct Asked {
+    /// Behind this number.
     #[serde(default)]
     after: u64,
+    /// From how many entries at most, up to 1000.
     limit: Option<usize>,
     /// Seconds to wait for the first line.
     #[serde(default)]
     wait: u64,
+    /// `connection`, `handshake`, `session`, `frame-in`, `frame-out`, `event`, `command`, `violation`, `fault`.
     kind: Option<String>,
+    /// A frame's type, an event's kind, a rule, a fault's name, a state.
     #[serde(rename = "type")]
     type_: Option<String>,
+    /// An agent's name.
     agent: Option<String>,
 }
 
+/// What was noted, oldest first, a page at a time.
+#[utoipa::path(get, path = "/mock/v1/journal", operation_id = "read_journal", tag = "seen", params(Asked),
+    responses((status = 200, body = Page), (status = "4XX", body = ApiError)))]
 pub(super) async fn page(
     State(api): State<Arc<Api>>,
     asked: Result<Query<Asked>, QueryRejection>,

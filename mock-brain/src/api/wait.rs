@@ -11,8 +11,9 @@ use axum::extract::{Query, State};
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
+use utoipa::{IntoParams, ToSchema};
 
-use super::{Api, ErrorCode, Refusal};
+use super::{Api, ApiError, ErrorCode, Refusal};
 use crate::Condition;
 use crate::fault::duration;
 
@@ -22,7 +23,7 @@ const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10);
 const MAX_TIMEOUT: Duration = Duration::from_secs(300);
 
 /// How long to wait.
-#[derive(Deserialize)]
+#[derive(Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Limit {
     /// Seconds, up to 300; 0 only looks. Without it 10.
@@ -44,7 +45,7 @@ impl Limit {
 }
 
 /// It holds.
-#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub(crate) struct Came {
     /// What there is, in words.
     pub(crate) seen: String,
@@ -54,6 +55,9 @@ pub(crate) struct Came {
 
 /// Waits until a condition holds. One that does not come to hold in time is a refusal, so that whoever does
 /// not look at the answer fails all the same.
+#[utoipa::path(post, path = "/mock/v1/wait", operation_id = "wait", tag = "seen", params(Limit), request_body = Condition, responses(
+    (status = 200, body = Came), (status = 504, description = "not in time: wait_timed_out", body = ApiError),
+    (status = "4XX", body = ApiError)))]
 pub(super) async fn wait(
     State(api): State<Arc<Api>>,
     limit: Result<Query<Limit>, QueryRejection>,
@@ -84,12 +88,15 @@ pub(super) async fn wait(
 }
 
 /// What is answered before it ends.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
 pub(crate) struct ShuttingDown {
     /// The process that ends.
     pub(crate) pid: u32,
 }
 
+/// End the brain: sessions are closed with 1012.
+#[utoipa::path(post, path = "/mock/v1/shutdown", operation_id = "shutdown", tag = "brain",
+    responses((status = 202, body = ShuttingDown), (status = "4XX", body = ApiError)))]
 pub(super) async fn shutdown(State(api): State<Arc<Api>>) -> (StatusCode, Json<ShuttingDown>) {
     api.shutdown.notify_one();
     (StatusCode::ACCEPTED, Json(ShuttingDown { pid: std::process::id() }))

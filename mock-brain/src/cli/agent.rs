@@ -1,4 +1,4 @@
-//! `agent add|list|token|revoke` and `project add`.
+//! `agent add|list|token|revoke`.
 
 use std::fmt::Write;
 
@@ -8,8 +8,8 @@ use serde::Serialize;
 use super::env::{Format, percent_encoded, show};
 use super::output::{print, print_json};
 use super::{Failure, StateDir, block_on};
-use crate::api::agents::{AddAgent, AddProject, SetToken};
-use crate::api::{EnvAnswer, Items};
+use crate::api::Items;
+use crate::api::agents::{AddAgent, EnvAnswer, SetToken};
 use crate::{AgentInfo, Environment};
 
 /// Add, list and revoke agents.
@@ -62,21 +62,6 @@ pub(super) enum Command {
     },
 }
 
-/// Add projects.
-#[derive(Debug, clap::Subcommand)]
-pub(super) enum ProjectCommand {
-    /// Make a project; `agent add --project` makes its agents
-    #[command(
-        after_help = "Example:\n  mock-brain project add shop && mock-brain agent add w1 --project shop"
-    )]
-    Add {
-        #[command(flatten)]
-        state_dir: StateDir,
-        /// Its slug
-        slug: String,
-    },
-}
-
 pub(super) fn run(command: Command, environment: &Environment) -> Result<(), Failure> {
     match command {
         Command::Add { state_dir, name, project, format } => {
@@ -101,15 +86,7 @@ pub(super) fn run(command: Command, environment: &Environment) -> Result<(), Fai
     }
 }
 
-pub(super) fn run_project(command: &ProjectCommand, environment: &Environment) -> Result<(), Failure> {
-    let ProjectCommand::Add { state_dir, slug } = command;
-    let body = body(&AddProject { slug: slug.clone() })?;
-    let client = state_dir.client(environment)?;
-    let added = client.ask::<AddProject>(Method::POST, "/mock/v1/projects", Some(body));
-    print(format!("added: {}\n", block_on(added)??.slug).as_bytes())
-}
-
-fn body(request: &impl Serialize) -> Result<String, Failure> {
+pub(super) fn body(request: &impl Serialize) -> Result<String, Failure> {
     serde_json::to_string(request).map_err(Failure::no)
 }
 

@@ -85,6 +85,7 @@ fn send(args: Send, environment: &Environment) -> Result<(), Failure> {
         timeout_seconds: args.timeout,
         issued_by: None,
         delivery_claim_token: args.claim_token,
+        idempotency_key: None,
     };
     let body = serde_json::to_string(&command).map_err(Failure::no)?;
     let client = args.state_dir.client(environment)?;

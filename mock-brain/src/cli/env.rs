@@ -7,7 +7,7 @@ use http::Method;
 
 use super::output::{print, print_json};
 use super::{Failure, StateDir, block_on};
-use crate::api::EnvAnswer;
+use crate::api::agents::EnvAnswer;
 use crate::{Environment, variables};
 
 /// Print the settings of an agent.

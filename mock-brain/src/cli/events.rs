@@ -7,7 +7,8 @@ use http::Method;
 use super::output::{print, print_json};
 use super::{Failure, StateDir, block_on};
 use crate::Environment;
-use crate::api::{Events, Items};
+use crate::api::Items;
+use crate::api::seen::Events;
 
 /// List accepted events.
 #[derive(Debug, clap::Args)]

@@ -7,7 +7,8 @@ use serde_json::json;
 
 use super::output::{print, print_json};
 use super::{Failure, StateDir, block_on};
-use crate::api::{Items, SetFault};
+use crate::api::Items;
+use crate::api::faults::SetFault;
 use crate::client::Client;
 use crate::fault::FaultSpec;
 use crate::fault::catalog::{self, Entry, LAYERS};

@@ -12,7 +12,7 @@ use z4j_protocol::{HmacSecret, MAX_EVENTS_PER_BATCH};
 
 use super::output::{complain, print, print_json};
 use super::{Failure, StateDir};
-use crate::api::EnvAnswer;
+use crate::api::agents::EnvAnswer;
 use crate::descriptors;
 use crate::fault::duration;
 use crate::load::{self, Heartbeat, Identity, Login, Minted, Now, Plan, Rate, SLOTS, Secret, Target};

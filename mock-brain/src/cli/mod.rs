@@ -14,7 +14,10 @@ mod frame;
 mod journal;
 mod load;
 mod output;
+mod project;
 mod serve;
+mod sessions;
+mod state;
 mod steps;
 mod violations;
 mod wait;
@@ -51,6 +54,8 @@ enum Command {
     Dashboard(dashboard::Args),
     /// List the events that the running brain accepted
     Events(events::Args),
+    /// List sessions, live and ended
+    Sessions(sessions::Args),
     /// Wait until the running brain saw something
     Wait(wait::Args),
     /// Follow what the running brain sees
@@ -63,9 +68,11 @@ enum Command {
     /// Add, list and revoke agents
     #[command(subcommand)]
     Agent(agent::Command),
-    /// Add projects
+    /// List, add, archive and restore projects
     #[command(subcommand)]
-    Project(agent::ProjectCommand),
+    Project(project::Command),
+    /// Log in to the real brain's REST API on the agent port
+    Login(project::Login),
     /// Send commands to agents, and see what came of them
     #[command(subcommand)]
     Command(command::Command),
@@ -80,6 +87,10 @@ enum Command {
     /// Canonical bytes, signatures and verdicts of frames, for those who write an agent
     #[command(subcommand)]
     Frame(frame::Command),
+    /// Make the running brain forget what it saw
+    Reset(state::Args),
+    /// Show the running brain's clock, or make it wrong
+    Clock(state::ClockArgs),
     /// End the running brain
     Stop(wait::Stop),
     /// Print shell completions
@@ -170,13 +181,17 @@ fn dispatch(command: Command, environment: &Environment) -> Result<(), Failure> 
         Command::Env(args) => env::run(&args, environment),
         Command::Dashboard(args) => dashboard::run(&args, environment),
         Command::Events(args) => events::run(&args, environment),
+        Command::Login(args) => project::login(&args, environment),
+        Command::Sessions(args) => sessions::run(&args, environment),
+        Command::Reset(args) => state::reset(&args, environment),
+        Command::Clock(args) => state::clock(&args, environment),
         Command::Wait(args) => wait::run(&args, environment),
         Command::Stop(args) => wait::stop(&args, environment),
         Command::Tail(args) => journal::tail(&args, environment),
         Command::Violations(args) => violations::run(&args, environment),
         Command::Journal(command) => journal::run(&command, environment),
         Command::Agent(command) => agent::run(command, environment),
-        Command::Project(command) => agent::run_project(&command, environment),
+        Command::Project(command) => project::run(&command, environment),
         Command::Command(command) => command::run(command, environment),
         Command::Cert(command) => cert::run(command, environment),
         Command::Fault(command) => fault::run(command, environment),

@@ -16,8 +16,9 @@ use crate::violation::{RULES, Violation};
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  mock-brain violations\n  \
     mock-brain violations --rule frame.seq --json | jq -r '.items[].raw'\n  \
+    mock-brain violations --fail && echo good\n  \
     mock-brain violations --rules\n\n\
-    Exit code 1 says that there are some.")]
+    With --fail the exit code is 1 if there are some.")]
 pub(super) struct Args {
     #[command(flatten)]
     state_dir: StateDir,
@@ -28,8 +29,11 @@ pub(super) struct Args {
     #[arg(long, value_name = "RULE", hide_possible_values = true,
           value_parser = PossibleValuesParser::new(RULES.iter().map(|rule| rule.name)))]
     rule: Option<String>,
+    /// Exit with 1 if there are some
+    #[arg(long)]
+    fail: bool,
     /// Explain the rules instead
-    #[arg(long, conflicts_with_all = ["agent", "rule"])]
+    #[arg(long, conflicts_with_all = ["agent", "rule", "fail"])]
     rules: bool,
     /// One JSON document
     #[arg(long)]
@@ -56,7 +60,7 @@ pub(super) fn run(args: &Args, environment: &Environment) -> Result<(), Failure>
     } else {
         print(text(&listed.items).as_bytes())?;
     }
-    if listed.items.is_empty() { Ok(()) } else { Err(Failure { exit: 1, line: String::new() }) }
+    if args.fail && !listed.items.is_empty() { Err(Failure::no("")) } else { Ok(()) }
 }
 
 fn text(items: &[Violation]) -> String {

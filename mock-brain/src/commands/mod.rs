@@ -7,6 +7,7 @@ mod queue;
 mod stored;
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 use z4j_protocol::payload::DEFAULT_COMMAND_TIMEOUT_SECONDS;
 use z4j_protocol::{CanonicalText, Value};
 
@@ -18,7 +19,7 @@ const MAX_ACTION_CHARS: usize = 64;
 const MAX_PAYLOAD_BYTES: usize = 512 << 10;
 
 /// A command that is to be issued.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NewCommand {
     /// The agent's name; none for the one that the brain was started with.
@@ -29,9 +30,11 @@ pub struct NewCommand {
     /// On what: `{"type", "id"}`. None for the project. `engine` and `scheduler` are added from the
     /// parameters, as the real brain does.
     #[serde(default)]
+    #[schema(value_type = Option<Object>)]
     pub target: Option<serde_json::Value>,
     /// How.
     #[serde(default)]
+    #[schema(value_type = Object)]
     pub parameters: serde_json::Map<String, serde_json::Value>,
     /// Seconds that the agent is told it may take; none for 60.
     #[serde(default)]
@@ -42,6 +45,9 @@ pub struct NewCommand {
     /// What ack and result are to echo.
     #[serde(default)]
     pub delivery_claim_token: Option<String>,
+    /// What tells a command that is issued again from a new one, over REST.
+    #[serde(default)]
+    pub idempotency_key: Option<String>,
 }
 
 impl NewCommand {
@@ -89,7 +95,7 @@ pub enum CommandError {
 }
 
 /// Where a command is in its life.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum CommandState {
     /// It waits for its agent.
@@ -125,7 +131,7 @@ impl CommandState {
 }
 
 /// A command with what came of it.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct CommandInfo {
     /// Its UUID, which is the frame's id too.
     pub id: String,
@@ -133,15 +139,27 @@ pub struct CommandInfo {
     pub agent_name: String,
     /// The agent's UUID.
     pub agent_id: String,
+    /// Its project's UUID.
+    #[serde(default)]
+    pub project_id: String,
+    /// The user who issued it.
+    #[serde(default)]
+    pub issued_by: Option<String>,
+    /// What it was issued under.
+    #[serde(default)]
+    pub idempotency_key: Option<String>,
     /// What is to be done.
     pub action: String,
     /// On what.
+    #[schema(value_type = Object)]
     pub target: Value,
     /// How.
+    #[schema(value_type = Object)]
     pub parameters: Value,
     /// Where it is in its life.
     pub status: CommandState,
     /// The result, as the agent sent it.
+    #[schema(value_type = Option<Object>)]
     pub result: Option<Value>,
     /// Why not; cut to 1,024 characters.
     pub error: Option<String>,
@@ -157,6 +175,9 @@ pub struct CommandInfo {
     pub dispatched_at: Option<String>,
     /// When the result or the time-out came, ISO 8601.
     pub completed_at: Option<String>,
+    /// When its time is over, ISO 8601.
+    #[serde(default)]
+    pub timeout_at: String,
 }
 
 /// A command on its way out.

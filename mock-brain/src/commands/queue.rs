@@ -120,11 +120,12 @@ impl Commands {
     /// Puts a command in its agent's queue.
     pub(crate) fn issue(
         &self,
-        agent: &Arc<Agent>,
+        agent: &Agent,
         command: NewCommand,
         now: Timestamp,
     ) -> Result<CommandInfo, CommandError> {
         let claim = command.delivery_claim_token.clone();
+        let (issued_by, idempotency_key) = (command.issued_by.clone(), command.idempotency_key.clone());
         let parts = Parts::of(command, &agent.project.slug)?;
         let mut inner = lock(&self.inner);
         if let Some(gone) = inner.make_room()? {
@@ -136,6 +137,9 @@ impl Commands {
             id: id.to_string(),
             agent_name: agent.name.clone(),
             agent_id: agent.id.to_string(),
+            project_id: agent.project.id.to_string(),
+            issued_by,
+            idempotency_key,
             action: parts.action,
             target: parts.target,
             parameters: parts.parameters,
@@ -148,6 +152,7 @@ impl Commands {
             issued_at: now.to_string(),
             dispatched_at: None,
             completed_at: None,
+            timeout_at: later(now, self.timeout),
         };
         let record = Record {
             info: info.clone(),
@@ -210,6 +215,9 @@ impl Commands {
             record.info.status = CommandState::Dispatched;
             record.info.deliveries += 1;
             record.info.dispatched_at.get_or_insert_with(|| now.to_string());
+            if record.dispatched.is_none() {
+                record.info.timeout_at = later(now, self.timeout);
+            }
             record.dispatched.get_or_insert(now);
             record.sent_at = Some(now);
             self.keep(*serial, record, now);
@@ -310,6 +318,15 @@ impl Commands {
         Some(inner.records.get(serial)?.info.status.is_final())
     }
 
+    /// Forgets all commands, also those that wait. What comes of those that were sent is nobody's.
+    pub(crate) fn clear(&self) {
+        let mut inner = lock(&self.inner);
+        for serial in inner.records.keys() {
+            self.journal.forget(Table::Commands, *serial);
+        }
+        *inner = Inner { next: inner.next, ..Inner::default() };
+    }
+
     /// The newest commands, newest first.
     pub(crate) fn newest(&self, most: usize) -> Vec<CommandInfo> {
         lock(&self.inner).records.values().rev().take(most).map(|record| record.info.clone()).collect()
@@ -388,6 +405,12 @@ impl Inner {
         }
         Ok(None)
     }
+}
+
+/// So much later, ISO 8601.
+fn later(time: Timestamp, by: Duration) -> String {
+    let micros = i64::try_from(by.as_micros()).unwrap_or(i64::MAX);
+    Timestamp::from_unix_micros(time.unix_micros().saturating_add(micros)).to_string()
 }
 
 fn is_over(since: Timestamp, limit: Duration, now: Timestamp) -> bool {

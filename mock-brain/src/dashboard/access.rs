@@ -11,7 +11,7 @@ use axum::extract::{Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Redirect, Response};
 use http::header::{COOKIE, ORIGIN, SET_COOKIE};
-use http::{HeaderMap, Method, StatusCode};
+use http::{HeaderMap, HeaderValue, Method, StatusCode};
 
 use super::{Board, page};
 use crate::api::{ErrorCode, Refusal};
@@ -80,7 +80,7 @@ pub(super) async fn own_pages_only(
         Ok(host) => host,
         Err(refusal) => return refusal.into_response(),
     };
-    let origin = headers.get(ORIGIN).map(|origin| origin.as_bytes());
+    let origin = headers.get(ORIGIN).map(HeaderValue::as_bytes);
     let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
     let foreign_site = text("sec-fetch-site").is_some_and(|site| site != "same-origin" && site != "none");
     let follows_link = *request.method() == Method::GET

@@ -55,12 +55,12 @@ pub(super) fn rows(hub: &Hub) -> Markup {
 fn row(place: &str, facts: &CertificateFacts) -> Markup {
     html! {
         tr id={ "c-" (place) } {
-            td {
+            td.text {
                 strong { (facts.role) } @if place == "root" { " (not sent)" }
                 div.hint { (facts.subject) }
             }
             td { (lasts(facts, clock::now().unix_seconds())) div.hint { (facts.valid[1]) } }
-            td { (facts.names.join(", ")) div.hint { (facts.key) } }
+            td.text { (facts.names.join(", ")) div.hint { (facts.key) } }
         }
     }
 }

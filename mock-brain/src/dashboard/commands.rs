@@ -42,10 +42,10 @@ fn row(command: &CommandInfo) -> Markup {
     html! {
         tr id={ "k-" (command.id) } {
             td { (badge(tone, command.status.as_str())) }
-            td { (on_demand(&html! { code { (command.action) } }, &format!("{}\ntarget {target}\nparameters {parameters}", command.id))) }
-            td { (command.agent_name) }
+            td.text { (on_demand(&html! { code { (command.action) } }, &format!("{}\ntarget {target}\nparameters {parameters}", command.id))) }
+            td.text { (command.agent_name) }
             td { (time_of_day(&command.issued_at)) }
-            td {
+            td.text {
                 @if let Some(error) = &command.error { (error) }
                 @if let Some(result) = &result { (on_demand(&html! { "result" }, result)) }
                 @if command.error.is_none() && result.is_none() { "–" }

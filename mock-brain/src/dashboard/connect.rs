@@ -6,7 +6,7 @@ use maud::{Markup, html};
 
 use super::Board;
 use super::text::number;
-use crate::api::EnvAnswer;
+use crate::api::agents::EnvAnswer;
 use crate::registry::Agent;
 use crate::variables::{self, shell_word};
 
@@ -78,8 +78,8 @@ fn systemd(env: &str, ca_file: Option<&str>) -> String {
         );
     }
     text + "printf '[Service]\\nEnvironmentFile=/etc/z4j/mock-brain.env\\n' |\n  \
-            sudo systemctl edit --stdin --drop-in=mock-brain your-app.service\n\
-            sudo systemctl restart your-app.service\n"
+            sudo install -D -m 0644 /dev/stdin /etc/systemd/system/your-app.service.d/mock-brain.conf\n\
+            sudo systemctl daemon-reload && sudo systemctl restart your-app.service\n"
 }
 
 fn block(id: &str, name: &str, text: &str) -> Markup {

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use maud::{Markup, html};
 
+use super::secrets::Secrets;
 use super::text::{Tone, badge, none, on_demand, table, time_of_day};
 use crate::hub::Hub;
 use crate::journal::Line;
@@ -16,7 +17,7 @@ pub(super) fn section(events: &[StoredEvent], hub: &Hub) -> Markup {
     html! {
         section aria-labelledby="events-title" {
             h2 #events-title { "Events" }
-            (table("events", "Events, newest first", &["Time", "Kind", "Task", "Engine", "Agent", "Verdict"],
+            (table("events", "Events, newest first", &["Time", "Kind", "Task", "Agent", "Verdict"],
                 Some(MOST), &newest(events, hub)))
         }
     }
@@ -24,53 +25,46 @@ pub(super) fn section(events: &[StoredEvent], hub: &Hub) -> Markup {
 
 /// Accepted events, newest first.
 fn newest(events: &[StoredEvent], hub: &Hub) -> Markup {
-    let wanted: HashMap<&str, String> = match events {
-        [] => HashMap::new(),
-        events => {
-            let agents = hub.registry.list().into_iter();
-            let name = |id: &str, agents: &[crate::registry::AgentInfo]| {
-                agents.iter().find(|agent| agent.id == id).map(|agent| agent.name.clone())
-            };
-            let agents: Vec<_> =
-                agents.filter(|agent| events.iter().any(|e| e.agent_id == agent.id)).collect();
-            events.iter().filter_map(|e| Some((e.agent_id.as_str(), name(&e.agent_id, &agents)?))).collect()
-        }
+    let agents: HashMap<String, String> = if events.is_empty() {
+        HashMap::new()
+    } else {
+        hub.registry.list().into_iter().map(|agent| (agent.id, agent.name)).collect()
     };
+    let name = |event: &StoredEvent| agents.get(&event.agent_id).map(String::as_str);
+    let secrets = Secrets::of(hub, events.iter().filter_map(name));
     html! {
-        @for event in events.iter().rev() {
-            (row(event, wanted.get(event.agent_id.as_str()).map_or("gone", String::as_str), "accepted"))
-        }
-        @if events.is_empty() { (none("events", 6, &html! { "No event has come yet." })) }
+        @for event in events.iter().rev() { (row(event, name(event), "accepted", &secrets)) }
+        @if events.is_empty() { (none("events", 5, &html! { "No event has come yet." })) }
     }
 }
 
 /// What came, newest first.
-pub(super) fn added(lines: &[Line]) -> Markup {
+pub(super) fn added(lines: &[Line], secrets: &Secrets) -> Markup {
     let events: Vec<_> = lines.iter().rev().filter(|line| line.event.is_some()).take(MOST).collect();
     html! {
         @for line in events {
             @if let Some(event) = &line.event {
-                (row(event, line.agent.as_deref().unwrap_or("unknown"), &line.detail))
+                (row(event, line.agent.as_deref(), &line.detail, secrets))
             }
         }
     }
 }
 
-fn row(event: &StoredEvent, agent: &str, verdict: &str) -> Markup {
+fn row(event: &StoredEvent, agent: Option<&str>, verdict: &str, secrets: &Secrets) -> Markup {
     let accepted = verdict == "accepted";
     let task = if event.task_id.is_empty() { "no task" } else { &event.task_id };
     let name = event.payload.get("task_name").and_then(z4j_protocol::Value::as_str);
     let payload = event.payload.to_canonical().unwrap_or_default();
+    let hide = |text: &str| secrets.hide(agent, text);
     html! {
         tr id=[accepted.then(|| format!("e-{}", event.id))] {
             td { (time_of_day(&event.received_at)) }
             td { (badge(tone(&event.kind), &event.kind)) }
-            td {
-                (on_demand(&html! { code { (task) } }, &payload))
-                @if let Some(name) = name { div.hint { (name) } }
+            td.text {
+                (on_demand(&html! { code { (hide(task)) } }, &hide(&payload)))
+                div.hint { (hide(&event.engine)) @if let Some(name) = name { " · " (hide(name)) } }
             }
-            td { (event.engine) }
-            td { (agent) }
+            td.figure { (super::text::cut(agent.unwrap_or("unknown"), 24).0) }
             td { @if accepted { (badge(Tone::Good, verdict)) } @else { (badge(Tone::Idle, verdict)) } }
         }
     }

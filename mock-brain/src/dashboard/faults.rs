@@ -80,7 +80,7 @@ pub(super) fn rows(hub: &Hub, form: &str) -> Markup {
         @for fault in &faults {
             @let (spec, name) = (fault.spec.to_string(), fault.spec.name());
             tr id={ "f-" (hash(&spec)) } {
-                td { (badge(Tone::Warn, "set")) " " code { (spec) } }
+                td.text { (badge(Tone::Warn, "set")) " " code { (spec) } }
                 td.figure { (number(u64::from(fault.struck))) "×" }
                 td { (clear(form, Some(name), "Clear")) }
             }

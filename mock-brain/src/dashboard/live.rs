@@ -18,11 +18,12 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::{OwnedSemaphorePermit, watch};
 use tokio::time::sleep;
 
+use super::secrets::Secrets;
 use super::{Board, events, wire};
 use crate::api::Refusal;
 use crate::api::journal::on_disk;
 use crate::hub::Hub;
-use crate::journal::{Line, Wanted};
+use crate::journal::{JournalError, Line, Wanted};
 use crate::store::StoredEvent;
 
 /// Most entries of a message.
@@ -41,6 +42,7 @@ pub(super) struct Seen {
     /// The newest entry's number.
     pub(super) after: u64,
     pub(super) lines: Vec<Line>,
+    pub(super) secrets: Secrets,
     pub(super) events: Vec<StoredEvent>,
 }
 
@@ -50,8 +52,9 @@ pub(super) async fn seen(hub: &Arc<Hub>) -> Result<Seen, Refusal> {
     let read = move || {
         let after = newest(&hub)?;
         let lines = hub.journal.page(&behind(after.saturating_sub(MOST_AT_FIRST), MOST_AT_FIRST))?.items;
+        let secrets = secrets_of(&hub, &lines);
         let events = hub.newest_events(events::MOST)?;
-        Ok::<_, crate::journal::JournalError>(Seen { after, lines, events })
+        Ok::<_, JournalError>(Seen { after, lines, secrets, events })
     };
     Ok(on_disk(read).await??)
 }
@@ -60,7 +63,11 @@ fn behind(after: u64, most: u64) -> Wanted {
     Wanted { after, limit: usize::try_from(most).unwrap_or_default(), ..Wanted::default() }
 }
 
-fn newest(hub: &Hub) -> Result<u64, crate::journal::JournalError> {
+fn secrets_of(hub: &Hub, lines: &[Line]) -> Secrets {
+    Secrets::of(hub, lines.iter().filter_map(|line| line.agent.as_deref()))
+}
+
+fn newest(hub: &Hub) -> Result<u64, JournalError> {
     Ok(hub.journal.page(&behind(0, 0))?.next)
 }
 
@@ -161,7 +168,7 @@ impl Viewer {
             // A number of another journal means nothing here.
             let after = after.min(last);
             let from = after.max(last.saturating_sub(MOST));
-            Ok::<_, crate::journal::JournalError>((from - after, hub.journal.page(&behind(from, MOST))?))
+            Ok::<_, JournalError>((from - after, hub.journal.page(&behind(from, MOST))?))
         };
         let (left_out, page) = on_disk(read).await??;
         self.after = page.next;
@@ -174,8 +181,9 @@ impl Viewer {
         if left_out > 0 {
             add("wire", wire::left_out(left_out));
         }
-        add("wire", wire::added(&page.items));
-        add("events", events::added(&page.items));
+        let secrets = secrets_of(self.board.hub(), &page.items);
+        add("wire", wire::added(&page.items, &secrets));
+        add("events", events::added(&page.items, &secrets));
         Ok(changes)
     }
 

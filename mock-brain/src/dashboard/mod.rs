@@ -13,6 +13,7 @@ mod events;
 mod faults;
 mod live;
 mod page;
+mod secrets;
 mod sessions;
 mod summary;
 mod text;

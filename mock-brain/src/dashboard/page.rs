@@ -62,14 +62,14 @@ async fn body(board: &Arc<Board>, asked: &Asked, notice: Option<Notice<'_>>) -> 
                 div {
                     (sessions::section(&sessions))
                     (events::section(&seen.events, hub))
-                    (wire::section(&seen.lines))
+                    (wire::section(&seen.lines, &seen.secrets))
+                    (violations::section(&violations))
                     (commands::section(&commands))
                 }
                 div {
                     (connect::section(board, &agent))
                     (faults::section(&faults, form, spec))
                     (certificates::section(hub, &certificates, form))
-                    (violations::section(&violations))
                 }
             }
         }

@@ -13,7 +13,7 @@ pub(super) fn section(rows: &Markup) -> Markup {
     html! {
         section aria-labelledby="sessions-title" {
             h2 #sessions-title { "Sessions" }
-            (table("sessions", "Sessions", &["State", "Agent", "Worker", "Over", "Frames", "Since", "Ended"], None, rows))
+            (table("sessions", "Sessions", &["State", "Agent", "Worker", "Frames", "Since", "Ended"], None, rows))
         }
     }
 }
@@ -24,10 +24,10 @@ pub(super) fn rows(hub: &Hub) -> Markup {
     html! {
         @for session in &sessions { (row(session)) }
         @if live > MOST {
-            tr #sessions-more { td colspan="7" { "and " (number((live - MOST) as u64)) " more live ones" } }
+            tr #sessions-more { td colspan="6" { "and " (number((live - MOST) as u64)) " more live ones" } }
         }
         @if sessions.is_empty() {
-            (none("sessions", 7, &html! { "No agent has come yet. " a href="#connect-title" { "Connect one" } "." }))
+            (none("sessions", 6, &html! { "No agent has come yet. " a href="#connect-title" { "Connect one" } "." }))
         }
     }
 }
@@ -47,15 +47,14 @@ fn row(session: &SessionInfo) -> Markup {
     html! {
         tr id={ "s-" (session.id) } {
             td { (badge(tone, word)) }
-            td {
+            td.text {
                 strong { (session.agent_name.as_deref().unwrap_or("unknown")) }
                 div.hint { @for part in made_with.into_iter().flatten() { (part) " " } (session.engines.join(", ")) }
             }
-            td { (session.worker_id.as_deref().unwrap_or("–")) div.hint { (session.peer) } }
-            td { (over) }
+            td.text { (session.worker_id.as_deref().unwrap_or("–")) div.hint { (over) ", " (session.peer) } }
             td.figure { (number(session.frames)) div.hint { (number(session.heartbeats)) " heartbeats" } }
             td { (time_of_day(&session.opened_at)) }
-            td { (end(session)) }
+            td.text { (end(session)) }
         }
     }
 }

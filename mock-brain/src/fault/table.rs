@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::{Fault, FaultSpec, Lasts, Point, Tcp, When, Who};
 use crate::clock;
@@ -19,9 +20,10 @@ use crate::registry::Agent;
 const MAX_FAULTS: usize = 64;
 
 /// A fault that is set.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct ActiveFault {
     /// Its text.
+    #[schema(value_type = String)]
     pub spec: FaultSpec,
     /// How often it struck.
     pub struck: u32,

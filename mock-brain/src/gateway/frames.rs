@@ -11,7 +11,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::time::{Instant, sleep_until, timeout_at};
 use z4j_protocol::payload::EventBatchAck;
-use z4j_protocol::{Frame, FrameType, Reason, Refusal, Timestamp, Value, Verifier, close};
+use z4j_protocol::{Frame, FrameType, Reason, Refusal, Timestamp, Value, close};
 
 use super::bad_frame;
 use super::session::{Ending, Never, Session, message, unsendable};
@@ -22,7 +22,7 @@ use crate::journal::{Entry, Kind};
 use crate::registry::Agent;
 use crate::verdict::{self, Closing};
 use crate::violation::{Conduct, Found, Rule};
-use crate::voice::{Pen, with_bad_signature};
+use crate::voice::{Ear, Pen, with_bad_signature};
 
 /// The id in an acknowledgement that is for nothing.
 const WRONG_ID: &str = "nobody-sent-this";
@@ -33,7 +33,7 @@ const MAX_LATE: usize = 10_000;
 pub(super) struct Established<'s, 'h> {
     session: &'s mut Session<'h>,
     agent: Arc<Agent>,
-    verifier: Verifier,
+    ear: Ear,
     conduct: Conduct,
     pen: Pen,
     frames: u64,
@@ -46,14 +46,13 @@ pub(super) struct Established<'s, 'h> {
 
 impl<'s, 'h> Established<'s, 'h> {
     pub(super) fn new(session: &'s mut Session<'h>, agent: Arc<Agent>, pen: Pen) -> Self {
-        let binding = agent.binding(&session.id, session.hub.release);
-        let verifier = Verifier::new(&agent.project.secret, binding);
+        let ear = Ear::new(&agent, &session.id, session.hub.release);
         let hub = session.hub;
         let conduct = Conduct::new(hub.violations.is_strict(), Some(session.limits.heartbeat_seconds));
         Self {
             session,
             agent,
-            verifier,
+            ear,
             conduct,
             pen,
             frames: 0,
@@ -67,7 +66,9 @@ impl<'s, 'h> Established<'s, 'h> {
     /// Takes frames until the end. What one of them takes is not kept between two: sessions wait most of the time.
     pub(super) async fn run(mut self: Box<Self>) -> Result<Never, Ending> {
         Box::pin(self.strike(Point::HelloAck, 0, 0)).await?;
-        Box::pin(self.push_commands()).await?;
+        if self.may_speak() {
+            Box::pin(self.push_commands()).await?;
+        }
         let idle = self.session.hub.limits.idle;
         let mut deadline = Instant::now() + idle;
         loop {
@@ -77,11 +78,21 @@ impl<'s, 'h> Established<'s, 'h> {
                     let arrival = arrival.map_err(|_| self.idle())?;
                     deadline = Instant::now() + idle;
                     Box::pin(self.frame(&message(arrival)?)).await?;
+                    if self.frames == 1 && !self.session.hub.release.binds_session() {
+                        Box::pin(self.push_commands()).await?;
+                    }
                 }
-                () = self.session.signals.commands() => Box::pin(self.push_commands()).await?,
+                () = self.session.signals.commands(), if self.may_speak() => {
+                    Box::pin(self.push_commands()).await?;
+                }
                 () = until(due) => Box::pin(self.send_late()).await?,
             }
         }
+    }
+
+    /// An agent of 1.0 tells with its first frame how it signs, and so how it is to be spoken to.
+    fn may_speak(&self) -> bool {
+        self.session.hub.release.binds_session() || self.frames > 0
     }
 
     /// The end of a session in which no frame comes.
@@ -167,7 +178,7 @@ impl<'s, 'h> Established<'s, 'h> {
         hub.sessions.counted(self.session.serial, frame.frame_type());
         let text = || (Rule::WsText, format!("{} in a text message", frame.frame_type()));
         self.session.note(self.session.link.was_text().then(text), Some(bytes));
-        self.session.note(self.conduct.judge(&frame, now), Some(bytes));
+        self.session.note(self.conduct.judge(&frame, clock::now()), Some(bytes));
         self.strike(Point::Frame, self.frames - 1, self.frames).await?;
         self.session.note(hub.answered(&self.agent, &frame), Some(bytes));
         if frame.frame_type() == FrameType::EventBatch {
@@ -190,7 +201,7 @@ impl<'s, 'h> Established<'s, 'h> {
             (Closing { rule: None, ..closing }, found)
         })?;
         let frame = Frame::from_value(value).map_err(|refusal| refused(refusal, &self.conduct))?;
-        let verified = self.verifier.verify_frame(&frame, now);
+        let verified = self.ear.verify(&self.agent, &mut self.pen, &frame, now);
         verified.map_err(|refusal| refused(refusal, &self.conduct))?;
         Ok(frame)
     }
@@ -203,7 +214,7 @@ impl<'s, 'h> Established<'s, 'h> {
     async fn batch(&mut self, frame: &Frame, bytes: &Bytes) -> Result<(), Ending> {
         let hub = self.session.hub;
         hub.journal.ready().await;
-        let now = clock::now();
+        let now = hub.now();
         let (outcome, mark) = batch::apply(hub, Some(&self.session.id), &self.agent, (frame, bytes), now);
         hub.journal.committed(mark).await;
         match outcome {

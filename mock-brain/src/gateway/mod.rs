@@ -18,7 +18,7 @@ use http::header::{
     SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION, UPGRADE,
 };
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
-use hyper::upgrade::{OnUpgrade, Upgraded};
+use hyper::upgrade::{OnUpgrade, Parts, Upgraded};
 use hyper_util::rt::TokioIo;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
@@ -127,7 +127,13 @@ async fn upgraded(hub: Arc<Hub>, peer: Peer, upgrade: OnUpgrade, headers: Header
     let mut quirks = hub.oddities.as_ref().map(Oddities::roll);
     let limits = quirks.as_mut().map_or(hub.limits, |quirks| quirks.limits(hub.limits));
     let of_link = quirks.as_mut().map(Quirks::split);
-    // A copy: `into` would take hyper's buffer along, and the link would read into that.
-    let link = Link::new(parts.io.into_inner(), parts.read_buf.to_vec(), limits, of_link).await;
+    let (stream, already_read) = taken(parts);
+    let link = Link::new(stream, already_read, limits, of_link).await;
     session::run(&hub, peer, link, (limits, quirks), &headers).await;
+}
+
+/// The connection, and what was read of it beyond the request: a copy, because hyper's buffer would live on
+/// behind it.
+fn taken(parts: Parts<TokioIo<Served>>) -> (Served, Vec<u8>) {
+    (parts.io.into_inner(), parts.read_buf.to_vec())
 }

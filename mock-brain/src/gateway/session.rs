@@ -246,7 +246,7 @@ impl Session<'_> {
 
     /// The brain's time, as a fault has it for this session.
     pub(super) fn now(&self) -> Timestamp {
-        clock::now().plus_seconds(self.ahead)
+        self.hub.now().plus_seconds(self.ahead)
     }
 
     /// The agent as a fault has it, once its hello was read.
@@ -273,15 +273,11 @@ impl Session<'_> {
     ) -> Result<String, Ending> {
         let told = if fault == Some(fault::Hello::OtherProject) { &agent.in_other_project() } else { agent };
         let checked_slug = hello.project_id.is_some().then_some(told.project.slug.as_str());
+        if fault == Some(fault::Hello::OtherVersion) {
+            pen.claim_version("3");
+        }
         let ack = pen.hello_ack(told, &self.id, &self.limits, checked_slug, self.now());
-        let ack = ack.map_err(|error| unsendable(&error))?;
-        Ok(match fault {
-            // It is not signed.
-            Some(fault::Hello::OtherVersion) => {
-                ack.replace("\"protocol_version\":\"2\"", "\"protocol_version\":\"3\"")
-            }
-            _ => ack,
-        })
+        ack.map_err(|error| unsendable(&error))
     }
 
     fn authenticate(&mut self, headers: &HeaderMap) -> Result<(Arc<Agent>, Option<Login>), Ending> {

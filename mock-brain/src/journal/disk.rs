@@ -11,6 +11,7 @@ use serde::de::DeserializeOwned;
 use tokio::sync::watch;
 
 use super::entry::Entry;
+use super::event::Place;
 use super::file::{File, JournalError};
 use super::line::{Page, Wanted};
 use super::read::{self, Thing};
@@ -27,6 +28,8 @@ pub(super) enum Work {
     Entry(u64, Entry),
     /// A thing as it is now, or that it went.
     Thing(Table, u64, Option<String>),
+    /// All that was written before is forgotten.
+    Reset,
 }
 
 /// A question to whoever has the file.
@@ -97,6 +100,12 @@ impl Disk {
         self.enqueue(queue, Work::Thing(table, serial, json));
     }
 
+    pub(super) fn reset(&self, forget: impl FnOnce()) {
+        let queue = lock(&self.shared.queue);
+        forget();
+        self.enqueue(queue, Work::Reset);
+    }
+
     fn enqueue(&self, mut queue: std::sync::MutexGuard<'_, Queue>, work: Work) -> Mark {
         queue.work.push(work);
         queue.mark += 1;
@@ -164,7 +173,7 @@ impl Disk {
         let counts = self.ask(|file| read::duplicate_counts(&file.connection))?;
         let (mut all, mut after) = (Vec::new(), 0);
         loop {
-            let slice = self.ask(move |file| read::events(&file.connection, after))?;
+            let slice = self.events_behind(after)?;
             let Some((last, _)) = slice.last() else { break };
             after = *last;
             all.extend(slice.into_iter().map(|(place, event)| StoredEvent {
@@ -173,6 +182,10 @@ impl Disk {
             }));
         }
         Ok(all)
+    }
+
+    pub(super) fn events_behind(&self, place: Place) -> Result<Vec<(Place, StoredEvent)>, JournalError> {
+        self.ask(move |file| read::events(&file.connection, place))
     }
 
     pub(super) fn newest_events(&self, most: usize) -> Result<Vec<StoredEvent>, JournalError> {

@@ -5,6 +5,7 @@
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 use uuid::Uuid;
 use z4j_protocol::{Timestamp, Value};
 
@@ -13,7 +14,7 @@ use super::event::Sighted;
 use crate::store::{self, StoredEvent};
 
 /// One line.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub(crate) struct Line {
     /// The entry's number; events have that of their batch.
     pub(crate) seq: u64,
@@ -73,7 +74,7 @@ impl Wanted {
 }
 
 /// A page of lines.
-#[derive(Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 pub(crate) struct Page {
     pub(crate) items: Vec<Line>,
     /// The number to go on behind.

@@ -161,6 +161,14 @@ impl Journal {
         }
     }
 
+    /// Some of the events on disk behind a place, oldest first; none once there are no more.
+    pub(crate) fn events_behind(&self, place: Place) -> Result<Vec<(Place, StoredEvent)>, JournalError> {
+        match &self.0 {
+            Backing::Memory(_) => Ok(Vec::new()),
+            Backing::Disk(disk) => disk.events_behind(place),
+        }
+    }
+
     /// The newest events on disk, oldest first; none in memory, where the store has them. How often each came
     /// again is not told. Waits for the disk.
     pub(crate) fn newest_events(&self, most: usize) -> Result<Vec<StoredEvent>, JournalError> {
@@ -183,6 +191,14 @@ impl Journal {
         match &self.0 {
             Backing::Memory(ring) => ring.changes(),
             Backing::Disk(disk) => disk.changes(),
+        }
+    }
+
+    /// Forgets everything. Nothing is noted while `forget` lets others forget it too.
+    pub(crate) fn reset(&self, forget: impl FnOnce()) {
+        match &self.0 {
+            Backing::Memory(ring) => ring.reset(forget),
+            Backing::Disk(disk) => disk.reset(forget),
         }
     }
 

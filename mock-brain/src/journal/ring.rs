@@ -47,6 +47,14 @@ impl Ring {
         self.last.send_replace(seq);
     }
 
+    pub(super) fn reset(&self, forget: impl FnOnce()) {
+        let mut inner = lock(&self.inner);
+        inner.gone += inner.entries.len() as u64;
+        inner.bytes = 0;
+        inner.entries.clear();
+        forget();
+    }
+
     pub(super) fn page(&self, wanted: &Wanted) -> Page {
         let inner = lock(&self.inner);
         let last = inner.gone + inner.entries.len() as u64;

@@ -14,7 +14,7 @@ use uuid::Uuid;
 use super::disk::{Ask, Shared, Work};
 use super::entry::Entry;
 use super::event::place;
-use super::evict::evict;
+use super::evict::{self, evict};
 use super::file::{Counters, File, save, settle};
 use super::{Mark, read};
 use crate::lock::lock;
@@ -130,6 +130,7 @@ impl Writer {
             for one in work {
                 match one {
                     Work::Entry(seq, entry) => insert(connection, agents, &mut counters, *seq, entry)?,
+                    Work::Reset => counters = evict::clear(connection, counters)?,
                     Work::Thing(table, serial, json) => {
                         read::put(connection, *table, *serial, json.as_deref())?;
                     }

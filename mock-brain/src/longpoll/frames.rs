@@ -100,7 +100,7 @@ fn signed(
     (frame, raw): (&Frame, &Bytes),
     tally: &mut Tally,
 ) -> Result<(), Invalidated> {
-    let now = clock::now();
+    let now = hub.now();
     let (session, verdict) = hub.longpoll.verify(hub, agent, nonce, peer, (frame, raw), now)?;
     let is_batch = frame.frame_type() == FrameType::EventBatch;
     if !is_batch || verdict.is_err() {

@@ -4,6 +4,7 @@
 //! (`sessions`).
 
 mod body;
+pub(crate) use body::is_json;
 mod frames;
 pub(crate) mod sessions;
 
@@ -77,20 +78,19 @@ pub(crate) async fn commands(
         Ok(in_flight) => in_flight,
         Err(invalidated) => return conflict(invalidated),
     };
-    let frames = match held(hub, &agent, &nonce, request.headers(), &poll).await {
+    let frames = match held(hub, &agent, &nonce, request.headers(), &poll, request_id).await {
         Ok(frames) => frames,
         Err(refusal) => return *refusal,
     };
     let answer =
         identified(json_response(StatusCode::OK, &json!({ "frames": frames })), &agent, request.headers());
-    dated(answer, login)
+    dated(hub, answer, login)
 }
 
 /// The answer of a brain whose clock a fault has set wrong.
-fn dated(mut response: Response<Body>, login: Option<Login>) -> Response<Body> {
+fn dated(hub: &Hub, mut response: Response<Body>, login: Option<Login>) -> Response<Body> {
     if let Some(Login::Skewed(seconds)) = login {
-        let since =
-            u64::try_from(clock::now().plus_seconds(seconds.into()).unix_seconds()).unwrap_or_default();
+        let since = u64::try_from(hub.now().plus_seconds(seconds.into()).unix_seconds()).unwrap_or_default();
         let date = httpdate::fmt_http_date(UNIX_EPOCH + Duration::from_secs(since));
         if let Ok(date) = HeaderValue::from_str(&date) {
             response.headers_mut().insert(DATE, date);
@@ -111,6 +111,7 @@ async fn held(
     nonce: &str,
     headers: &HeaderMap,
     poll: &Poll,
+    request_id: &str,
 ) -> Result<Vec<String>, Box<Response<Body>>> {
     let contracts = contracts(headers);
     let until = Instant::now() + Duration::from_secs(poll.wait);
@@ -118,14 +119,14 @@ async fn held(
     loop {
         orders.mark_unchanged();
         if !hub.registry.is_live(agent) {
-            return Err(unknown_token());
+            return Err(not_admitted(hub, &agent.token, request_id));
         }
         let most = usize::try_from(poll.max_frames).unwrap_or_default();
         let wanted = Wanted { most, pending: !hub.sessions.is_connected(agent.id), contracts: &contracts };
         let deliveries = hub.commands.poll(agent.id, &wanted, clock::now());
         if !deliveries.is_empty() || Instant::now() >= until {
             hub.happened();
-            let now = clock::now();
+            let now = hub.now();
             let signed = hub.longpoll.sign(agent, nonce, &deliveries, now);
             let frames = signed.map_err(|invalidated| Box::new(conflict(invalidated)))?;
             for frame in &frames {
@@ -187,7 +188,7 @@ pub(crate) async fn events(
     // A signature of another secret or another time: what the brain says to it, for any frame.
     let is_off = |seconds: i32| i64::from(seconds.unsigned_abs()) > SKEW_SECONDS;
     if login == Some(Login::OtherSecret) || matches!(login, Some(Login::Skewed(off)) if is_off(off)) {
-        return dated(conflict(Invalidated::Signature), login);
+        return dated(hub, conflict(Invalidated::Signature), login);
     }
     let partial = web::struck(hub, peer, Point::Post, &headers, |fault| match fault {
         Fault::LongPoll(LongPoll::Partial(count)) => Some(*count),
@@ -196,7 +197,7 @@ pub(crate) async fn events(
     let taken = partial.map_or(frames.len(), |count| frames.len().min(count as usize));
     match frames::apply(hub, &agent, &nonce(&headers), peer.address, &frames, taken).await {
         Ok(tally) => {
-            dated(identified(json_response(StatusCode::OK, &tally.to_json()), &agent, &headers), login)
+            dated(hub, identified(json_response(StatusCode::OK, &tally.to_json()), &agent, &headers), login)
         }
         Err(invalidated) => conflict(invalidated),
     }
@@ -240,7 +241,7 @@ fn admit(
     let Some(agent) = agent else {
         let refused = Closing::new(close::TOKEN, "");
         hub.violations.connects.ended(key, Some(&refused), false, now);
-        return Err(unknown_token());
+        return Err(not_admitted(hub, token, request_id));
     };
     let login = web::struck(hub, peer, Point::Login, headers, Login::of);
     let is_called = |name: &HeaderValue| agent.project.is_called(name.as_bytes());
@@ -256,6 +257,14 @@ fn admit(
         _ if mismatch => Err(other_project(&agent, headers, request_id)),
         login => Ok((agent, login)),
     }
+}
+
+/// The refusal of a token: of an archived project, or of nobody.
+fn not_admitted(hub: &Hub, token: &str, request_id: &str) -> Box<Response<Body>> {
+    let Some(agent) = hub.registry.known_token(token) else { return unknown_token() };
+    let details = json!({ "project_id": agent.project.id, "agent_id": agent.id });
+    let message = "the agent's project is archived";
+    Box::new(domain_error(StatusCode::FORBIDDEN, "project_inactive", message, request_id, &details))
 }
 
 /// How long an agent is told to wait that asked too often.
@@ -305,7 +314,7 @@ fn identified(mut response: Response<Body>, agent: &Agent, asked: &HeaderMap) ->
 }
 
 /// A part of a query without its encoding (the `application/x-www-form-urlencoded` parser of the URL standard).
-fn decoded(text: &str) -> String {
+pub(crate) fn decoded(text: &str) -> String {
     let digit = |byte: Option<&u8>| byte.and_then(|byte| char::from(*byte).to_digit(16));
     let (bytes, mut index, mut out) = (text.as_bytes(), 0, Vec::with_capacity(text.len()));
     while let Some(&byte) = bytes.get(index) {

@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex};
 use aws_lc_rs::digest;
 use bytes::Bytes;
 use uuid::Uuid;
-use z4j_protocol::{Class, Frame, Refusal, Timestamp, Verifier};
+use z4j_protocol::{Class, Frame, Refusal, Timestamp};
 
 use crate::clock;
 use crate::commands::Delivery;
@@ -21,7 +21,7 @@ use crate::registry::Agent;
 use crate::sessions::{ClosedBy, Serial, Transport};
 use crate::verdict::Closing;
 use crate::violation::{Conduct, Culprit, Rule};
-use crate::voice::{Oddities, Pen};
+use crate::voice::{Ear, Oddities, Pen};
 
 /// Most nonces of one agent; a further one takes the place of the one idle longest.
 const MAX_NONCES: usize = 16;
@@ -72,7 +72,7 @@ enum Session {
 
 /// The two directions of a session.
 struct Pair {
-    verifier: Verifier,
+    ear: Ear,
     conduct: Conduct,
     pen: Pen,
 }
@@ -156,10 +156,10 @@ impl LongPollSessions {
         if count >= MAX_SESSIONS {
             return Err(Invalidated::Full);
         }
-        let verifier = Verifier::new(&agent.project.secret, agent.binding(nonce, hub.release));
+        let ear = Ear::new(agent, nonce, hub.release);
         let pen = Pen::new(agent, nonce, hub.release, hub.oddities.as_ref().map(Oddities::roll));
         let conduct = Conduct::new(hub.violations.is_strict(), None);
-        let session = Session::Live(Box::new(Pair { verifier, conduct, pen }));
+        let session = Session::Live(Box::new(Pair { ear, conduct, pen }));
         nonces.insert(key, Entry { session, used_at: now, in_flight: 1, listed: None });
         Ok(in_flight())
     }
@@ -178,7 +178,7 @@ impl LongPollSessions {
         let entry = agents.get_mut(&agent.id).and_then(|nonces| nonces.get_mut(&key(nonce)));
         let Some(entry) = entry else { return Err(Invalidated::ProbeFirst) };
         let Session::Live(pair) = &mut entry.session else { return Err(Invalidated::Signature) };
-        let verdict = pair.verifier.verify_frame(frame, now);
+        let verdict = pair.ear.verify(agent, &mut pair.pen, frame, now);
         let mut found = match verdict {
             Ok(()) => pair.conduct.judge(frame, now),
             Err(refusal) => pair.conduct.refused(refusal).into_iter().collect(),

@@ -5,6 +5,7 @@
 use ::time::format_description::BorrowedFormatItem;
 use ::time::macros::format_description;
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 use x509_parser::prelude::*;
 use x509_parser::public_key::PublicKey;
 
@@ -12,7 +13,7 @@ use super::PkiError;
 use super::chain::pem_text;
 
 /// The facts of one certificate.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct CertificateFacts {
     /// `server`, `intermediate` or `root`.
     pub role: String,
@@ -29,6 +30,7 @@ pub struct CertificateFacts {
     /// Seconds since the epoch.
     pub not_after: i64,
     /// As `openssl x509 -text` writes them.
+    #[schema(value_type = Vec<String>)]
     pub valid: [String; 2],
     /// As openssl names it.
     pub key: String,

@@ -17,6 +17,7 @@ use std::sync::{Arc, Mutex};
 use rustls::ServerConfig;
 use rustls::pki_types::CertificateDer;
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use crate::clock;
 use crate::lock::lock;
@@ -57,7 +58,7 @@ pub(crate) fn check_names(names: &[String]) -> Result<(), PkiError> {
 }
 
 /// A certificate that was made for others, as PEM.
-#[derive(Clone, Serialize, Deserialize)]
+#[derive(Clone, Serialize, Deserialize, ToSchema)]
 pub struct IssuedCertificate {
     /// The certificate.
     pub certificate: String,
@@ -76,9 +77,10 @@ impl std::fmt::Debug for IssuedCertificate {
 }
 
 /// What a server shows now.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Certificates {
     /// The profile.
+    #[schema(value_type = String)]
     pub profile: Profile,
     /// What is sent in a handshake, in that order.
     pub chain: Vec<CertificateFacts>,

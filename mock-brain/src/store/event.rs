@@ -127,7 +127,7 @@ fn occurred_at(text: Option<&str>, of_task: bool, now: Timestamp) -> Timestamp {
 }
 
 /// A version 5 UUID (RFC 9562, 5.5). Parts are told apart by their lengths: any of them may hold any text.
-fn name_based(room: &mut Vec<u8>, namespace: Uuid, parts: &[&str], time: i64) -> Uuid {
+pub(super) fn name_based(room: &mut Vec<u8>, namespace: Uuid, parts: &[&str], time: i64) -> Uuid {
     room.clear();
     room.extend_from_slice(namespace.as_bytes());
     for part in parts {

@@ -59,6 +59,12 @@ impl Index {
         (inner.accepted, inner.duplicates) = (accepted, duplicates);
     }
 
+    /// Forgets all events and counts.
+    pub(super) fn clear(&self) {
+        let mut inner = lock(&self.0);
+        *inner = Inner { last_received: inner.last_received, ..Inner::default() };
+    }
+
     /// Forgets events that are not kept any more.
     pub(crate) fn forget(&self, gone: &[(Uuid, Place)]) {
         let mut taking = self.taking();

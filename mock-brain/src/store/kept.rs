@@ -15,6 +15,9 @@ use super::{MAX_EVENTS, MAX_PAYLOAD_BYTES, StoredEvent, revive};
 use crate::journal::{Place, ROOM, Sighted, place};
 use crate::registry::Agent;
 
+/// About how many events are shown at once: whole batches.
+const SLICE: usize = 2_000;
+
 /// A batch with the events of it that were new.
 struct Batch {
     entry: u64,
@@ -83,27 +86,40 @@ impl Kept {
 
     /// Every event once, oldest first.
     pub(super) fn list(&self) -> Vec<StoredEvent> {
-        self.batches.iter().flat_map(Batch::list).collect()
+        self.batches.iter().flat_map(Batch::list).map(|(_, event)| event).collect()
+    }
+
+    /// The events of the first batches behind a place, oldest first.
+    pub(super) fn behind(&self, after: Place) -> Vec<(Place, StoredEvent)> {
+        let from = self.batches.partition_point(|batch| batch.entry <= after / ROOM);
+        let mut all = Vec::new();
+        for batch in self.batches.range(from..) {
+            all.extend(batch.list());
+            if all.len() >= SLICE {
+                break;
+            }
+        }
+        all
     }
 
     /// The newest events, oldest first.
     pub(super) fn newest(&self, most: usize) -> Vec<StoredEvent> {
-        let mut newest: Vec<_> =
-            self.batches.iter().rev().flat_map(|batch| batch.list().into_iter().rev()).take(most).collect();
+        let events = self.batches.iter().rev().flat_map(|batch| batch.list().into_iter().rev());
+        let mut newest: Vec<_> = events.take(most).map(|(_, event)| event).collect();
         newest.reverse();
         newest
     }
 }
 
 impl Batch {
-    fn list(&self) -> Vec<StoredEvent> {
+    fn list(&self) -> Vec<(Place, StoredEvent)> {
         let frame = Value::parse(&self.raw).unwrap_or(Value::Null);
         let list = frame.get("payload").and_then(|payload| payload.get("events"));
         let list = list.and_then(Value::as_array).unwrap_or_default();
         let read = |(event, duplicates): &(Sighted, u64)| {
             let value = list.get(usize::try_from(event.nth).ok()?)?;
             let stored = revive(value, event, self.agent.id, self.agent.project.id)?;
-            Some(StoredEvent { duplicates: *duplicates, ..stored })
+            Some((place(self.entry, event.nth), StoredEvent { duplicates: *duplicates, ..stored }))
         };
         self.events.iter().filter_map(read).collect()
     }

@@ -12,10 +12,11 @@ use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 use uuid::Uuid;
 use z4j_protocol::{Timestamp, Value};
 
-use crate::journal::{Sighted, place};
+use crate::journal::{Place, Sighted, place};
 use crate::lock::lock;
 use crate::registry::Agent;
 use event::Sighting;
@@ -33,7 +34,7 @@ pub const MAX_EVENTS: usize = 1_000_000;
 pub const MAX_PAYLOAD_BYTES: usize = 512 << 20;
 
 /// An accepted event.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct StoredEvent {
     /// The brain's id for it, made from what the dedupe compares.
     pub id: String,
@@ -54,6 +55,7 @@ pub struct StoredEvent {
     /// When it came, ISO 8601.
     pub received_at: String,
     /// Its `data`.
+    #[schema(value_type = Object)]
     pub payload: Value,
     /// How often it came again.
     #[serde(default)]
@@ -126,9 +128,22 @@ impl Store {
         sighted
     }
 
+    /// Forgets all events and counts.
+    pub(crate) fn clear(&self) {
+        self.index.clear();
+        if let Some(kept) = &self.kept {
+            *lock(kept) = Kept::default();
+        }
+    }
+
     /// Every accepted event once, oldest first; none where the journal has them.
     pub(crate) fn list(&self) -> Vec<StoredEvent> {
         self.kept.as_ref().map(|kept| lock(kept).list()).unwrap_or_default()
+    }
+
+    /// Some of the events behind a place, oldest first; none where the journal has them.
+    pub(crate) fn behind(&self, after: Place) -> Vec<(Place, StoredEvent)> {
+        self.kept.as_ref().map(|kept| lock(kept).behind(after)).unwrap_or_default()
     }
 
     /// The newest accepted events, oldest first; none where the journal has them.
@@ -151,6 +166,11 @@ impl Store {
     pub(crate) fn duplicates(&self) -> u64 {
         self.index.duplicates()
     }
+}
+
+/// A version 5 UUID of a project for what these texts name.
+pub(crate) fn name_based(project: Uuid, parts: &[&str]) -> Uuid {
+    event::name_based(&mut Vec::new(), project, parts, 0)
 }
 
 /// An event of the journal, as it was when it came.

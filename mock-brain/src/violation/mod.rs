@@ -14,6 +14,7 @@ use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use crate::clock;
 use crate::journal::{Entry, Journal, JournalError, Kind, Table};
@@ -36,7 +37,7 @@ const MAX_SECRET: usize = 1 << 10;
 const HIDDEN: &str = "<redacted>";
 
 /// Something that an agent should not do.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Violation {
     /// The session's id; empty where there is none.
     pub session: String,
@@ -94,6 +95,13 @@ impl Violations {
     /// Whether the rules are looked at that the real brain leaves free.
     pub(crate) const fn is_strict(&self) -> bool {
         self.strict
+    }
+
+    /// Forgets them.
+    pub(crate) fn clear(&self) {
+        let mut list = lock(&self.list);
+        (0..list.len() as u64).for_each(|serial| self.journal.forget(Table::Violations, serial));
+        list.clear();
     }
 
     /// Notes what was found in some bytes.
@@ -169,7 +177,8 @@ fn scrubbed(raw: &Bytes, agent: Option<&Arc<Agent>>) -> String {
     text
 }
 
-fn hidden(text: &str, agent: Option<&Arc<Agent>>) -> String {
+/// A text without the agent's secrets.
+pub(crate) fn hidden(text: &str, agent: Option<&Arc<Agent>>) -> String {
     let Some(agent) = agent else { return text.to_owned() };
     let secret = agent.project.secret.to_text();
     [agent.token.as_str(), secret.trim_end_matches('=')]

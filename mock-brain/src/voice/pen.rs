@@ -32,13 +32,27 @@ pub(crate) struct Pen {
     quirks: Option<Quirks>,
     /// The last number of an odd sequence.
     seq: u64,
+    /// The protocol version that hello is answered with.
+    version: &'static str,
 }
 
 impl Pen {
     /// One whose frames are bound to a session (its id, or the long-poll nonce).
     pub(crate) fn new(agent: &Agent, session: &str, release: Release, quirks: Option<Quirks>) -> Self {
         let signer = Signer::new(&agent.project.secret, agent.binding(session, release));
-        Self { signer, release, quirks, seq: 0 }
+        Self { signer, release, quirks, seq: 0, version: PROTOCOL_VERSION_TEXT }
+    }
+
+    /// Answers hello with another protocol version.
+    pub(crate) const fn claim_version(&mut self, version: &'static str) {
+        self.version = version;
+    }
+
+    /// The agent signs as z4j-core 1.0 did, and wants to be answered so. What was signed before was not
+    /// understood, and does not count.
+    pub(super) fn forget_session(&mut self, agent: &Agent) {
+        let binding = agent.binding("", self.release);
+        self.signer = Signer::without_session(&agent.project.secret, binding);
     }
 
     /// The answer to hello.
@@ -54,7 +68,7 @@ impl Pen {
         now: Timestamp,
     ) -> Result<String, PenError> {
         let ack = HelloAck {
-            protocol_version: PROTOCOL_VERSION_TEXT.to_owned(),
+            protocol_version: self.version.to_owned(),
             brain_version: self.release.to_string(),
             agent_id: agent.id.to_string(),
             project_id: agent.project.id.to_string(),

@@ -26,7 +26,8 @@ impl Release {
     /// The newest one.
     pub const NEWEST: Self = Self { minor: NEWEST_MINOR, patch: 0 };
 
-    /// Whether signatures are bound to the session (or the session nonce); else to an empty text in its place.
+    /// Whether signatures are bound to the session (or the session nonce); else there is none in what is signed,
+    /// or an empty text in its place.
     pub(crate) const fn binds_session(self) -> bool {
         self.minor >= SESSION_BOUND
     }

@@ -19,6 +19,8 @@ mod commands;
 #[cfg(test)]
 mod control;
 #[cfg(test)]
+mod dashboard;
+#[cfg(test)]
 mod dedupe;
 #[cfg(test)]
 mod faults;
@@ -53,6 +55,10 @@ mod outage;
 #[cfg(test)]
 mod packets;
 #[cfg(test)]
+mod protocol;
+#[cfg(test)]
+mod rest;
+#[cfg(test)]
 mod sessions;
 #[cfg(test)]
 mod state;
@@ -60,6 +66,8 @@ mod state;
 mod support;
 #[cfg(test)]
 mod tls;
+#[cfg(test)]
+mod verbs;
 #[cfg(test)]
 mod violations;
 #[cfg(test)]

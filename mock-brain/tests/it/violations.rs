@@ -295,19 +295,21 @@ fn a_violation_of_an_older_journal_is_read() {
 async fn the_program_lists_them() {
     let dir = tempfile::tempdir().unwrap();
     let serve = Serve::start(dir.path(), &["--no-tls", "--strict"]);
-    assert_eq!(told(dir.path(), &["violations"]).0, 0);
+    assert_eq!(told(dir.path(), &["violations", "--fail"]).0, 0);
     let mut agent = online(dir.path(), &serve).await;
     let mut odd = heartbeat();
     odd["odd"] = json!(1);
     agent.say_signed(&odd).await;
     agent.batch(json!([])).await;
-    let (code, text, _) = told(dir.path(), &["violations"]);
+    assert_eq!(told(dir.path(), &["violations"]).0, 0);
+    let (code, text, _) = told(dir.path(), &["violations", "--fail"]);
     assert_eq!(code, 1);
     assert!(text.contains("frame.unknown-field") && text.contains("\\\"odd\\\":1"), "{text}");
-    let (code, text, _) = told(dir.path(), &["violations", "--json", "--rule", "frame.unknown-field"]);
+    let (code, text, _) =
+        told(dir.path(), &["violations", "--fail", "--json", "--rule", "frame.unknown-field"]);
     let listed: Json = serde_json::from_str(&text).unwrap();
     assert_eq!((code, &listed["items"][0]["agent"]), (1, &json!("demo-agent")));
-    assert_eq!(told(dir.path(), &["violations", "--rule", "frame.seq"]).0, 0);
+    assert_eq!(told(dir.path(), &["violations", "--fail", "--rule", "frame.seq"]).0, 0);
     assert_eq!(told(dir.path(), &["violations", "--rule", "nothing"]).0, 2);
     let (_, explained, _) = told(dir.path(), &["violations", "--rules"]);
     assert_eq!(explained.lines().count(), RULES.len());

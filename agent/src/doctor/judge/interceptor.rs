@@ -1,7 +1,7 @@
 //! Whether an issuer is a proxy that inspects TLS, by its name: there is no other sign of it in a certificate.
 
 /// Products that make a certificate for every host, and what companies call an authority of their own for that.
-const SIGNS: [&str; 34] = [
+const SIGNS: [&str; 33] = [
     "inspection",
     "intercept",
     "decrypt",
@@ -33,7 +33,6 @@ const SIGNS: [&str; 34] = [
     "avast",
     "bitdefender",
     "squid",
-    "charles",
     "fiddler",
     "portswigger",
 ];

@@ -1,6 +1,8 @@
 //! From evidence to findings: a pure function. It must not look at anything itself.
 
+mod afterwards;
 mod buffer;
+mod certificate;
 mod interceptor;
 mod longpoll;
 mod names;

@@ -1,16 +1,15 @@
 //! What the tls probe saw, judged.
 
-use rustls::{AlertDescription, CertificateError};
+use rustls::AlertDescription;
 
-use super::super::evidence::{TlsEvidence, TrialEnd, WebsocketEvidence};
+use super::super::evidence::{TlsEvidence, WebsocketEvidence};
+use super::afterwards::{client_cert_required, h2_only};
 use super::names::{date, list};
-use super::{Case, OUT_OF_TIME, Verdict, interceptor, upgrade};
+use super::{Case, OUT_OF_TIME, Verdict, afterwards, certificate};
 use crate::net::Break;
 use crate::net::certificate::Certificate;
-use crate::net::http::{Answer, Failure as HttpFailure};
 use crate::net::tls::{Failed, Failure, Session};
-use crate::transport::websocket::UpgradeFailure;
-use crate::words::{assignment, plain_words, printable};
+use crate::words::printable;
 
 /// Most of a peer's first words that are shown.
 const SHOWN_CHARS: usize = 60;
@@ -20,7 +19,7 @@ pub(super) fn judge(case: &Case<'_>, seen: &TlsEvidence, later: Option<&Websocke
     match seen {
         TlsEvidence::NotHttps => super::network::not_https(case),
         TlsEvidence::Session(session) => {
-            let verdict = later.and_then(|later| spoiled(case, session, later));
+            let verdict = later.and_then(|later| afterwards::judge(case, session, later));
             with_chain(verdict.unwrap_or_else(|| good(case, session)), case, &session.chain)
         }
         TlsEvidence::Failed { failed, source, kin } => {
@@ -39,69 +38,6 @@ fn good(case: &Case<'_>, session: &Session) -> Verdict {
     Verdict::ok(format!("TLS {} to {host} ({shown})", session.version))
         .with("tls_version", session.version.clone())
         .with("cn", common_name)
-}
-
-/// What the answer to the first request says of TLS: in TLS 1.3 a client learns only then that it was to show a
-/// certificate, and a server of HTTP/2 alone may speak it to whoever comes.
-fn spoiled(case: &Case<'_>, session: &Session, later: &WebsocketEvidence) -> Option<Verdict> {
-    let refused = later.trial.as_ref().and_then(|trial| match &trial.end {
-        TrialEnd::NoUpgrade(refused) => Some(&refused.failure),
-        _ => None,
-    });
-    let probe = later.longpoll.as_ref().map(|trip| &trip.probe);
-    let (answer, failure) = match (refused, probe) {
-        (Some(UpgradeFailure::Answered(answer)), _) | (None, Some(Ok(answer))) => (Some(answer), None),
-        (Some(UpgradeFailure::NoAnswer(failure)), _) | (None, Some(Err(failure))) => (None, Some(failure)),
-        _ => return None,
-    };
-    match failure {
-        Some(HttpFailure::NotHttp(head)) if is_http2(head) => Some(h2_only(case, "it answers in HTTP/2")),
-        Some(HttpFailure::Broken(broken @ (Break::Alert(_) | Break::Closed | Break::Reset)))
-            if session.asks_client =>
-        {
-            Some(client_cert_required(case, &broken.to_string()))
-        }
-        _ => answer.filter(|answer| wants_certificate(answer)).map(|answer| {
-            client_cert_required(
-                case,
-                &format!("the request was answered with {}", upgrade::status_words(answer)),
-            )
-        }),
-    }
-}
-
-/// Whether bytes begin with a SETTINGS frame, as every HTTP/2 server does (RFC 9113, 3.4 and 6.5).
-fn is_http2(head: &[u8]) -> bool {
-    matches!(head, [0, _, _, 4, 0 | 1, 0, 0, 0, 0, ..])
-}
-
-/// nginx takes the handshake, and refuses the request (ngx_http_ssl_module, ssl_verify_client).
-fn wants_certificate(answer: &Answer) -> bool {
-    let body = String::from_utf8_lossy(&answer.body);
-    answer.status == 400 && body.contains("No required SSL certificate was sent")
-}
-
-fn h2_only(case: &Case<'_>, how: &str) -> Verdict {
-    let endpoint = case.config.brain_url.endpoint();
-    Verdict::fail(
-        "tls.h2-only",
-        format!("{endpoint} speaks HTTP/2 and no HTTP/1.1, over which WebSocket and long-poll go: {how}"),
-        format!(
-            "let {endpoint} offer http/1.1 beside h2 (in ALPN), or name a port in Z4J_BRAIN_URL that does"
-        ),
-    )
-}
-
-fn client_cert_required(case: &Case<'_>, how: &str) -> Verdict {
-    let endpoint = case.config.brain_url.endpoint();
-    Verdict::fail(
-        "tls.client-cert-required",
-        format!("{endpoint} wants a client certificate, and the agent shows none: {how}"),
-        format!(
-            "let /ws/agent and /api/v1/agent/ on {endpoint} do without one (nginx: ssl_verify_client optional;): \
-             agents prove themselves by token and signature"
-        ),
-    )
 }
 
 fn with_chain(verdict: Verdict, case: &Case<'_>, chain: &[Certificate]) -> Verdict {
@@ -123,7 +59,7 @@ fn with_chain(verdict: Verdict, case: &Case<'_>, chain: &[Certificate]) -> Verdi
         .with("chain", rows)
 }
 
-fn names(chain: &[Certificate]) -> String {
+pub(super) fn names(chain: &[Certificate]) -> String {
     let names = chain.first().map(|leaf| leaf.names.clone()).unwrap_or_default();
     if names.is_empty() { "no name".to_owned() } else { printable(list(names).as_bytes(), 400) }
 }
@@ -140,7 +76,7 @@ fn bad(case: &Case<'_>, failed: &Failed, source: &str, kin: bool) -> Verdict {
             format!("no root certificate was found in {source}"),
             no_roots_fix(case),
         ),
-        Failure::Certificate(error) => certificate(case, error, &failed.chain, source, kin),
+        Failure::Certificate(error) => certificate::judge(case, error, &failed.chain, source, kin),
         Failure::Incompatible(what) => Verdict::fail(
             "tls.version",
             format!("{endpoint} speaks no TLS version that is spoken here (1.2 and 1.3): {what}"),
@@ -233,188 +169,10 @@ fn aborted(case: &Case<'_>, broken: &Break, failed: &Failed) -> Verdict {
     Verdict::fail("tls.aborted", sentence, fix)
 }
 
-fn probe_line(case: &Case<'_>) -> String {
+pub(super) fn probe_line(case: &Case<'_>) -> String {
     let host = case.config.brain_url.host_text();
     format!(
         "openssl s_client -connect {} -servername {host} -showcerts </dev/null",
         case.config.brain_url.endpoint()
     )
-}
-
-fn certificate(
-    case: &Case<'_>,
-    error: &CertificateError,
-    chain: &[Certificate],
-    source: &str,
-    kin: bool,
-) -> Verdict {
-    use CertificateError as E;
-    let host = case.config.brain_url.host_text();
-    let now = case.now.unix_seconds();
-    match error {
-        E::Expired | E::ExpiredContext { .. } => {
-            let ended = chain.iter().find(|certificate| certificate.not_after < now).or(chain.first());
-            let (subject, end) = subject_and(ended, |certificate| certificate.not_after);
-            let sentence = format!("{subject} ended {end}; it is {} by this clock", date(now));
-            Verdict::fail("tls.expired", sentence, format!("renew the certificate of {host}"))
-        }
-        E::NotValidYet | E::NotValidYetContext { .. } => {
-            let later = chain.iter().find(|certificate| certificate.not_before > now).or(chain.first());
-            let (subject, start) = subject_and(later, |certificate| certificate.not_before);
-            let sentence = format!("{subject} begins {start}; it is {} by this clock", date(now));
-            Verdict::fail(
-                "tls.not-yet-valid",
-                sentence,
-                "set this machine's clock: sudo timedatectl set-ntp true",
-            )
-        }
-        E::NotValidForName | E::NotValidForNameContext { .. } if is_nameless(chain) => Verdict::fail(
-            "tls.hostname-mismatch",
-            format!(
-                "the certificate has no alternative names, and its common name {} is not looked at",
-                chain
-                    .first()
-                    .and_then(|leaf| leaf.common_name.as_deref())
-                    .map_or_else(|| "(there is none)".to_owned(), |name| printable(name.as_bytes(), 200))
-            ),
-            format!("issue the certificate anew with subjectAltName=DNS:{host}"),
-        ),
-        E::NotValidForName | E::NotValidForNameContext { .. } => Verdict::fail(
-            "tls.hostname-mismatch",
-            format!("the certificate is not for {host}; it is for {}", names(chain)),
-            mismatch_fix(case, chain),
-        ),
-        E::UnknownIssuer => unknown_issuer(case, chain, source, kin),
-        E::Other(other) if other.0.to_string() == CA_AS_LEAF && is_shuffled(chain) => Verdict::fail(
-            "tls.wrong-order",
-            format!(
-                "{host} sends its chain in the wrong order: the certificate of {} comes first",
-                top_words(chain)
-            ),
-            format!(
-                "put the certificate of {host} first, then those above it, in that order (nginx: cat {host}.pem \
-                 intermediate.pem > fullchain.pem)"
-            ),
-        ),
-        E::Other(other) if other.0.to_string() == CA_AS_LEAF => Verdict::fail(
-            "tls.self-signed",
-            format!(
-                "the certificate of {host} is that of a certificate authority (CA:TRUE), and no server may use one as its own"
-            ),
-            format!(
-                "issue a certificate for {host} with basicConstraints=CA:FALSE, and sign it with that one"
-            ),
-        ),
-        other => Verdict::fail(
-            "tls.untrusted-ca",
-            format!("the certificate of {host} is not acceptable: {}", reason(other)),
-            probe_line(case),
-        ),
-    }
-}
-
-fn is_nameless(chain: &[Certificate]) -> bool {
-    chain.first().is_some_and(|leaf| leaf.names.is_empty())
-}
-
-/// Whether the server's own certificate is there, and not first.
-fn is_shuffled(chain: &[Certificate]) -> bool {
-    chain.first().is_some_and(|first| first.is_ca) && chain.iter().any(|other| !other.is_ca)
-}
-
-fn top_words(chain: &[Certificate]) -> String {
-    chain.first().map(|first| printable(first.subject.as_bytes(), 200)).unwrap_or_default()
-}
-
-/// The name that the verifier gives a certificate of an authority in a server's place.
-const CA_AS_LEAF: &str = "CaUsedAsEndEntity";
-
-/// Why a certificate is refused, in words: what the library prints of it is not meant for people.
-fn reason(error: &CertificateError) -> String {
-    match error {
-        CertificateError::Other(other) => plain_words(&other.0.to_string()),
-        other => plain_words(&format!("{other:?}")),
-    }
-}
-
-fn subject_and(certificate: Option<&Certificate>, when: impl Fn(&Certificate) -> i64) -> (String, String) {
-    certificate.map_or_else(
-        || ("the certificate".to_owned(), "then".to_owned()),
-        |certificate| {
-            let subject = printable(certificate.subject.as_bytes(), 200);
-            (format!("the certificate of {subject}"), date(when(certificate)))
-        },
-    )
-}
-
-fn mismatch_fix(case: &Case<'_>, chain: &[Certificate]) -> String {
-    let host = case.config.brain_url.host_text();
-    let usable = chain.first().and_then(|leaf| leaf.names.iter().find(|name| !name.starts_with('*')));
-    match usable {
-        Some(name) => format!(
-            "{}\nor install a certificate that names {host}",
-            assignment("Z4J_BRAIN_URL", &case.config.brain_url.with_host(&printable(name.as_bytes(), 253)))
-        ),
-        None => format!("install a certificate that names {host}"),
-    }
-}
-
-/// rustls says the same of all of these; the presented chain tells them apart.
-fn unknown_issuer(case: &Case<'_>, chain: &[Certificate], source: &str, kin: bool) -> Verdict {
-    let host = case.config.brain_url.host_text();
-    let top = top_of(chain);
-    let issuer = top.map(|top| printable(top.issuer.as_bytes(), 200)).unwrap_or_default();
-    let alone = chain.len() == 1;
-    if alone && top.is_some_and(Certificate::is_self_issued) {
-        return Verdict::fail(
-            "tls.self-signed",
-            format!("the certificate of {host} is signed by itself ({issuer}), and not among {source}"),
-            trust_line(case),
-        );
-    }
-    let fetchable = top.is_some_and(|top| top.issuer_url.is_some());
-    if alone && (fetchable || kin) {
-        return Verdict::fail(
-            "tls.missing-intermediate",
-            format!("{host} sends its own certificate alone, without that of its issuer, {issuer}"),
-            format!(
-                "install the full chain on {host} (nginx: ssl_certificate fullchain.pem;), its own certificate first"
-            ),
-        );
-    }
-    if interceptor::is_likely(&issuer) {
-        return Verdict::fail(
-            "tls.intercepted",
-            format!(
-                "the certificate of {host} is from {issuer}, as a proxy that inspects TLS makes one, and no root \
-                 certificate knows that; roots are from {source}"
-            ),
-            format!("{}\nor have {host} left out of the inspection", trust_line(case)),
-        );
-    }
-    Verdict::fail(
-        "tls.untrusted-ca",
-        format!("no root certificate knows the issuer {issuer}; roots are from {source}"),
-        trust_line(case),
-    )
-}
-
-fn trust_line(case: &Case<'_>) -> String {
-    let host = case.config.brain_url.host_text();
-    format!(
-        "put that issuer's PEM into /etc/ssl/{host}-ca.pem\nEnvironment=Z4J_CA_FILE=/etc/ssl/{host}-ca.pem"
-    )
-}
-
-/// The certificate at which the presented chain ends, following issuers from the peer's own.
-fn top_of(chain: &[Certificate]) -> Option<&Certificate> {
-    let mut top = chain.first()?;
-    for _ in 0..chain.len() {
-        let above = chain.iter().find(|other| other.subject == top.issuer && *other != top);
-        match above {
-            Some(above) if !top.is_self_issued() => top = above,
-            _ => break,
-        }
-    }
-    Some(top)
 }

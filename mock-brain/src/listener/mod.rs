@@ -3,6 +3,9 @@
 //! Owns the socket that was passed in; it is never rebound from here to another one, because it may have
 //! been made in another network namespace. Must not know what is spoken over a connection.
 
+mod handshake;
+mod shaping;
+
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::AsRawFd;
@@ -10,26 +13,23 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use nix::sys::socket::{Backlog, Shutdown, SockaddrStorage, bind, listen, shutdown};
-use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::timeout;
-use tokio_rustls::LazyConfigAcceptor;
 
 use crate::clock;
 use crate::descriptors;
 use crate::fault::table::Site;
-use crate::fault::{Direction, Fault, Point, Tcp, Tls};
+use crate::fault::{Fault, Point, Tcp};
 use crate::hub::{Hub, TaskGuard};
 use crate::journal::{Entry, Kind};
 use crate::lock::lock;
-use crate::pki::Word;
-use crate::proxy;
-use crate::stream::shape::Way;
 use crate::stream::silence::Silence;
-use crate::stream::wire::{Cut, Shaping, Watch, Wire};
-use crate::stream::{self, Stream, http2};
+use crate::stream::wire::Cut;
+use crate::stream::{self, Stream};
 use crate::web::{self, Peer};
+use handshake::handshake;
+use shaping::wire;
 
 /// How long to wait after accept failed for want of resources.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
@@ -241,151 +241,4 @@ fn carry_out(hub: &Arc<Hub>, cut: Cut, socket: TcpStream, peer: SocketAddr, poin
         Cut::Reset => stream::reset(&socket),
         Cut::Silence(silence) => hub.hold(socket, silence),
     }
-}
-
-/// The connection with what faults make of it.
-fn wire(hub: &Arc<Hub>, socket: TcpStream, peer: SocketAddr) -> Wire {
-    let watch = Box::new(Watcher { hub: Arc::clone(hub), peer });
-    let mut wire = Wire::new(socket, watch, shaping(hub, peer));
-    if let Some(oddities) = &hub.oddities {
-        wire.cut_up(oddities.roll());
-    }
-    wire
-}
-
-/// Faults that shape a connection: they go together, one of each kind.
-fn shaping(hub: &Hub, peer: SocketAddr) -> Shaping {
-    let mut shaping = Shaping::default();
-    if !hub.faults.any() {
-        return shaping;
-    }
-    let site = Site::new(Point::Accept, peer.ip());
-    let kinds: [fn(&Tcp) -> bool; 5] = [
-        |fault| matches!(fault, Tcp::Latency { .. }),
-        |fault| matches!(fault, Tcp::Bandwidth { .. }),
-        |fault| matches!(fault, Tcp::Sliced { .. }),
-        |fault| matches!(fault, Tcp::LimitData(_)),
-        |fault| matches!(fault, Tcp::SlowClose(_)),
-    ];
-    for is_wanted in kinds {
-        let fault = hub.faults.take(&site, |fault| match fault {
-            Fault::Tcp(fault) if is_wanted(fault) => Some(*fault),
-            _ => None,
-        });
-        if let Some(fault) = fault {
-            shape(&mut shaping, fault);
-        }
-    }
-    shaping.seed = hub.faults.roll();
-    shaping
-}
-
-fn shape(shaping: &mut Shaping, fault: Tcp) {
-    let ways = |shaping: &mut Shaping, direction, set: &dyn Fn(&mut Way)| {
-        if direction != Direction::Down {
-            set(&mut shaping.up);
-        }
-        if direction != Direction::Up {
-            set(&mut shaping.down);
-        }
-    };
-    match fault {
-        Tcp::Latency { time, jitter, direction } => {
-            ways(shaping, direction, &|way| way.latency = Some((time, jitter)));
-        }
-        Tcp::Bandwidth { rate, direction } => ways(shaping, direction, &|way| way.rate = Some(rate)),
-        Tcp::Sliced { bytes, pause } => shaping.down.slice = Some((bytes, pause)),
-        Tcp::LimitData(bytes) => shaping.down.limit = Some(bytes),
-        Tcp::SlowClose(time) => shaping.slow_close = Some(time),
-        _ => {}
-    }
-}
-
-/// Counts a connection's bytes for faults.
-struct Watcher {
-    hub: Arc<Hub>,
-    peer: SocketAddr,
-}
-
-impl Watch for Watcher {
-    fn passed(&mut self, from: u64, to: u64) -> Option<Cut> {
-        if !self.hub.faults.any() {
-            return None;
-        }
-        let taken =
-            self.hub.faults.take(&Site { from, to, ..Site::new(Point::AfterBytes, self.peer.ip()) }, cut)?;
-        tracing::info!(peer = %self.peer, cut = ?taken, bytes = to, "fault in the connection");
-        Some(taken)
-    }
-
-    fn silence(&mut self, socket: TcpStream, silence: Silence) {
-        self.hub.hold(socket, silence);
-    }
-}
-
-/// A TLS handshake. The certificate is chosen once the client has spoken, so that a fault with `first N`
-/// counts handshakes and not bare TCP connects.
-async fn handshake(hub: &Arc<Hub>, wire: Wire, peer: SocketAddr) -> io::Result<Stream> {
-    let pki = hub.pki.as_ref().ok_or_else(|| io::Error::other("no certificates"))?;
-    let start = LazyConfigAcceptor::new(rustls::server::Acceptor::default(), wire).await?;
-    let site = Site::new(Point::Handshake, peer.ip());
-    if let Some(cut) = hub.faults.take(&site, cut) {
-        if let Some(socket) = start.io.into_socket() {
-            carry_out(hub, cut, socket, peer, "handshake");
-        }
-        return Err(io::Error::other("a fault ended it"));
-    }
-    let fault =
-        hub.faults.take(&site, |fault| if let Fault::Tls(fault) = fault { Some(*fault) } else { None });
-    if let Some(fault) = fault {
-        tracing::info!(%peer, ?fault, "fault in the TLS handshake");
-    }
-    let word = match fault {
-        None => None,
-        Some(Tls::Shows(word)) => Some(word),
-        Some(other) => return Err(answered(hub, start.io, other).await),
-    };
-    let shown = pki.shown(word).map_err(io::Error::other)?;
-    let mut stream = match start.into_stream(shown.config).into_fallible().await {
-        Ok(stream) => Stream::Tls(Box::new(stream)),
-        Err((error, wire)) => {
-            // Closed with bytes unread, the connection would be reset, and the alert lost with it.
-            if let Some(socket) = wire.into_socket() {
-                hub.hold(socket, Silence::Closed);
-            }
-            return Err(error);
-        }
-    };
-    if shown.profile.has(Word::H2Only) {
-        http2::refuse(&mut stream).await?;
-        return Err(io::Error::other("HTTP/2 only: the client spoke something else"));
-    }
-    Ok(stream)
-}
-
-/// Answers a client hello with what is no handshake, and closes the connection.
-async fn answered(hub: &Arc<Hub>, mut wire: Wire, fault: Tls) -> io::Error {
-    let answer = match fault {
-        Tls::OldVersion => alert(PROTOCOL_VERSION),
-        Tls::Alert(code) => alert(code),
-        Tls::UnrecognizedName => alert(UNRECOGNIZED_NAME),
-        Tls::NotTls => proxy::PLAIN_400.to_vec(),
-        Tls::Aborted | Tls::Shows(_) => Vec::new(),
-    };
-    if let Err(error) = wire.write_all(&answer).await {
-        return error;
-    }
-    if let Some(socket) = wire.into_socket() {
-        hub.hold(socket, Silence::Closed);
-    }
-    io::Error::other("a fault ended the handshake")
-}
-
-/// Alerts of RFC 8446, 6.
-const PROTOCOL_VERSION: u8 = 70;
-const UNRECOGNIZED_NAME: u8 = 112;
-
-/// A record with a fatal alert (RFC 8446, 5.1 and 6).
-fn alert(code: u8) -> Vec<u8> {
-    vec![0x15, 3, 3, 0, 2, 2, code]
 }
