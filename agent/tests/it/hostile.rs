@@ -10,10 +10,8 @@ use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use tokio_tungstenite::tungstenite::Message;
-use z4j_protocol::{FrameType, Timestamp, Value};
 
-use crate::brain::{http, read_body, read_head, serve, switching, welcome};
+use crate::brain::{read_body, read_head, serve};
 use crate::world::{Outcome, World};
 
 /// How long anything that must happen may take.
@@ -92,10 +90,10 @@ impl Attacked {
 }
 
 /// What a brain does with a connection.
-type Attack = (&'static str, fn(TcpStream) -> Outcome);
+pub(crate) type Attack = (&'static str, fn(TcpStream) -> Outcome);
 
 /// The one that must come to its end.
-const BEHAVES: &str = "a brain that behaves";
+pub(crate) const BEHAVES: &str = "a brain that behaves";
 
 /// A brain that does one thing with each connection, in turn, and tells when it is through with it.
 fn brain(attacks: &'static [Attack]) -> Outcome<(u16, Receiver<&'static str>)> {
@@ -114,7 +112,7 @@ fn brain(attacks: &'static [Attack]) -> Outcome<(u16, Receiver<&'static str>)> {
     Ok((port, done))
 }
 
-fn survives(transport: &str, attacks: &'static [Attack], mebibytes: u64) -> Outcome {
+pub(crate) fn survives(transport: &str, attacks: &'static [Attack], mebibytes: u64) -> Outcome {
     let (port, done) = brain(attacks)?;
     let mut world = World::new(&format!("http://127.0.0.1:{port}/"))?;
     world.set("Z4J_TRANSPORT", transport);
@@ -139,7 +137,7 @@ fn survives(transport: &str, attacks: &'static [Attack], mebibytes: u64) -> Outc
 }
 
 /// Writes without end, or nearly.
-fn pour(stream: &mut TcpStream, piece: &[u8]) -> Outcome {
+pub(crate) fn pour(stream: &mut TcpStream, piece: &[u8]) -> Outcome {
     for _ in 0..FLOOD / piece.len() {
         stream.write_all(piece)?;
     }
@@ -147,173 +145,16 @@ fn pour(stream: &mut TcpStream, piece: &[u8]) -> Outcome {
 }
 
 /// Waits for the agent to hang up.
-fn until_gone(stream: &mut TcpStream) -> Outcome {
+pub(crate) fn until_gone(stream: &mut TcpStream) -> Outcome {
     std::io::copy(stream, &mut std::io::sink())?;
     Ok(())
 }
 
-fn answer(mut stream: TcpStream, head: &str, piece: &[u8]) -> Outcome {
+pub(crate) fn answer(mut stream: TcpStream, head: &str, piece: &[u8]) -> Outcome {
     let asked = read_head(&mut stream);
     read_body(&mut stream, &asked);
     stream.write_all(head.as_bytes())?;
     pour(&mut stream, piece)
-}
-
-/// A head, and bytes behind an upgraded connection.
-fn upgraded(mut stream: TcpStream, first: &[u8], piece: &[u8]) -> Outcome {
-    let head = read_head(&mut stream);
-    stream.write_all(switching(&head).as_bytes())?;
-    stream.write_all(first)?;
-    if piece.is_empty() { until_gone(&mut stream) } else { pour(&mut stream, piece) }
-}
-
-fn text(stream: TcpStream, text: &str) -> Outcome {
-    let length = u64::try_from(text.len())?.to_be_bytes();
-    upgraded(stream, &[b"\x81\x7f".as_slice(), &length, text.as_bytes()].concat(), b"")
-}
-
-#[expect(clippy::disallowed_methods, reason = "the server's clock")]
-fn now() -> Timestamp {
-    Timestamp::from(std::time::SystemTime::now())
-}
-
-/// Acknowledgements that are signed, for batches that were never sent.
-fn acks(stream: TcpStream) -> Outcome {
-    let (mut socket, mut signer) = welcome(stream)?;
-    for index in 0_u32..20_000 {
-        let payload = serde_json::json!({
-            "acked_id": format!("nobody-{index}"), "received": 1, "accepted": 1, "rejected": 0,
-        });
-        let mut nonce = [0; 16];
-        nonce[..4].copy_from_slice(&index.to_be_bytes());
-        let payload = Value::from_serialize(&payload)?;
-        let ack = signer.sign(FrameType::EventBatchAck, &format!("a{index}"), payload, now(), nonce)?;
-        socket.send(Message::binary(ack.into_bytes()))?;
-    }
-    Ok(())
-}
-
-/// Commands that are signed, more than anybody could carry out.
-fn commands(stream: TcpStream) -> Outcome {
-    let (mut socket, mut signer) = welcome(stream)?;
-    for index in 0_u32..5_000 {
-        let payload = serde_json::json!({
-            "action": "retry_task", "target": {"type": "task", "id": "t".repeat(1_000)},
-            "parameters": {}, "timeout_seconds": 60, "delivery_claim_token": "claim",
-        });
-        let mut nonce = [1; 16];
-        nonce[..4].copy_from_slice(&index.to_be_bytes());
-        let id = format!("4c5f2f0e-3e1b-4d7e-9a51-0000{index:08x}");
-        let command = signer.sign(FrameType::Command, &id, Value::from_serialize(&payload)?, now(), nonce)?;
-        socket.send(Message::binary(command.into_bytes()))?;
-    }
-    Ok(())
-}
-
-/// Pings as fast as they go, whose pongs nobody reads.
-fn pings(stream: TcpStream) -> Outcome {
-    let (mut socket, _) = welcome(stream)?;
-    let ping = [b"\x89\x7d".as_slice(), &[b'x'; 125]].concat();
-    pour(socket.get_mut(), &ping.repeat(100))
-}
-
-/// Waits for the events, which were safe all the time.
-fn behaves(stream: TcpStream) -> Outcome {
-    let (mut socket, _) = welcome(stream)?;
-    while !socket.read()?.to_text().is_ok_and(|text| text.contains("\"event_batch\"")) {}
-    Ok(())
-}
-
-const WEBSOCKET: &[Attack] = &[
-    ("a head without end", |stream| answer(stream, "HTTP/1.1 101 Yes\r\n", &b"A: b\r\n".repeat(1_000))),
-    ("a line without end", |stream| answer(stream, "HTTP/1.1 101 Yes\r\nA: ", &[b'b'; 1 << 16])),
-    ("interim answers without end", |stream| {
-        answer(stream, "", &b"HTTP/1.1 103 Early\r\n\r\n".repeat(1_000))
-    }),
-    ("no HTTP", |stream| answer(stream, "", &[0xff; 1 << 16])),
-    ("a refusal without end", |stream| answer(stream, "HTTP/1.1 403 No\r\n\r\n", &[b'x'; 1 << 16])),
-    ("a frame of 2^62 bytes", |stream| {
-        upgraded(stream, &[b"\x82\x7f".as_slice(), &(1_u64 << 62).to_be_bytes()].concat(), b"")
-    }),
-    ("a frame of a gibibyte", |stream| {
-        upgraded(stream, &[b"\x82\x7f".as_slice(), &(1_u64 << 30).to_be_bytes()].concat(), &[b' '; 1 << 16])
-    }),
-    ("fragments without end", |stream| {
-        upgraded(stream, b"\x01\x00", &[b"\x00\x7e\x10\x00".as_slice(), &[b' '; 4096]].concat())
-    }),
-    ("fragments of nothing", |stream| upgraded(stream, b"\x01\x00", &b"\x00\x00".repeat(1_000))),
-    ("a million arrays", |stream| text(stream, &"[".repeat(1_000_000))),
-    ("350,000 empty arrays", |stream| text(stream, &format!("[{}0]", "[],".repeat(349_000)))),
-    ("90,000 keys", |stream| {
-        let keys: String = (0..90_000).map(|index| format!("\"{index:06}\":0,")).collect();
-        text(stream, &format!("{{{keys}\"v\":2}}"))
-    }),
-    ("pings without end", pings),
-    ("acknowledgements without end", acks),
-    ("commands without end", commands),
-    (BEHAVES, behaves),
-];
-
-#[test]
-fn over_a_websocket() -> Outcome {
-    survives("ws", WEBSOCKET, 48)
-}
-
-const OK: &str = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n";
-
-const LONGPOLL: &[Attack] = &[
-    ("a head without end", |stream| answer(stream, "HTTP/1.1 200 OK\r\n", &b"A: b\r\n".repeat(1_000))),
-    ("a body without end", |stream| answer(stream, &format!("{OK}\r\n"), &[b' '; 1 << 16])),
-    ("a body of a terabyte", |stream| {
-        answer(stream, &format!("{OK}Content-Length: 1099511627776\r\n\r\n"), &[b' '; 1 << 16])
-    }),
-    ("chunks without end", |stream| {
-        answer(
-            stream,
-            &format!("{OK}Transfer-Encoding: chunked\r\n\r\n"),
-            &[b"1000\r\n".as_slice(), &[b' '; 4096], b"\r\n"].concat(),
-        )
-    }),
-    ("a chunk of 2^63 bytes", |stream| {
-        answer(
-            stream,
-            &format!("{OK}Transfer-Encoding: chunked\r\n\r\n8000000000000000\r\n"),
-            &[b' '; 1 << 16],
-        )
-    }),
-    ("trailers without end", |stream| {
-        answer(stream, &format!("{OK}Transfer-Encoding: chunked\r\n\r\n0\r\n"), &b"A: b\r\n".repeat(1_000))
-    }),
-    ("gzip that nobody asked for", |stream| {
-        let mut stream = stream;
-        read_head(&mut stream);
-        stream.write_all(
-            format!("{OK}Content-Encoding: gzip\r\nContent-Length: 4\r\n\r\n\x1f\u{8}\0\0").as_bytes(),
-        )?;
-        until_gone(&mut stream)
-    }),
-    ("a million arrays", |stream| whole(stream, &"[".repeat(1_000_000))),
-    ("a million frames", |stream| {
-        whole(stream, &format!("{{\"frames\":[{}\"\"]}}", "\"\",".repeat(1_000_000)))
-    }),
-    ("a frame of a million arrays", |stream| {
-        whole(stream, &format!("{{\"frames\":[\"{}\"]}}", "[".repeat(1_000_000)))
-    }),
-];
-
-fn whole(mut stream: TcpStream, body: &str) -> Outcome {
-    let head = read_head(&mut stream);
-    read_body(&mut stream, &head);
-    stream.write_all(http("200 OK", body).as_bytes())?;
-    stream.shutdown(std::net::Shutdown::Write)?;
-    let mut rest = Vec::new();
-    stream.take(1 << 20).read_to_end(&mut rest)?;
-    Ok(())
-}
-
-#[test]
-fn over_long_poll() -> Outcome {
-    survives("longpoll", LONGPOLL, 96)
 }
 
 /// A byte now and then, as long as the agent bears it.

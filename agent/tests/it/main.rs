@@ -12,6 +12,10 @@ mod hostile;
 #[cfg(test)]
 mod hostile_ingest;
 #[cfg(test)]
+mod hostile_longpoll;
+#[cfg(test)]
+mod hostile_websocket;
+#[cfg(test)]
 mod longpoll;
 #[cfg(test)]
 mod pki;
