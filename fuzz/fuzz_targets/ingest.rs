@@ -1,3 +1,5 @@
+//! The target `ingest`: what must hold stands in `z4j_agent::fuzz`.
+
 #![no_main]
 
 libfuzzer_sys::fuzz_target!(|bytes: &[u8]| z4j_agent::fuzz::ingest(bytes));

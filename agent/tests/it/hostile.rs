@@ -315,3 +315,51 @@ fn whole(mut stream: TcpStream, body: &str) -> Outcome {
 fn over_long_poll() -> Outcome {
     survives("longpoll", LONGPOLL, 96)
 }
+
+/// A byte now and then, as long as the agent bears it.
+fn trickle(mut stream: TcpStream, head: &[u8]) -> Outcome {
+    stream.set_read_timeout(Some(Duration::from_millis(50)))?;
+    let mut asked = [0; 4096];
+    for byte in head.iter().cycle() {
+        stream.write_all(&[*byte])?;
+        match stream.read(&mut asked) {
+            Ok(0) => return Ok(()),
+            Ok(_) => {}
+            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(())
+}
+
+const SLOW: &[(&str, Attack)] = &[
+    (
+        "http",
+        ("a head that trickles", |stream| trickle(stream, b"HTTP/1.1 101 Switching Protocols\r\nA: b\r\n")),
+    ),
+    (
+        "https",
+        ("a ServerHello that trickles", |stream| {
+            trickle(stream, b"\x16\x03\x03\x3e\x80\x02\x00\x3e\x7c\x03\x03")
+        }),
+    ),
+];
+
+#[test]
+fn slowly() -> Outcome {
+    let mut agents = Vec::new();
+    for (scheme, attack) in SLOW {
+        let (port, done) = brain(std::slice::from_ref(attack))?;
+        let mut world = World::new(&format!("{scheme}://127.0.0.1:{port}/"))?;
+        world.set("Z4J_TRANSPORT", "ws");
+        agents.push((Attacked::start(world)?, done));
+    }
+    for (agent, done) in agents {
+        // It hangs up by itself, and tries again.
+        for _ in 0..2 {
+            let what = done.recv_timeout(PATIENCE)?;
+            agent.has_stood(what, 16)?;
+        }
+    }
+    Ok(())
+}
