@@ -59,6 +59,12 @@ impl Agent {
         Self { id, name, token, project: Arc::clone(project), revoked, created_at }
     }
 
+    /// The SHA-256 of its token in hexadecimal digits.
+    pub(crate) fn token_fingerprint(&self) -> String {
+        let digest = digest::digest(&digest::SHA256, self.token.as_bytes());
+        digest.as_ref().iter().fold(String::new(), |text, byte| text + &format!("{byte:02x}"))
+    }
+
     fn is(&self, project: &Project, name: &str) -> bool {
         self.project.id == project.id && self.name == name
     }
@@ -127,6 +133,9 @@ impl fmt::Debug for Credentials {
     }
 }
 
+/// How much of a token's fingerprint lists show.
+const SHOWN_DIGITS: usize = 12;
+
 /// An agent as lists show it: without its token.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct AgentInfo {
@@ -138,6 +147,9 @@ pub struct AgentInfo {
     pub project: String,
     /// Whether its token is refused.
     pub revoked: bool,
+    /// The first twelve hexadecimal digits of its token's SHA-256, as a fault's `who=token:…` takes them.
+    #[serde(default)]
+    pub token_fingerprint: String,
 }
 
 /// A project as lists show it.
@@ -287,6 +299,7 @@ impl Registry {
             id: agent.id.to_string(),
             project: agent.project.slug.clone(),
             revoked: agent.revoked,
+            token_fingerprint: agent.token_fingerprint()[..SHOWN_DIGITS].to_owned(),
         };
         lock(&self.0).agents.iter().map(told).collect()
     }

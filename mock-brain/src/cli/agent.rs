@@ -99,7 +99,11 @@ fn list(state_dir: &StateDir, json: bool, environment: &Environment) -> Result<(
     let mut text = String::new();
     for agent in &agents.items {
         let state = if agent.revoked { "revoked" } else { "active" };
-        let _ = writeln!(text, "{:<24}  {:<16}  {}  {state}", agent.name, agent.project, agent.id);
+        let _ = writeln!(
+            text,
+            "{:<24}  {:<16}  {}  {state:<7}  token:{}",
+            agent.name, agent.project, agent.id, agent.token_fingerprint
+        );
     }
     print(text.as_bytes())
 }

@@ -114,6 +114,7 @@ fn document(title: &str, content: &Markup, after: Option<u64>) -> Markup {
         (DOCTYPE)
         html lang="en" {
             head {
+                meta name="viewport" content="width=device-width, initial-scale=1";
                 title { (title) }
                 link rel="icon" href="/icon.svg";
                 link rel="stylesheet" href="/dashboard.css";

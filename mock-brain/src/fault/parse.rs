@@ -263,7 +263,8 @@ impl<'t> Parser<'t> {
             }
             _ => {
                 let (text, word) = self.assigned("who")?;
-                let message = "agent:NAME, worker:ID, project:SLUG or address:IP is expected";
+                let message = "agent:NAME, token:FINGERPRINT (from `agent list`), worker:ID, project:SLUG or address:IP is \
+                     expected";
                 spec.who = Some(Who::parse(&text).ok_or_else(|| self.error(word, message))?);
             }
         }

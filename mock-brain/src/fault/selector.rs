@@ -93,18 +93,29 @@ pub enum Who {
     Agent(String),
     /// A worker, by the id in its hello.
     Worker(String),
+    /// What came with a token, by its fingerprint: at least the first eight hexadecimal digits of its SHA-256.
+    /// The token itself would be a secret in lists and logs.
+    Token(String),
     /// Agents of a project, by its slug.
     Project(String),
     /// Connections from an address.
     Address(IpAddr),
 }
 
+/// How many digits of a SHA-256 name a token.
+const FINGERPRINT: std::ops::RangeInclusive<usize> = 8..=64;
+
 impl Who {
-    /// Reads `agent:NAME`, `worker:ID`, `project:SLUG`, `address:IP`.
+    /// Reads `agent:NAME`, `token:FINGERPRINT`, `worker:ID`, `project:SLUG`, `address:IP`.
     pub(super) fn parse(text: &str) -> Option<Self> {
         let (kind, value) = text.split_once(':').filter(|(_, value)| !value.is_empty())?;
         Some(match kind {
             "agent" => Self::Agent(value.to_owned()),
+            "token" => {
+                let is_fingerprint = FINGERPRINT.contains(&value.len())
+                    && value.bytes().all(|digit| digit.is_ascii_hexdigit());
+                is_fingerprint.then(|| Self::Token(value.to_ascii_lowercase()))?
+            }
             "worker" => Self::Worker(value.to_owned()),
             "project" => Self::Project(value.to_owned()),
             "address" => Self::Address(value.parse().ok()?),
@@ -117,7 +128,7 @@ impl Who {
     pub(super) const fn known_from(&self) -> Point {
         match self {
             Self::Address(_) => Point::Accept,
-            Self::Agent(_) | Self::Project(_) => Point::Request,
+            Self::Agent(_) | Self::Token(_) | Self::Project(_) => Point::Request,
             Self::Worker(_) => Point::Hello,
         }
     }
@@ -127,6 +138,7 @@ impl fmt::Display for Who {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Agent(name) => write!(f, "agent:{name}"),
+            Self::Token(fingerprint) => write!(f, "token:{fingerprint}"),
             Self::Worker(id) => write!(f, "worker:{id}"),
             Self::Project(slug) => write!(f, "project:{slug}"),
             Self::Address(address) => write!(f, "address:{address}"),

@@ -58,6 +58,9 @@ impl<'s> Site<'s> {
         let who = match &spec.who {
             None => true,
             Some(Who::Agent(name)) => self.agent.is_some_and(|agent| agent.name == *name),
+            Some(Who::Token(digits)) => {
+                self.agent.is_some_and(|agent| agent.token_fingerprint().starts_with(digits.as_str()))
+            }
             Some(Who::Project(slug)) => self.agent.is_some_and(|agent| agent.project.slug == *slug),
             Some(Who::Worker(id)) => self.worker == Some(id),
             Some(Who::Address(address)) => self.address.to_canonical() == address.to_canonical(),

@@ -243,6 +243,22 @@ async fn meant_for_one_worker_or_agent() {
 }
 
 #[tokio::test]
+async fn meant_for_one_token() {
+    let brain = plain().await;
+    let other = brain.add_agent("other", None).unwrap();
+    let fingerprints: Vec<_> = brain.agents().into_iter().map(|agent| agent.token_fingerprint).collect();
+    let [_, of_other] = &fingerprints[..] else { panic!("two agents: {fingerprints:?}") };
+    set(&brain, &format!("ws.close(code=4429) at upgrade who=token:{of_other}"));
+    Agent::online(&brain).await;
+    let mut agent = Agent::connect_with(&brain, &format!("Bearer {}", other.token)).await;
+    assert_eq!(agent.hear().await, Heard::Close(4429, String::new()));
+    let renewed = brain.set_token("other", "another-token-of-the-other").unwrap();
+    let mut agent = Agent::connect_with(&brain, &format!("Bearer {}", renewed.token)).await;
+    agent.say(hello_with("worker_id", json!("w3")).to_string()).await;
+    assert!(!matches!(agent.hear().await, Heard::Close(..)), "another token is not meant");
+}
+
+#[tokio::test]
 async fn long_poll_refused_partial_and_alone() {
     let brain = plain().await;
     let mut poller = Poller::new(&brain, "n");
