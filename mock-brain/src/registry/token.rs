@@ -1,4 +1,4 @@
-//! A token as it is looked up, and what a token may be.
+//! A token as it is looked up.
 //!
 //! Owns the look-up's key. Must not keep or print the token.
 
