@@ -1,7 +1,7 @@
 //! Changes of the registry: new projects and agents, other names, other tokens.
 //!
-//! Owns that names and tokens are one agent's only, and that the book has a change before anybody sees it. Must not
-//! decide what becomes of sessions.
+//! Owns that names and tokens are one agent's only, and that the book has a change before anybody sees it. Must
+//! not decide what becomes of sessions.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;

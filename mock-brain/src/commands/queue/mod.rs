@@ -1,7 +1,7 @@
 //! The commands of one brain: the queue of each agent, and the results.
 //!
 //! Owns the life of a command from its issue to its time-out, and its place in the journal. Bounded; the oldest
-//! finished ones go first. Must not know transports.
+//! finished ones go first. Must not send anything: it hands out payloads.
 
 mod answer;
 mod delivery;

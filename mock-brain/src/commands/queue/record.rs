@@ -10,6 +10,7 @@ use z4j_protocol::{CanonicalText, Timestamp};
 
 use crate::commands::{CommandInfo, stored};
 
+/// A command with what its agent is handed, and when it was.
 #[derive(Serialize, Deserialize)]
 pub(super) struct Record {
     pub(super) info: CommandInfo,
@@ -41,6 +42,7 @@ pub(super) fn later(time: Timestamp, by: Duration) -> String {
     Timestamp::from_unix_micros(time.unix_micros().saturating_add(micros)).to_string()
 }
 
+/// Whether so much time has gone by.
 pub(super) fn is_over(since: Timestamp, limit: Duration, now: Timestamp) -> bool {
     now.micros_since(since) >= i64::try_from(limit.as_micros()).unwrap_or(i64::MAX)
 }

@@ -16,6 +16,7 @@ const MAX_COMMANDS: usize = 10_000;
 /// The serial number of a command: the order in which they were issued.
 pub(super) type Serial = u64;
 
+/// Every command that is kept, and the ways to find one.
 #[derive(Default)]
 pub(super) struct Records {
     pub(super) next: Serial,
