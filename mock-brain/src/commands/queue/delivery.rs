@@ -1,0 +1,102 @@
+//! Who is handed which command, and how often.
+//!
+//! Owns the rules of delivery over both transports. Must not sign or send.
+
+use std::time::Duration;
+
+use uuid::Uuid;
+use z4j_protocol::Timestamp;
+
+use crate::commands::queue::Commands;
+use crate::commands::queue::record::{Record, is_over, later};
+use crate::commands::queue::records::Records;
+use crate::commands::{CommandState, Delivery};
+use crate::lock::lock;
+
+/// What long-poll hands out again while there is no result.
+const REDELIVERED: [&str; 8] = [
+    "cancel_task",
+    "reconcile_task",
+    "schedule.resync",
+    "schedule.enable",
+    "schedule.disable",
+    "schedule.fire",
+    "schedule.trigger_now",
+    "schedule.trigger_now.via_scheduler",
+];
+
+/// What long-poll hands out only to those who say that they can retry by reference.
+const CONTRACTED: [&str; 2] = ["retry_task", "bulk_retry"];
+
+/// What a long-poll request may be handed.
+pub(crate) struct Wanted<'w> {
+    /// Most commands.
+    pub(crate) most: usize,
+    /// Whether those that wait are for it, and not for a websocket.
+    pub(crate) pending: bool,
+    /// Engines whose tasks it can retry by reference.
+    pub(crate) contracts: &'w [String],
+}
+
+impl Commands {
+    /// The oldest command that waits for an agent, now sent over a websocket.
+    pub(crate) fn push(&self, agent: Uuid, now: Timestamp) -> Option<Delivery> {
+        self.hand_out(agent, now, 1, |record| record.info.status == CommandState::Pending).pop()
+    }
+
+    /// What a long-poll request is handed: what waits, and some of what was sent again.
+    pub(crate) fn poll(&self, agent: Uuid, wanted: &Wanted<'_>, now: Timestamp) -> Vec<Delivery> {
+        self.hand_out(agent, now, wanted.most, |record| {
+            let action = record.info.action.as_str();
+            if CONTRACTED.contains(&action) {
+                let engine = record.engine.as_ref();
+                if !engine.is_some_and(|engine| wanted.contracts.contains(engine)) {
+                    return false;
+                }
+            }
+            match record.sent_at {
+                None => wanted.pending,
+                Some(sent) => REDELIVERED.contains(&action) && is_over(sent, self.redeliver_after, now),
+            }
+        })
+    }
+
+    fn hand_out(
+        &self,
+        agent: Uuid,
+        now: Timestamp,
+        most: usize,
+        wanted: impl Fn(&Record) -> bool,
+    ) -> Vec<Delivery> {
+        let mut inner = lock(&self.inner);
+        let Records { records, open, .. } = &mut *inner;
+        let mut out = Vec::new();
+        for serial in open.get(&agent).into_iter().flatten() {
+            if out.len() == most {
+                break;
+            }
+            let Some(record) = records
+                .get_mut(serial)
+                .filter(|record| wanted(record) && !is_over(record.counted_from(), self.timeout, now))
+            else {
+                continue;
+            };
+            record.info.status = CommandState::Dispatched;
+            record.info.deliveries += 1;
+            record.info.dispatched_at.get_or_insert_with(|| now.to_string());
+            if record.dispatched.is_none() {
+                record.info.timeout_at = later(now, self.timeout);
+            }
+            record.dispatched.get_or_insert(now);
+            record.sent_at = Some(now);
+            self.keep(*serial, record, now);
+            out.push(Delivery { id: record.info.id.clone(), payload: record.payload.clone() });
+        }
+        out
+    }
+
+    /// How long until something may be handed out again.
+    pub(crate) const fn redeliver_after(&self) -> Duration {
+        self.redeliver_after
+    }
+}
