@@ -52,7 +52,8 @@ impl Brain {
         self.hub.violations.list()
     }
 
-    /// Issues a command. It waits until its agent is there, for as long as [`Limits::command`] says.
+    /// Issues a command. It waits until its agent is there, for as long as
+    /// [`Limits::command`](crate::Limits::command) says.
     ///
     /// # Errors
     /// There is no such agent, it is revoked, or the command is not usable.

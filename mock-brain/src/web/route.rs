@@ -1,6 +1,7 @@
 //! The routes: which request gets which answer.
 //!
-//! Owns the paths, their methods, the bound on bodies and the Host rule. Must not know what an agent's frames mean.
+//! Owns the paths, their methods, the bound on bodies and the Host rule. Must not know what an agent's frames
+//! mean.
 
 use std::sync::Arc;
 
