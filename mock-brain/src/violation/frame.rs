@@ -30,6 +30,22 @@ const HELLO_PAYLOAD: [&str; 13] = [
 ];
 const EVENT_FIELDS: [&str; 8] =
     ["id", "kind", "engine", "task_id", "occurred_at", "data", "project_id", "agent_id"];
+const HEARTBEAT_FIELDS: [&str; 5] =
+    ["buffer_size", "last_flush_at", "dropped_events", "telemetry_loss", "adapter_health"];
+const STATUS_FIELDS: [&str; 12] = [
+    "telemetry_loss",
+    "auth_failure_streak",
+    "protocol_failure_streak",
+    "connection_failure_streak",
+    "last_successful_connect_at",
+    "current_session_age_seconds",
+    "buffer_depth",
+    "buffer_oldest_age_seconds",
+    "agent_version",
+    "protocol_version",
+    "engines",
+    "schedulers",
+];
 /// Characters of a nonce: 16 bytes in url-safe base64.
 const NONCE_CHARS: usize = 22;
 /// How far ahead and back an event may lie, in seconds.
@@ -57,16 +73,34 @@ pub(super) fn judge(frame: &Frame, strict: bool, now: Timestamp) -> Vec<Found> {
     if strict {
         envelope(frame, &mut found);
     }
+    if let Some(fields) = payload_fields(kind) {
+        unknown(frame.payload(), fields, Rule::FramePayloadField, &mut found);
+    }
     match (kind, frame.payload()) {
         (FrameType::EventBatch, payload) => batch(payload, strict, now, &mut found),
         (FrameType::Heartbeat, Some(payload)) => heartbeat(payload, &mut found),
-        (FrameType::CommandAck, payload) => {
-            unknown(payload, &["delivery_claim_token"], Rule::FramePayloadField, &mut found);
-        }
-        (FrameType::CommandResult, payload) => result(payload, &mut found),
+        (FrameType::CommandResult, payload) => result_error(payload, &mut found),
         _ => {}
     }
     found
+}
+
+/// What a payload may hold (`z4j_protocol::payload`). What lies deeper is not looked at: health, results, the
+/// counters of `telemetry_loss` and task entries are open.
+const fn payload_fields(kind: FrameType) -> Option<&'static [&'static str]> {
+    Some(match kind {
+        FrameType::EventBatch => &["events"],
+        FrameType::Heartbeat => &HEARTBEAT_FIELDS,
+        FrameType::AgentStatus => &STATUS_FIELDS,
+        FrameType::CommandAck => &["delivery_claim_token"],
+        FrameType::CommandResult => &["status", "result", "error", "delivery_claim_token"],
+        FrameType::RegistryDelta => &["engine", "added", "removed", "updated"],
+        FrameType::Error => &["code", "message", "fatal"],
+        // What no agent sends breaks a rule by itself.
+        FrameType::Hello | FrameType::HelloAck | FrameType::Command | FrameType::EventBatchAck => {
+            return None;
+        }
+    })
 }
 
 fn envelope(frame: &Frame, found: &mut Vec<Found>) {
@@ -104,8 +138,7 @@ fn heartbeat(payload: &Object, found: &mut Vec<Found>) {
     });
 }
 
-fn result(payload: Option<&Object>, found: &mut Vec<Found>) {
-    unknown(payload, &["status", "result", "error", "delivery_claim_token"], Rule::FramePayloadField, found);
+fn result_error(payload: Option<&Object>, found: &mut Vec<Found>) {
     let error = payload.and_then(|payload| payload.get("error"));
     if error.is_some_and(|error| !error.is_null() && error.as_str().is_none()) {
         found.push((Rule::ResultError, "error is neither text nor null".to_owned()));
@@ -123,7 +156,6 @@ fn batch(payload: Option<&Object>, strict: bool, now: Timestamp, found: &mut Vec
     if !strict {
         return;
     }
-    unknown(payload, &["events"], Rule::FramePayloadField, found);
     let mut ids = HashSet::new();
     for event in events.iter().take(MAX_EVENTS_PER_BATCH) {
         self::event(event, now, found);

@@ -138,7 +138,7 @@ rules! {
     FrameUnknownField = "frame.unknown-field" in Frame, true,
         "A top-level member that is not known.";
     FramePayloadField = "frame.payload-field" in Frame, true,
-        "A member of the payload of a batch, an acknowledgement or a result that is not known.";
+        "A member of an agent's payload that is not known, of whichever type its frame is; what lies deeper is open.";
     FrameDirection = "frame.direction" in Frame, false,
         "A frame that only brains send.";
     BatchEvents = "event_batch.events" in Event, false,

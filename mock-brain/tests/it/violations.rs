@@ -121,6 +121,36 @@ async fn each_frame_breaks_its_rule() {
 }
 
 #[tokio::test]
+async fn payloads_of_each_type_hold_what_is_known() {
+    let known = [
+        (
+            "heartbeat",
+            json!({"buffer_size": 1, "last_flush_at": null, "dropped_events": 0, "telemetry_loss": null, "adapter_health": {"any": "x"}}),
+        ),
+        (
+            "agent_status",
+            json!({"telemetry_loss": null, "auth_failure_streak": 0, "protocol_failure_streak": 0,
+                "connection_failure_streak": 0, "last_successful_connect_at": null,
+                "current_session_age_seconds": 1.5, "buffer_depth": 0, "buffer_oldest_age_seconds": null,
+                "agent_version": "1", "protocol_version": "2", "engines": [], "schedulers": []}),
+        ),
+        ("registry_delta", json!({"engine": "celery", "added": [{"any": 1}], "removed": [], "updated": []})),
+        ("error", json!({"code": "x", "message": "y", "fatal": false})),
+    ];
+    for (kind, mut payload) in known {
+        let brain = strict().await;
+        let mut agent = Agent::online(&brain).await;
+        agent.say_signed(&json!({"v": 2, "type": kind, "id": "x", "payload": payload})).await;
+        agent.batch(json!([])).await;
+        assert_eq!(rules(&brain), [""; 0], "{kind}");
+        payload["odd"] = json!(1);
+        agent.say_signed(&json!({"v": 2, "type": kind, "id": "y", "payload": payload})).await;
+        agent.batch(json!([])).await;
+        assert_eq!(rules(&brain), ["frame.payload-field"], "{kind}");
+    }
+}
+
+#[tokio::test]
 async fn refused_frames_break_rules_also_for_the_real_brain() {
     let mut replayed = heartbeat();
     replayed["seq"] = json!(7);
