@@ -10,6 +10,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::error::{CapacityError, ProtocolError};
 use tokio_tungstenite::tungstenite::protocol::frame::Frame;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::{Data, OpCode};
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig};
@@ -41,8 +42,8 @@ pub(super) enum Arrival {
     Message(Bytes),
     /// A text that is not UTF-8.
     NotUtf8,
-    /// A message over the frame limit.
-    OverLimit,
+    /// A message of so many bytes, and the frame limit, which is less. Its bytes are kept aside.
+    OverLimit(usize, u64),
     /// Something that ends the connection with this close frame.
     Fatal(Closing),
     /// The peer's close frame.
@@ -89,6 +90,8 @@ pub(super) struct Link {
     quirks: Option<Quirks>,
     /// The stream of messages ended in an error: the peer's close frame can no longer be read as one.
     broken: bool,
+    /// A message over the frame limit, until it is noted.
+    refused: Option<Bytes>,
 }
 
 impl Link {
@@ -119,6 +122,7 @@ impl Link {
             text: false,
             quirks,
             broken: false,
+            refused: None,
         }
     }
 
@@ -184,7 +188,9 @@ impl Link {
                     return Some(Arrival::Fatal(closing));
                 }
                 if bytes.len() as u64 > self.limits.frame_bytes {
-                    return Some(Arrival::OverLimit);
+                    let over = Arrival::OverLimit(bytes.len(), self.limits.frame_bytes);
+                    self.refused = Some(bytes);
+                    return Some(over);
                 }
                 Arrival::Message(bytes)
             }
@@ -209,6 +215,11 @@ impl Link {
     /// Whether the last message was a text.
     pub(super) const fn was_text(&self) -> bool {
         self.text
+    }
+
+    /// The message over the frame limit, once.
+    pub(super) const fn take_refused(&mut self) -> Option<Bytes> {
+        self.refused.take()
     }
 
     /// Whether the peer answers pings and sends no messages.
@@ -330,18 +341,29 @@ async fn until(due: Option<Instant>) {
     }
 }
 
+/// What is too large, by its header: its bytes are not read.
+fn over_capacity(problem: &CapacityError) -> String {
+    match problem {
+        CapacityError::MessageTooLong { size, max_size } => {
+            format!(
+                "a message of {size} bytes by its headers, and the limit is {max_size}; none of it is kept"
+            )
+        }
+        CapacityError::TooManyHeaders => problem.to_string(),
+    }
+}
+
 fn failed(error: &Error) -> Arrival {
     match error {
         Error::Utf8(_) => Arrival::NotUtf8,
-        Error::Capacity(_) => {
+        Error::Capacity(problem) => {
             let reason = format!("frame exceeds limit of {MAX_MESSAGE} bytes");
-            Arrival::Fatal(Closing::with_reason(close::TOO_BIG, &reason, "").breaking(Rule::WsTooLarge))
+            let detail = over_capacity(problem);
+            Arrival::Fatal(Closing::with_reason(close::TOO_BIG, &reason, detail).breaking(Rule::WsTooLarge))
         }
         // RFC 6455, 7.4.1: 1002, protocol error. An end without a close frame is none that can be answered.
         Error::Protocol(problem) => match problem {
-            tokio_tungstenite::tungstenite::error::ProtocolError::ResetWithoutClosingHandshake => {
-                Arrival::Gone(error.to_string())
-            }
+            ProtocolError::ResetWithoutClosingHandshake => Arrival::Gone(error.to_string()),
             _ => Arrival::Fatal(Closing::new(1002, error.to_string()).breaking(Rule::WsProtocol)),
         },
         _ => Arrival::Gone(error.to_string()),

@@ -213,6 +213,31 @@ async fn a_hello_and_its_messages_are_judged() {
 }
 
 #[tokio::test]
+async fn what_is_too_large_is_said_with_its_size() {
+    let brain = plain().await;
+    let mut agent = Agent::online(&brain).await;
+    let message = format!("{{\"odd\":\"{}\"}}", "x".repeat(1 << 20));
+    agent.send(Message::binary(message.clone())).await;
+    assert_eq!(agent.hear().await, closed(4400));
+    // By its header only: a frame of 17 MiB, of which nothing comes.
+    let mut agent = Agent::online(&brain).await;
+    let length = 17_u64 << 20;
+    let head = [&[0x82, 0xff][..], &length.to_be_bytes(), &[0; 4]].concat();
+    tokio::io::AsyncWriteExt::write_all(agent.socket.get_mut(), &head).await.unwrap();
+    assert!(matches!(agent.hear().await, Heard::Close(1009, _)));
+    let violations = brain.violations();
+    assert_eq!(rules(&brain), ["ws.too-large"; 2]);
+    let (first, second) = (&violations[0], &violations[1]);
+    assert!(
+        first.detail.contains(&message.len().to_string()) && first.detail.contains("1048576"),
+        "{first:?}"
+    );
+    assert_eq!(first.size, message.len());
+    assert!(first.raw.as_deref().unwrap().starts_with("{\"odd\""), "{first:?}");
+    assert!(second.detail.contains(&length.to_string()) && second.detail.contains("16777216"), "{second:?}");
+}
+
+#[tokio::test]
 async fn a_result_comes_after_its_acknowledgement() {
     let brain = strict().await;
     let mut agent = Agent::online(&brain).await;

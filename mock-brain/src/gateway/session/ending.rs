@@ -42,7 +42,7 @@ impl Ending {
 
 impl Session<'_> {
     /// Lists the end first and sends it then: whoever sees the close frame finds it in the list.
-    pub(super) async fn end(self, ending: Ending) {
+    pub(super) async fn end(mut self, ending: Ending) {
         let (by, closing) = match &ending {
             Ending::Close(closing) => (ClosedBy::Brain, Some(closing.clone())),
             Ending::Reset | Ending::Silence(_) => (ClosedBy::Brain, None),
@@ -50,7 +50,9 @@ impl Session<'_> {
             Ending::Gone(_) => (ClosedBy::Network, None),
         };
         let broken = closing.as_ref().and_then(|closing| Some((closing.rule?, closing.detail.clone())));
-        self.note(broken, None);
+        let refused = self.link.take_refused();
+        self.note(broken, refused.as_ref());
+        drop(refused);
         self.hub.session_ended(self.serial, by, closing.as_ref());
         let detail = match &ending {
             Ending::Reset => "fault tcp.reset",
@@ -87,9 +89,10 @@ pub(in crate::gateway) fn message(arrival: Arrival) -> Result<Bytes, Ending> {
         Arrival::NotUtf8 => {
             Err(Closing::new(NOT_UTF8, "a text message is not UTF-8").breaking(Rule::WsUtf8).into())
         }
-        Arrival::OverLimit => Err(Closing::new(close::BAD_FIRST_FRAME, "message over the frame limit")
-            .breaking(Rule::WsTooLarge)
-            .into()),
+        Arrival::OverLimit(size, limit) => {
+            let detail = format!("a message of {size} bytes, and the limit is {limit}");
+            Err(Closing::new(close::BAD_FIRST_FRAME, detail).breaking(Rule::WsTooLarge).into())
+        }
         Arrival::Fatal(closing) => Err(closing.into()),
         Arrival::Closed(closing) => Err(Ending::Closed(closing)),
         Arrival::Gone(why) => Err(Ending::Gone(why)),
