@@ -21,7 +21,7 @@ use crate::fault::{self, Ack, BadFrame, Fault, Point, Ws};
 use crate::journal::{Entry, Kind};
 use crate::registry::Agent;
 use crate::verdict::{self, Closing};
-use crate::violation::{Conduct, Found, Rule};
+use crate::violation::{Beats, Conduct, Found, Rule};
 use crate::voice::{Ear, Pen, with_bad_signature};
 
 /// The id in an acknowledgement that is for nothing.
@@ -48,7 +48,9 @@ impl<'s, 'h> Established<'s, 'h> {
     pub(super) fn new(session: &'s mut Session<'h>, agent: Arc<Agent>, pen: Pen) -> Self {
         let ear = Ear::new(&agent, &session.id, session.hub.release);
         let hub = session.hub;
-        let conduct = Conduct::new(hub.violations.is_strict(), Some(session.limits.heartbeat_seconds));
+        let conduct = Conduct::new(hub.violations.is_strict(), true);
+        let interval = session.limits.heartbeat_seconds;
+        session.beats = Some(Beats::new(interval, std::time::Instant::now(), clock::now()));
         Self {
             session,
             agent,
@@ -179,6 +181,9 @@ impl<'s, 'h> Established<'s, 'h> {
         let text = || (Rule::WsText, format!("{} in a text message", frame.frame_type()));
         self.session.note(self.session.link.was_text().then(text), Some(bytes));
         self.session.note(self.conduct.judge(&frame, clock::now()), Some(bytes));
+        let late = |beats: &mut Beats| beats.heard(&frame, std::time::Instant::now(), clock::now());
+        let late = self.session.beats.as_mut().and_then(late);
+        self.session.note(late, Some(bytes));
         self.strike(Point::Frame, self.frames - 1, self.frames).await?;
         self.session.note(hub.answered(&self.agent, &frame), Some(bytes));
         if frame.frame_type() == FrameType::EventBatch {

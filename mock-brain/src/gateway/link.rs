@@ -81,6 +81,9 @@ pub(super) struct Link {
     held: Vec<Bytes>,
     next_ping: Instant,
     pong_missing: bool,
+    /// When the last ping was sent, and the last one of those that were answered.
+    pinged_at: Option<Instant>,
+    answered: Option<Instant>,
     /// A message came since the last ping.
     heard: bool,
     /// A ping was answered since the last message.
@@ -117,6 +120,8 @@ impl Link {
             held: Vec::new(),
             next_ping: now + limits.ping,
             pong_missing: false,
+            pinged_at: None,
+            answered: None,
             heard: false,
             answers: false,
             text: false,
@@ -164,7 +169,8 @@ impl Link {
                         let rule = self.heard.then_some(Rule::WsPongMissing);
                         return Arrival::Fatal(Closing { rule, ..closing });
                     }
-                    self.next_ping = Instant::now() + self.limits.ping;
+                    let now = Instant::now();
+                    (self.next_ping, self.pinged_at) = (now + self.limits.ping, Some(now));
                     (self.pong_missing, self.heard) = (true, false);
                     // RFC 6455, 5.5.2: any payload; the real brain sends four bytes.
                     let length = self.quirks.as_mut().map_or(4, |quirks| quirks.size(MAX_CONTROL));
@@ -195,7 +201,7 @@ impl Link {
                 Arrival::Message(bytes)
             }
             Some(Ok(Message::Pong(_))) => {
-                (self.pong_missing, self.answers) = (false, true);
+                (self.pong_missing, self.answers, self.answered) = (false, true, self.pinged_at);
                 return None;
             }
             Some(Ok(Message::Close(frame))) => {
@@ -215,6 +221,11 @@ impl Link {
     /// Whether the last message was a text.
     pub(super) const fn was_text(&self) -> bool {
         self.text
+    }
+
+    /// When the last ping was sent that the peer answered.
+    pub(super) fn alive_at(&self) -> Option<std::time::Instant> {
+        self.answered.map(Instant::into_std)
     }
 
     /// The message over the frame limit, once.

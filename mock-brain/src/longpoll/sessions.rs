@@ -158,7 +158,7 @@ impl LongPollSessions {
         }
         let ear = Ear::new(agent, nonce, hub.release);
         let pen = Pen::new(agent, nonce, hub.release, hub.oddities.as_ref().map(Oddities::roll));
-        let conduct = Conduct::new(hub.violations.is_strict(), None);
+        let conduct = Conduct::new(hub.violations.is_strict(), false);
         let session = Session::Live(Box::new(Pair { ear, conduct, pen }));
         nonces.insert(key, Entry { session, used_at: now, in_flight: 1, listed: None });
         Ok(in_flight())

@@ -15,8 +15,6 @@ use crate::quote::quote;
 const MAX_EVENTS: usize = 1_024;
 /// So long after its acknowledgement a batch cannot be on its way any more, in microseconds.
 const SETTLED_MICROS: i64 = 5_000_000;
-/// A heartbeat may be so much later than twice the interval, in seconds.
-const SLACK_SECONDS: u64 = 5;
 
 /// An id as it is remembered.
 type Trace = u64;
@@ -30,27 +28,18 @@ struct Acked {
 /// What is remembered of one session.
 pub(crate) struct Conduct {
     strict: bool,
-    /// Seconds between heartbeats; none on long-poll, where requests come when they come.
-    interval: Option<u64>,
+    /// Frames come in the order of their seq; on long-poll requests come when they come.
+    is_sequent: bool,
     verified: bool,
     last_seq: u64,
-    heartbeat: Option<Timestamp>,
     acked: VecDeque<Acked>,
     remembered: usize,
 }
 
 impl Conduct {
-    /// The conduct in a new session; `interval` is that of a websocket's heartbeats.
-    pub(crate) const fn new(strict: bool, interval: Option<u64>) -> Self {
-        Self {
-            strict,
-            interval,
-            verified: false,
-            last_seq: 0,
-            heartbeat: None,
-            acked: VecDeque::new(),
-            remembered: 0,
-        }
+    /// The conduct in a new session; a websocket's frames are sequent.
+    pub(crate) const fn new(strict: bool, is_sequent: bool) -> Self {
+        Self { strict, is_sequent, verified: false, last_seq: 0, acked: VecDeque::new(), remembered: 0 }
     }
 
     /// What a refusal says about the agent. A wrong secret, clock or project is the operator's, and none.
@@ -76,13 +65,11 @@ impl Conduct {
     pub(crate) fn judge(&mut self, frame: &Frame, now: Timestamp) -> Vec<Found> {
         let mut found = frame::judge(frame, self.strict, now);
         self.verified = true;
-        if self.interval.is_some() {
+        if self.is_sequent {
             self.sequence(frame, &mut found);
         }
-        match frame.frame_type() {
-            FrameType::Heartbeat => self.beat(frame, &mut found),
-            FrameType::EventBatch => self.came_again(frame, now, &mut found),
-            _ => {}
+        if frame.frame_type() == FrameType::EventBatch {
+            self.came_again(frame, now, &mut found);
         }
         found
     }
@@ -93,19 +80,6 @@ impl Conduct {
             found.push((Rule::FrameSeqGap, format!("seq {seq} after {}", self.last_seq)));
         }
         self.last_seq = seq;
-    }
-
-    fn beat(&mut self, frame: &Frame, found: &mut Vec<Found>) {
-        let told = frame.object().get("ts").and_then(Value::as_str);
-        let Some(at) = told.and_then(|text| Timestamp::parse(text).ok()) else { return };
-        let before = self.heartbeat.replace(at);
-        let (Some(before), Some(interval)) = (before, self.interval) else { return };
-        let seconds = at.micros_since(before) / 1_000_000;
-        let most = i64::try_from(interval.saturating_mul(2).saturating_add(SLACK_SECONDS));
-        if seconds > most.unwrap_or(i64::MAX) {
-            let detail = format!("{seconds} s after the one before, and the interval is {interval} s");
-            found.push((Rule::HeartbeatLate, detail));
-        }
     }
 
     fn came_again(&self, frame: &Frame, now: Timestamp, found: &mut Vec<Found>) {
@@ -181,7 +155,7 @@ mod tests {
 
     #[test]
     fn what_was_acknowledged_must_not_come_again() {
-        let mut conduct = Conduct::new(false, Some(10));
+        let mut conduct = Conduct::new(false, true);
         let first = batch(1, "b1", "e1");
         assert_eq!(rules(conduct.judge(&first, at(0))), []);
         // Not acknowledged, or only just: it may come again.
@@ -199,24 +173,8 @@ mod tests {
     }
 
     #[test]
-    fn heartbeats_are_measured_by_their_own_clock() {
-        let beat = |seconds| {
-            frame(&format!(
-                r#"{{"v":2,"type":"heartbeat","id":"h","seq":1,"ts":"{}","payload":{{}}}}"#,
-                at(seconds)
-            ))
-        };
-        let mut conduct = Conduct::new(true, Some(10));
-        let mut late = |seconds| {
-            let found = conduct.judge(&beat(seconds), at(999));
-            found.iter().any(|(rule, _)| *rule == Rule::HeartbeatLate)
-        };
-        assert_eq!([0, 10, 35, 61].map(&mut late), [false, false, false, true]);
-    }
-
-    #[test]
     fn a_wrong_secret_is_the_operators() {
-        let mut conduct = Conduct::new(true, Some(10));
+        let mut conduct = Conduct::new(true, true);
         let rule = |conduct: &Conduct, reason: Reason| conduct.refused(reason.into()).map(|(rule, _)| rule);
         assert_eq!(rule(&conduct, Reason::HmacMismatch), None);
         assert_eq!(rule(&conduct, Reason::TsSkew), None);

@@ -3,6 +3,7 @@
 //! Owns the list. A violation changes no verdict: the real brain's answer is given all the same, and whoever
 //! runs the brain judges the list at the end. What is kept of a peer's bytes is bounded and bears no secret.
 
+mod beats;
 mod conduct;
 mod connects;
 mod frame;
@@ -20,6 +21,7 @@ use crate::clock;
 use crate::journal::{Entry, Journal, JournalError, Kind, Table};
 use crate::lock::lock;
 use crate::registry::Agent;
+pub(crate) use beats::Beats;
 pub(crate) use conduct::Conduct;
 pub(crate) use connects::{Connects, Key};
 pub(crate) use frame::hello as judge_hello;

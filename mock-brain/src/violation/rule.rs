@@ -164,7 +164,7 @@ rules! {
     HeartbeatType = "heartbeat.type" in Heartbeat, true,
         "A member of a heartbeat is not of its type.";
     HeartbeatLate = "heartbeat.late" in Heartbeat, true,
-        "By their own ts, two heartbeats are over twice the interval and 5 s apart.";
+        "Over twice the interval and 5 s pass without a heartbeat, since the last one or the hello_ack: by the ts of the next frame, or, when the session ends, up to the last ping that was answered.";
     ClaimToken = "command.claim-token" in Command, false,
         "An acknowledgement or result without the command's delivery_claim_token.";
     CommandUnknown = "command.unknown" in Command, false,

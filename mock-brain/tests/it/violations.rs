@@ -238,6 +238,37 @@ async fn what_is_too_large_is_said_with_its_size() {
 }
 
 #[tokio::test]
+async fn heartbeats_that_stop_are_noticed_at_the_next_frame() {
+    let brain = strict().await;
+    let mut agent = Agent::online(&brain).await;
+    let mut frame = heartbeat();
+    frame["ts"] = json!(at(-50));
+    agent.say_signed(&frame).await;
+    for _ in 0..2 {
+        agent.batch(json!([])).await;
+    }
+    assert_eq!(rules(&brain), ["heartbeat.late"]);
+}
+
+#[tokio::test]
+async fn heartbeats_that_never_come_are_noticed_at_the_end() {
+    let limits =
+        Limits { ping: std::time::Duration::from_millis(200), heartbeat_seconds: 1, ..Limits::default() };
+    let brain = Brain::start_with(options(), listener(), limits).unwrap();
+    let mut agent = Agent::online(&brain).await;
+    // Pings are answered for longer than twice the interval and 5 s.
+    let _ = tokio::time::timeout(std::time::Duration::from_secs(8), agent.hear()).await;
+    assert_eq!(rules(&brain), [""; 0]);
+    drop(agent);
+    within(async {
+        while rules(&brain) != ["heartbeat.late"] {
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn a_result_comes_after_its_acknowledgement() {
     let brain = strict().await;
     let mut agent = Agent::online(&brain).await;

@@ -53,6 +53,8 @@ impl Session<'_> {
         let refused = self.link.take_refused();
         self.note(broken, refused.as_ref());
         drop(refused);
+        let alive = self.link.alive_at();
+        self.note(self.beats.as_ref().and_then(|beats| beats.ended(alive)), None);
         self.hub.session_ended(self.serial, by, closing.as_ref());
         let detail = match &ending {
             Ending::Reset => "fault tcp.reset",

@@ -29,7 +29,7 @@ use crate::registry::Agent;
 use crate::sessions::{Serial, Signals, Transport};
 use crate::stream::wire::Cut;
 use crate::verdict::{self, Closing};
-use crate::violation::{Culprit, Found, Key};
+use crate::violation::{Beats, Culprit, Found, Key};
 use crate::voice::{Pen, Quirks};
 use crate::web::Peer;
 use ending::unwritten;
@@ -59,6 +59,7 @@ pub(super) async fn run(
         ahead: 0,
         misreads: false,
         proved: false,
+        beats: None,
         limits,
         quirks,
     };
@@ -108,6 +109,8 @@ pub(super) struct Session<'h> {
     pub(super) misreads: bool,
     /// Something was acknowledged: for the agent this session was a good one.
     pub(super) proved: bool,
+    /// Its heartbeats, once it is established.
+    pub(super) beats: Option<Beats>,
     /// What this session is told, and held to.
     pub(super) limits: Limits,
     quirks: Option<Quirks>,
