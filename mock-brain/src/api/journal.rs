@@ -19,6 +19,7 @@ const MAX_ENTRIES: usize = 1_000;
 
 /// Which entries. With a limit of 0 only the newest number is told.
 #[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Asked {
     /// Behind this number.
@@ -40,7 +41,8 @@ pub(crate) struct Asked {
 
 /// What was noted, oldest first, a page at a time.
 #[utoipa::path(get, path = "/mock/v1/journal", operation_id = "read_journal", tag = "seen", params(Asked),
-    responses((status = 200, body = Page), (status = "4XX", body = ApiError)))]
+    responses((status = 200, description = "journal entries and where the next page starts", body = Page),
+        (status = "4XX", description = "refused: what, why and the way out", body = ApiError)))]
 pub(super) async fn page(
     State(api): State<Arc<Api>>,
     asked: Result<Query<Asked>, QueryRejection>,

@@ -26,7 +26,8 @@ pub(crate) struct Events {
 
 /// Every accepted event once, oldest first.
 #[utoipa::path(get, path = "/mock/v1/events", operation_id = "list_events", tag = "seen",
-    responses((status = 200, body = Events), (status = "4XX", body = ApiError)))]
+    responses((status = 200, description = "the events kept", body = Events),
+        (status = "4XX", description = "refused: what, why and the way out", body = ApiError)))]
 pub(super) async fn events(State(api): State<Arc<Api>>) -> Result<Json<Events>, Refusal> {
     let hub = Arc::clone(&api.hub);
     let items = on_disk(move || hub.events()).await?;
@@ -35,21 +36,24 @@ pub(super) async fn events(State(api): State<Arc<Api>>) -> Result<Json<Events>, 
 
 /// Sessions, live and ended, oldest first; also those that were refused.
 #[utoipa::path(get, path = "/mock/v1/sessions", operation_id = "list_sessions", tag = "seen",
-    responses((status = 200, body = Items<SessionInfo>), (status = "4XX", body = ApiError)))]
+    responses((status = 200, description = "the sessions that are open", body = Items<SessionInfo>),
+        (status = "4XX", description = "refused: what, why and the way out", body = ApiError)))]
 pub(super) async fn sessions(State(api): State<Arc<Api>>) -> Json<Items<SessionInfo>> {
     Json(Items { items: api.hub.sessions.list() })
 }
 
 /// What clients got wrong.
 #[utoipa::path(get, path = "/mock/v1/violations", operation_id = "list_violations", tag = "seen",
-    responses((status = 200, body = Items<Violation>), (status = "4XX", body = ApiError)))]
+    responses((status = 200, description = "the violations kept", body = Items<Violation>),
+        (status = "4XX", description = "refused: what, why and the way out", body = ApiError)))]
 pub(super) async fn violations(State(api): State<Arc<Api>>) -> Json<Items<Violation>> {
     Json(Items { items: api.hub.violations.list() })
 }
 
 /// Forget the violations.
 #[utoipa::path(delete, path = "/mock/v1/violations", operation_id = "clear_violations", tag = "seen",
-    responses((status = 200, body = Items<Violation>), (status = "4XX", body = ApiError)))]
+    responses((status = 200, description = "the violations kept", body = Items<Violation>),
+        (status = "4XX", description = "refused: what, why and the way out", body = ApiError)))]
 pub(super) async fn clear_violations(State(api): State<Arc<Api>>) -> Json<Items<Violation>> {
     api.hub.violations.clear();
     violations(State(api)).await
@@ -65,7 +69,8 @@ pub(crate) struct Reset {
 /// Forget events, sessions that ended, violations, commands and the journal, clear all faults, and set the clock
 /// right. Projects, agents, certificates, logins and live sessions stay.
 #[utoipa::path(post, path = "/mock/v1/reset", operation_id = "reset", tag = "brain",
-    responses((status = 200, body = Reset), (status = "4XX", body = ApiError)))]
+    responses((status = 200, description = "what a reset leaves", body = Reset),
+        (status = "4XX", description = "refused: what, why and the way out", body = ApiError)))]
 pub(super) async fn reset(State(api): State<Arc<Api>>) -> Json<Reset> {
     api.hub.reset().await;
     tracing::info!("reset");
