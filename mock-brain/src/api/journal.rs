@@ -11,8 +11,9 @@ use tokio::time::{Instant, timeout_at};
 use utoipa::IntoParams;
 
 use super::commands::MAX_WAIT;
+use super::seen::known_agent;
 use super::{Api, ApiError, ErrorCode, Refusal};
-use crate::journal::{Page, Wanted};
+use crate::journal::{Kind, Page, Wanted};
 
 /// Most entries of a page.
 const MAX_ENTRIES: usize = 1_000;
@@ -48,6 +49,10 @@ pub(super) async fn page(
     asked: Result<Query<Asked>, QueryRejection>,
 ) -> Result<Json<Page>, Refusal> {
     let Query(asked) = asked.map_err(|error| Refusal::unreadable(error.body_text()))?;
+    known_agent(&api, asked.agent.as_deref())?;
+    if let Some(kind) = &asked.kind {
+        known_kind(kind)?;
+    }
     let limit = asked.limit.unwrap_or(MAX_ENTRIES).min(MAX_ENTRIES);
     let Asked { after, kind, type_, agent, .. } = asked;
     let mut wanted = Wanted { after, limit, kind, type_, agent };
@@ -70,6 +75,15 @@ pub(super) async fn page(
             () = api.hub.stopping() => return Ok(Json(page)),
         }
     }
+}
+
+/// Refuses a kind that no entry is of; types are open, because agents make them.
+fn known_kind(kind: &str) -> Result<(), Refusal> {
+    if Kind::words().any(|word| word == kind) {
+        return Ok(());
+    }
+    let known = Kind::words().collect::<Vec<_>>().join(", ");
+    Err(Refusal::new(ErrorCode::BadValue, format!("no kind {kind:?}; there are: {known}")))
 }
 
 /// Does what may wait for the disk, where others do not wait for it.
