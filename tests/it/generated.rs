@@ -46,6 +46,30 @@ fn the_openapi_document_is_that_of_the_code() -> anyhow::Result<()> {
     assert!(fs::read_to_string(path)? == document, "docs/mock-brain-openapi.json: run `./dev generate`");
     Ok(())
 }
+
+/// OpenAPI 3.1 asks every response for a description, and every parameter of a path for its place there.
+#[test]
+fn responses_and_parameters_of_the_openapi_document_are_valid() -> anyhow::Result<()> {
+    let document: Value = serde_json::from_str(&mock_brain::openapi_json()?)?;
+    let mut seen = 0;
+    for (path, operations) in document["paths"].as_object().context("paths")? {
+        for (method, operation) in operations.as_object().context("operations")? {
+            for (status, response) in operation["responses"].as_object().context("responses")? {
+                let description = response["description"].as_str().unwrap_or_default();
+                assert!(!description.trim().is_empty(), "{method} {path} {status} has no description");
+                seen += 1;
+            }
+            for parameter in operation["parameters"].as_array().into_iter().flatten() {
+                let name = parameter["name"].as_str().context("a name")?;
+                let in_path = path.contains(&format!("{{{name}}}"));
+                assert_eq!(parameter["in"] == "path", in_path, "{method} {path}: {name}");
+            }
+        }
+    }
+    assert!(seen > 0, "the document has no responses");
+    Ok(())
+}
+
 /// Several tables stand in one page, and tests run side by side.
 static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
 

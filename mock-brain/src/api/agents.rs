@@ -28,6 +28,7 @@ pub(crate) struct EnvAnswer {
 
 /// Whose settings.
 #[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct EnvQuery {
     /// The agent's name; the one that the brain was started with if it is left out.
@@ -72,7 +73,8 @@ pub(crate) struct SetToken {
 
 /// What an agent is configured with.
 #[utoipa::path(get, path = "/mock/v1/env", operation_id = "get_env", tag = "agents", params(EnvQuery),
-    responses((status = 200, body = EnvAnswer), (status = "4XX", body = ApiError)))]
+    responses((status = 200, description = "what the agent's environment needs", body = EnvAnswer),
+        (status = "4XX", description = "refused: what, why and the way out", body = ApiError)))]
 pub(super) async fn env(
     State(api): State<Arc<Api>>,
     query: Result<Query<EnvQuery>, QueryRejection>,
@@ -84,14 +86,16 @@ pub(super) async fn env(
 
 /// Agents, revoked ones too, in the order in which they were made.
 #[utoipa::path(get, path = "/mock/v1/agents", operation_id = "list_agents", tag = "agents",
-    responses((status = 200, body = Items<AgentInfo>), (status = "4XX", body = ApiError)))]
+    responses((status = 200, description = "the agents", body = Items<AgentInfo>),
+        (status = "4XX", description = "refused: what, why and the way out", body = ApiError)))]
 pub(super) async fn list(State(api): State<Arc<Api>>) -> Json<Items<AgentInfo>> {
     Json(Items { items: api.hub.registry.list() })
 }
 
 /// Make an agent.
 #[utoipa::path(post, path = "/mock/v1/agents", operation_id = "add_agent", tag = "agents", request_body = AddAgent,
-    responses((status = 200, body = EnvAnswer), (status = "4XX", body = ApiError)))]
+    responses((status = 200, description = "what the agent's environment needs", body = EnvAnswer),
+        (status = "4XX", description = "refused: what, why and the way out", body = ApiError)))]
 pub(super) async fn add(
     State(api): State<Arc<Api>>,
     body: Result<Json<AddAgent>, JsonRejection>,
@@ -105,7 +109,8 @@ pub(super) async fn add(
 /// Make the agents that are not there, in one change of the state, and tell what all of them connect with.
 #[utoipa::path(put, path = "/mock/v1/agents", operation_id = "ensure_agents", tag = "agents",
     request_body = EnsureAgents,
-    responses((status = 200, body = Items<Credentials>), (status = "4XX", body = ApiError)))]
+    responses((status = 200, description = "the agents' credentials", body = Items<Credentials>),
+        (status = "4XX", description = "refused: what, why and the way out", body = ApiError)))]
 pub(super) async fn ensure(
     State(api): State<Arc<Api>>,
     body: Result<Json<EnsureAgents>, JsonRejection>,
@@ -123,7 +128,8 @@ pub(super) async fn ensure(
 
 /// Close an agent's sessions with 4003, and refuse its token from now on.
 #[utoipa::path(delete, path = "/mock/v1/agents/{name}", operation_id = "revoke_agent", tag = "agents", params(("name" = String, Path)),
-    responses((status = 200, body = Items<AgentInfo>), (status = "4XX", body = ApiError)))]
+    responses((status = 200, description = "the agents", body = Items<AgentInfo>),
+        (status = "4XX", description = "refused: what, why and the way out", body = ApiError)))]
 pub(super) async fn revoke(
     State(api): State<Arc<Api>>,
     name: Result<Path<String>, PathRejection>,
@@ -136,7 +142,9 @@ pub(super) async fn revoke(
 
 /// Give an agent another token, which ends a revocation.
 #[utoipa::path(post, path = "/mock/v1/agents/{name}/token", operation_id = "set_agent_token", tag = "agents", params(("name" = String, Path)),
-    request_body = SetToken, responses((status = 200, body = EnvAnswer), (status = "4XX", body = ApiError)))]
+    request_body = SetToken,
+    responses((status = 200, description = "what the agent's environment needs", body = EnvAnswer),
+        (status = "4XX", description = "refused: what, why and the way out", body = ApiError)))]
 pub(super) async fn set_token(
     State(api): State<Arc<Api>>,
     name: Result<Path<String>, PathRejection>,

@@ -39,7 +39,8 @@ pub(crate) struct Issue {
 
 /// What is shown to agents.
 #[utoipa::path(get, path = "/mock/v1/certificates", operation_id = "show_certificates", tag = "certificates",
-    responses((status = 200, body = Certificates), (status = "4XX", body = ApiError)))]
+    responses((status = 200, description = "the certificates shown", body = Certificates),
+        (status = "4XX", description = "refused: what, why and the way out", body = ApiError)))]
 pub(super) async fn show(State(api): State<Arc<Api>>) -> Result<Json<Certificates>, Refusal> {
     Ok(Json(api.hub.pki.as_ref().ok_or(PkiError::NoTls)?.certificates()?))
 }
@@ -47,7 +48,8 @@ pub(super) async fn show(State(api): State<Arc<Api>>) -> Result<Json<Certificate
 /// Show another certificate from now on; connections go on.
 #[utoipa::path(post, path = "/mock/v1/certificates/rotate", operation_id = "rotate_certificate",
     tag = "certificates", request_body = Rotate,
-    responses((status = 200, body = Certificates), (status = "4XX", body = ApiError)))]
+    responses((status = 200, description = "the certificates shown", body = Certificates),
+        (status = "4XX", description = "refused: what, why and the way out", body = ApiError)))]
 pub(super) async fn rotate(
     State(api): State<Arc<Api>>,
     body: Result<Json<Rotate>, JsonRejection>,
@@ -60,7 +62,8 @@ pub(super) async fn rotate(
 /// Issue a certificate for another server or a client.
 #[utoipa::path(post, path = "/mock/v1/certificates", operation_id = "issue_certificate", tag = "certificates",
     request_body = Issue,
-    responses((status = 200, body = IssuedCertificate), (status = "4XX", body = ApiError)))]
+    responses((status = 200, description = "the certificate issued", body = IssuedCertificate),
+        (status = "4XX", description = "refused: what, why and the way out", body = ApiError)))]
 pub(super) async fn issue(
     State(api): State<Arc<Api>>,
     body: Result<Json<Issue>, JsonRejection>,

@@ -35,7 +35,8 @@ pub(crate) struct Clock {
 
 /// The time that frames are signed and judged by.
 #[utoipa::path(get, path = "/mock/v1/clock", operation_id = "get_clock", tag = "brain",
-    responses((status = 200, body = Clock), (status = "4XX", body = ApiError)))]
+    responses((status = 200, description = "the clock as it stands", body = Clock),
+        (status = "4XX", description = "refused: what, why and the way out", body = ApiError)))]
 pub(super) async fn get(State(api): State<Arc<Api>>) -> Json<Clock> {
     let offset_ms = api.hub.clock_offset.load(Ordering::Relaxed) / 1_000;
     Json(Clock { now: api.hub.now().to_string(), offset_ms })
@@ -43,7 +44,8 @@ pub(super) async fn get(State(api): State<Arc<Api>>) -> Json<Clock> {
 
 /// Make the clock wrong, or right again with 0. Time-outs, certificates and the journal go by the machine's.
 #[utoipa::path(put, path = "/mock/v1/clock", operation_id = "set_clock", tag = "brain", request_body = SetClock,
-    responses((status = 200, body = Clock), (status = "4XX", body = ApiError)))]
+    responses((status = 200, description = "the clock as it stands", body = Clock),
+        (status = "4XX", description = "refused: what, why and the way out", body = ApiError)))]
 pub(super) async fn set(
     State(api): State<Arc<Api>>,
     body: Result<Json<SetClock>, JsonRejection>,

@@ -17,6 +17,7 @@ pub(crate) const MAX_WAIT: u64 = 20;
 
 /// How long to wait for the command's end.
 #[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Wait {
     /// Seconds, up to 20.
@@ -26,14 +27,16 @@ pub(crate) struct Wait {
 
 /// Commands, oldest first.
 #[utoipa::path(get, path = "/mock/v1/commands", operation_id = "list_commands", tag = "commands",
-    responses((status = 200, body = Items<CommandInfo>), (status = "4XX", body = ApiError)))]
+    responses((status = 200, description = "the commands, oldest first", body = Items<CommandInfo>),
+        (status = "4XX", description = "refused: what, why and the way out", body = ApiError)))]
 pub(super) async fn list(State(api): State<Arc<Api>>) -> Json<Items<CommandInfo>> {
     Json(Items { items: api.hub.commands.list() })
 }
 
 /// Send a command; it waits for its agent.
 #[utoipa::path(post, path = "/mock/v1/commands", operation_id = "send_command", tag = "commands", request_body = NewCommand,
-    responses((status = 200, body = CommandInfo), (status = "4XX", body = ApiError)))]
+    responses((status = 200, description = "the command as it stands", body = CommandInfo),
+        (status = "4XX", description = "refused: what, why and the way out", body = ApiError)))]
 pub(super) async fn send(
     State(api): State<Arc<Api>>,
     body: Result<Json<NewCommand>, JsonRejection>,
@@ -47,7 +50,8 @@ pub(super) async fn send(
 
 /// One command; with `wait`, once it has come to its end or that time is over.
 #[utoipa::path(get, path = "/mock/v1/commands/{id}", operation_id = "get_command", tag = "commands", params(("id" = String, Path), Wait),
-    responses((status = 200, body = CommandInfo), (status = "4XX", body = ApiError)))]
+    responses((status = 200, description = "the command as it stands", body = CommandInfo),
+        (status = "4XX", description = "refused: what, why and the way out", body = ApiError)))]
 pub(super) async fn one(
     State(api): State<Arc<Api>>,
     id: Result<Path<String>, PathRejection>,

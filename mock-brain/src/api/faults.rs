@@ -25,14 +25,16 @@ pub(crate) struct SetFault {
 
 /// The faults that are set and not spent, in the order in which they were set.
 #[utoipa::path(get, path = "/mock/v1/faults", operation_id = "list_faults", tag = "faults",
-    responses((status = 200, body = Items<ActiveFault>), (status = "4XX", body = ApiError)))]
+    responses((status = 200, description = "the faults set", body = Items<ActiveFault>),
+        (status = "4XX", description = "refused: what, why and the way out", body = ApiError)))]
 pub(super) async fn list(State(api): State<Arc<Api>>) -> Json<Items<ActiveFault>> {
     Json(Items { items: api.hub.faults.list() })
 }
 
 /// Set a fault; one of the same name, place and `who` is replaced.
 #[utoipa::path(post, path = "/mock/v1/faults", operation_id = "set_fault", tag = "faults", request_body = SetFault,
-    responses((status = 200, body = Items<ActiveFault>), (status = "4XX", body = ApiError)))]
+    responses((status = 200, description = "the faults set", body = Items<ActiveFault>),
+        (status = "4XX", description = "refused: what, why and the way out", body = ApiError)))]
 pub(super) async fn set(
     State(api): State<Arc<Api>>,
     body: Result<Json<SetFault>, JsonRejection>,
@@ -45,7 +47,8 @@ pub(super) async fn set(
 
 /// Clear all faults.
 #[utoipa::path(delete, path = "/mock/v1/faults", operation_id = "clear_all_faults", tag = "faults",
-    responses((status = 200, body = Items<ActiveFault>), (status = "4XX", body = ApiError)))]
+    responses((status = 200, description = "the faults set", body = Items<ActiveFault>),
+        (status = "4XX", description = "refused: what, why and the way out", body = ApiError)))]
 pub(super) async fn clear_all(State(api): State<Arc<Api>>) -> Json<Items<ActiveFault>> {
     api.hub.clear_faults(None);
     tracing::info!("all faults cleared");
@@ -54,7 +57,8 @@ pub(super) async fn clear_all(State(api): State<Arc<Api>>) -> Json<Items<ActiveF
 
 /// Clear the faults of a name.
 #[utoipa::path(delete, path = "/mock/v1/faults/{name}", operation_id = "clear_faults_of_a_name", tag = "faults", params(("name" = String, Path)),
-    responses((status = 200, body = Items<ActiveFault>), (status = "4XX", body = ApiError)))]
+    responses((status = 200, description = "the faults set", body = Items<ActiveFault>),
+        (status = "4XX", description = "refused: what, why and the way out", body = ApiError)))]
 pub(super) async fn clear(
     State(api): State<Arc<Api>>,
     name: Result<Path<String>, PathRejection>,

@@ -11,14 +11,16 @@ use tokio::time::{Instant, timeout_at};
 use utoipa::IntoParams;
 
 use super::commands::MAX_WAIT;
+use super::seen::known_agent;
 use super::{Api, ApiError, ErrorCode, Refusal};
-use crate::journal::{Page, Wanted};
+use crate::journal::{Kind, Page, Wanted};
 
 /// Most entries of a page.
 const MAX_ENTRIES: usize = 1_000;
 
 /// Which entries. With a limit of 0 only the newest number is told.
 #[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Asked {
     /// Behind this number.
@@ -40,12 +42,17 @@ pub(crate) struct Asked {
 
 /// What was noted, oldest first, a page at a time.
 #[utoipa::path(get, path = "/mock/v1/journal", operation_id = "read_journal", tag = "seen", params(Asked),
-    responses((status = 200, body = Page), (status = "4XX", body = ApiError)))]
+    responses((status = 200, description = "journal entries and where the next page starts", body = Page),
+        (status = "4XX", description = "refused: what, why and the way out", body = ApiError)))]
 pub(super) async fn page(
     State(api): State<Arc<Api>>,
     asked: Result<Query<Asked>, QueryRejection>,
 ) -> Result<Json<Page>, Refusal> {
     let Query(asked) = asked.map_err(|error| Refusal::unreadable(error.body_text()))?;
+    known_agent(&api, asked.agent.as_deref())?;
+    if let Some(kind) = &asked.kind {
+        known_kind(kind)?;
+    }
     let limit = asked.limit.unwrap_or(MAX_ENTRIES).min(MAX_ENTRIES);
     let Asked { after, kind, type_, agent, .. } = asked;
     let mut wanted = Wanted { after, limit, kind, type_, agent };
@@ -68,6 +75,15 @@ pub(super) async fn page(
             () = api.hub.stopping() => return Ok(Json(page)),
         }
     }
+}
+
+/// Refuses a kind that no entry is of; types are open, because agents make them.
+fn known_kind(kind: &str) -> Result<(), Refusal> {
+    if Kind::words().any(|word| word == kind) {
+        return Ok(());
+    }
+    let known = Kind::words().collect::<Vec<_>>().join(", ");
+    Err(Refusal::new(ErrorCode::BadValue, format!("no kind {kind:?}; there are: {known}")))
 }
 
 /// Does what may wait for the disk, where others do not wait for it.

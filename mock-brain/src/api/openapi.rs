@@ -50,7 +50,8 @@ pub fn openapi_json() -> Result<String, serde_json::Error> {
 }
 
 /// This document.
-#[utoipa::path(get, path = "/mock/v1/openapi.json", operation_id = "get_openapi", tag = "brain", responses((status = 200, body = Object)))]
+#[utoipa::path(get, path = "/mock/v1/openapi.json", operation_id = "get_openapi", tag = "brain", 
+    responses((status = 200, description = "this document", body = Object)))]
 pub(super) async fn document() -> Json<utoipa::openapi::OpenApi> {
     Json(Document::openapi())
 }

@@ -24,14 +24,16 @@ pub(crate) struct AddProject {
 
 /// Projects, archived ones too, in the order in which they were made.
 #[utoipa::path(get, path = "/mock/v1/projects", operation_id = "list_projects", tag = "agents",
-    responses((status = 200, body = Items<ProjectInfo>), (status = "4XX", body = ApiError)))]
+    responses((status = 200, description = "the projects", body = Items<ProjectInfo>),
+        (status = "4XX", description = "refused: what, why and the way out", body = ApiError)))]
 pub(super) async fn list(State(api): State<Arc<Api>>) -> Json<Items<ProjectInfo>> {
     Json(Items { items: api.hub.registry.list_projects() })
 }
 
 /// Make a project.
 #[utoipa::path(post, path = "/mock/v1/projects", operation_id = "add_project", tag = "agents", request_body = AddProject,
-    responses((status = 200, body = AddProject), (status = "4XX", body = ApiError)))]
+    responses((status = 200, description = "the project made", body = AddProject),
+        (status = "4XX", description = "refused: what, why and the way out", body = ApiError)))]
 pub(super) async fn add(
     State(api): State<Arc<Api>>,
     body: Result<Json<AddProject>, JsonRejection>,
@@ -44,7 +46,8 @@ pub(super) async fn add(
 
 /// Archive a project: sessions of its agents are closed with 4003, and their tokens are refused.
 #[utoipa::path(post, path = "/mock/v1/projects/{slug}/archive", operation_id = "archive_project", tag = "agents", params(("slug" = String, Path)),
-    responses((status = 200, body = Items<ProjectInfo>), (status = "4XX", body = ApiError)))]
+    responses((status = 200, description = "the projects", body = Items<ProjectInfo>),
+        (status = "4XX", description = "refused: what, why and the way out", body = ApiError)))]
 pub(super) async fn archive(
     State(api): State<Arc<Api>>,
     slug: Result<Path<String>, PathRejection>,
@@ -57,7 +60,8 @@ pub(super) async fn archive(
 
 /// End the archiving of a project, for which the real brain has no way.
 #[utoipa::path(post, path = "/mock/v1/projects/{slug}/restore", operation_id = "restore_project", tag = "agents", params(("slug" = String, Path)),
-    responses((status = 200, body = Items<ProjectInfo>), (status = "4XX", body = ApiError)))]
+    responses((status = 200, description = "the projects", body = Items<ProjectInfo>),
+        (status = "4XX", description = "refused: what, why and the way out", body = ApiError)))]
 pub(super) async fn restore(
     State(api): State<Arc<Api>>,
     slug: Result<Path<String>, PathRejection>,
@@ -91,7 +95,8 @@ impl fmt::Debug for LoggedIn {
 
 /// Log in to the REST API without a password.
 #[utoipa::path(post, path = "/mock/v1/login", operation_id = "log_in", tag = "brain",
-    responses((status = 200, body = LoggedIn), (status = "4XX", body = ApiError)))]
+    responses((status = 200, description = "where and how the dashboard is entered", body = LoggedIn),
+        (status = "4XX", description = "refused: what, why and the way out", body = ApiError)))]
 pub(super) async fn log_in(State(api): State<Arc<Api>>) -> Json<LoggedIn> {
     let administrator = api.hub.registry.administrator();
     let login = api.hub.logins.open();

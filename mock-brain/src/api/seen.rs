@@ -5,9 +5,10 @@
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::State;
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Query, State};
 use serde::{Deserialize, Serialize};
-use utoipa::ToSchema;
+use utoipa::{IntoParams, ToSchema};
 
 use super::journal::on_disk;
 use super::{Api, ApiError, Items, Refusal};
@@ -24,9 +25,35 @@ pub(crate) struct Events {
     pub(crate) duplicates: u64,
 }
 
+/// Whose.
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Whose {
+    /// An agent's name; everybody's if it is left out.
+    agent: Option<String>,
+}
+
+impl Whose {
+    /// The name, which is an agent's: of a typo nothing would be told, and nothing reads as all is well.
+    fn agent(self, api: &Api) -> Result<Option<String>, Refusal> {
+        known_agent(api, self.agent.as_deref())?;
+        Ok(self.agent)
+    }
+}
+
+/// Refuses a name that no agent has.
+pub(super) fn known_agent(api: &Api, name: Option<&str>) -> Result<(), Refusal> {
+    if name.is_some() {
+        api.hub.registry.named(name)?;
+    }
+    Ok(())
+}
+
 /// Every accepted event once, oldest first.
 #[utoipa::path(get, path = "/mock/v1/events", operation_id = "list_events", tag = "seen",
-    responses((status = 200, body = Events), (status = "4XX", body = ApiError)))]
+    responses((status = 200, description = "the events kept", body = Events),
+        (status = "4XX", description = "refused: what, why and the way out", body = ApiError)))]
 pub(super) async fn events(State(api): State<Arc<Api>>) -> Result<Json<Events>, Refusal> {
     let hub = Arc::clone(&api.hub);
     let items = on_disk(move || hub.events()).await?;
@@ -34,25 +61,40 @@ pub(super) async fn events(State(api): State<Arc<Api>>) -> Result<Json<Events>, 
 }
 
 /// Sessions, live and ended, oldest first; also those that were refused.
-#[utoipa::path(get, path = "/mock/v1/sessions", operation_id = "list_sessions", tag = "seen",
-    responses((status = 200, body = Items<SessionInfo>), (status = "4XX", body = ApiError)))]
-pub(super) async fn sessions(State(api): State<Arc<Api>>) -> Json<Items<SessionInfo>> {
-    Json(Items { items: api.hub.sessions.list() })
+#[utoipa::path(get, path = "/mock/v1/sessions", operation_id = "list_sessions", tag = "seen", params(Whose),
+    responses((status = 200, description = "the sessions kept", body = Items<SessionInfo>),
+        (status = "4XX", description = "refused: what, why and the way out", body = ApiError)))]
+pub(super) async fn sessions(
+    State(api): State<Arc<Api>>,
+    whose: Result<Query<Whose>, QueryRejection>,
+) -> Result<Json<Items<SessionInfo>>, Refusal> {
+    let Query(whose) = whose.map_err(|error| Refusal::unreadable(error.body_text()))?;
+    let (agent, mut items) = (whose.agent(&api)?, api.hub.sessions.list());
+    items.retain(|session| agent.is_none() || session.agent_name == agent);
+    Ok(Json(Items { items }))
 }
 
 /// What clients got wrong.
-#[utoipa::path(get, path = "/mock/v1/violations", operation_id = "list_violations", tag = "seen",
-    responses((status = 200, body = Items<Violation>), (status = "4XX", body = ApiError)))]
-pub(super) async fn violations(State(api): State<Arc<Api>>) -> Json<Items<Violation>> {
-    Json(Items { items: api.hub.violations.list() })
+#[utoipa::path(get, path = "/mock/v1/violations", operation_id = "list_violations", tag = "seen", params(Whose),
+    responses((status = 200, description = "the violations kept", body = Items<Violation>),
+        (status = "4XX", description = "refused: what, why and the way out", body = ApiError)))]
+pub(super) async fn violations(
+    State(api): State<Arc<Api>>,
+    whose: Result<Query<Whose>, QueryRejection>,
+) -> Result<Json<Items<Violation>>, Refusal> {
+    let Query(whose) = whose.map_err(|error| Refusal::unreadable(error.body_text()))?;
+    let (agent, mut items) = (whose.agent(&api)?, api.hub.violations.list());
+    items.retain(|violation| agent.is_none() || violation.agent == agent);
+    Ok(Json(Items { items }))
 }
 
 /// Forget the violations.
 #[utoipa::path(delete, path = "/mock/v1/violations", operation_id = "clear_violations", tag = "seen",
-    responses((status = 200, body = Items<Violation>), (status = "4XX", body = ApiError)))]
+    responses((status = 200, description = "the violations kept", body = Items<Violation>),
+        (status = "4XX", description = "refused: what, why and the way out", body = ApiError)))]
 pub(super) async fn clear_violations(State(api): State<Arc<Api>>) -> Json<Items<Violation>> {
     api.hub.violations.clear();
-    violations(State(api)).await
+    Json(Items { items: api.hub.violations.list() })
 }
 
 /// What a reset leaves.
@@ -65,7 +107,8 @@ pub(crate) struct Reset {
 /// Forget events, sessions that ended, violations, commands and the journal, clear all faults, and set the clock
 /// right. Projects, agents, certificates, logins and live sessions stay.
 #[utoipa::path(post, path = "/mock/v1/reset", operation_id = "reset", tag = "brain",
-    responses((status = 200, body = Reset), (status = "4XX", body = ApiError)))]
+    responses((status = 200, description = "what a reset leaves", body = Reset),
+        (status = "4XX", description = "refused: what, why and the way out", body = ApiError)))]
 pub(super) async fn reset(State(api): State<Arc<Api>>) -> Json<Reset> {
     api.hub.reset().await;
     tracing::info!("reset");

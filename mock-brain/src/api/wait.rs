@@ -24,6 +24,7 @@ const MAX_TIMEOUT: Duration = Duration::from_secs(300);
 
 /// How long to wait.
 #[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Limit {
     /// Seconds, up to 300; 0 only looks. Without it 10.
@@ -56,8 +57,9 @@ pub(crate) struct Came {
 /// Waits until a condition holds. One that does not come to hold in time is a refusal, so that whoever does
 /// not look at the answer fails all the same.
 #[utoipa::path(post, path = "/mock/v1/wait", operation_id = "wait", tag = "seen", params(Limit), request_body = Condition, responses(
-    (status = 200, body = Came), (status = 504, description = "not in time: wait_timed_out", body = ApiError),
-    (status = "4XX", body = ApiError)))]
+    (status = 200, description = "what came", body = Came),
+    (status = 504, description = "not in time: wait_timed_out", body = ApiError),
+    (status = "4XX", description = "refused: what, why and the way out", body = ApiError)))]
 pub(super) async fn wait(
     State(api): State<Arc<Api>>,
     limit: Result<Query<Limit>, QueryRejection>,
@@ -96,7 +98,8 @@ pub(crate) struct ShuttingDown {
 
 /// End the brain: sessions are closed with 1012.
 #[utoipa::path(post, path = "/mock/v1/shutdown", operation_id = "shutdown", tag = "brain",
-    responses((status = 202, body = ShuttingDown), (status = "4XX", body = ApiError)))]
+    responses((status = 202, description = "the brain stops", body = ShuttingDown),
+    (status = "4XX", description = "refused: what, why and the way out", body = ApiError)))]
 pub(super) async fn shutdown(State(api): State<Arc<Api>>) -> (StatusCode, Json<ShuttingDown>) {
     api.shutdown.notify_one();
     (StatusCode::ACCEPTED, Json(ShuttingDown { pid: std::process::id() }))

@@ -40,10 +40,7 @@ pub(super) enum Format {
 
 pub(super) fn run(args: &Args, environment: &Environment) -> Result<(), Failure> {
     let client = args.state_dir.client(environment)?;
-    let path = match &args.agent {
-        Some(name) => format!("/mock/v1/env?agent={}", percent_encoded(name)),
-        None => "/mock/v1/env".to_owned(),
-    };
+    let path = of_agent("/mock/v1/env", args.agent.as_deref());
     let answer = block_on(client.ask::<EnvAnswer>(Method::GET, &path, None))??;
     show(answer, args.format)
 }
@@ -62,6 +59,11 @@ pub(super) fn show(answer: EnvAnswer, format: Format) -> Result<(), Failure> {
         Format::Systemd => variables::systemd(&variables),
     };
     print(text.as_bytes())
+}
+
+/// The path, for one agent if one is named.
+pub(super) fn of_agent(path: &str, agent: Option<&str>) -> String {
+    agent.map_or_else(|| path.to_owned(), |name| format!("{path}?agent={}", percent_encoded(name)))
 }
 
 pub(super) fn percent_encoded(text: &str) -> String {

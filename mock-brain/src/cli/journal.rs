@@ -67,7 +67,8 @@ pub(super) fn tail(args: &Tail, environment: &Environment) -> Result<(), Failure
     let client = args.state_dir.client(environment)?;
     let query = args.filter.query();
     block_on(async {
-        let newest = ask(&client, "after=0&limit=0").await?.next;
+        // With the filter, so that one that fits nothing is told at once.
+        let newest = ask(&client, &format!("after=0&limit=0{query}")).await?.next;
         let mut after = newest;
         loop {
             let page = ask(&client, &format!("after={after}&wait={MAX_WAIT}{query}")).await?;

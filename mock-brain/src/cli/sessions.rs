@@ -4,6 +4,7 @@ use std::fmt::Write;
 
 use http::Method;
 
+use super::env::of_agent;
 use super::output::{print, print_json};
 use super::{Failure, StateDir, block_on};
 use crate::api::Items;
@@ -29,12 +30,9 @@ pub(super) struct Args {
 
 pub(super) fn run(args: &Args, environment: &Environment) -> Result<(), Failure> {
     let client = args.state_dir.client(environment)?;
-    let all = block_on(client.ask::<Items<SessionInfo>>(Method::GET, "/mock/v1/sessions", None))??;
-    let wanted = |session: &SessionInfo| {
-        (!args.live || session.ended_at.is_none())
-            && args.agent.as_ref().is_none_or(|name| session.agent_name.as_ref() == Some(name))
-    };
-    let items: Vec<_> = all.items.into_iter().filter(wanted).collect();
+    let path = of_agent("/mock/v1/sessions", args.agent.as_deref());
+    let Items { mut items } = block_on(client.ask::<Items<SessionInfo>>(Method::GET, &path, None))??;
+    items.retain(|session| !args.live || session.ended_at.is_none());
     if args.json {
         return print_json(&Items { items });
     }

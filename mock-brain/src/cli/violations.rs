@@ -7,6 +7,7 @@ use http::Method;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
+use super::env::of_agent;
 use super::output::{print, print_json};
 use super::{Failure, StateDir, block_on};
 use crate::Environment;
@@ -50,11 +51,9 @@ pub(super) fn run(args: &Args, environment: &Environment) -> Result<(), Failure>
         return explain(args.json);
     }
     let client = args.state_dir.client(environment)?;
-    let mut listed: Items = block_on(async { client.ask(Method::GET, "/mock/v1/violations", None).await })??;
-    let is = |wanted: &Option<String>, seen: Option<&str>| wanted.is_none() || wanted.as_deref() == seen;
-    listed.items.retain(|violation| {
-        is(&args.agent, violation.agent.as_deref()) && is(&args.rule, Some(violation.rule.as_str()))
-    });
+    let path = of_agent("/mock/v1/violations", args.agent.as_deref());
+    let mut listed: Items = block_on(async { client.ask(Method::GET, &path, None).await })??;
+    listed.items.retain(|violation| args.rule.as_ref().is_none_or(|rule| violation.rule.as_str() == rule));
     if args.json {
         print_json(&listed)?;
     } else {

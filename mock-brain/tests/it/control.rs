@@ -92,6 +92,13 @@ fn answers_and_refusals() {
     for (line, status) in [
         ("GET /mock/v1/env", 200),
         ("GET /mock/v1/sessions", 200),
+        ("GET /mock/v1/sessions?agent=nope", 404),
+        ("GET /mock/v1/violations?agent=nope", 404),
+        ("GET /mock/v1/violations?agent=demo-agent", 200),
+        ("GET /mock/v1/violations?agnet=a", 400),
+        ("GET /mock/v1/journal?agent=nope", 404),
+        ("GET /mock/v1/journal?kind=bogus", 422),
+        ("GET /mock/v1/journal?kind=event&type=any.thing&agent=demo-agent", 200),
         ("GET /mock/v1/violations", 200),
         ("GET /mock/v1/clock", 200),
         ("GET /mock/v1/faults", 200),

@@ -112,3 +112,24 @@ fn projects_and_the_login() {
         "{text}"
     );
 }
+
+/// What is asked of nobody is no good news.
+#[test]
+fn an_agent_that_is_not_there_is_told() {
+    let temporary = tempfile::tempdir().unwrap();
+    let dir = temporary.path();
+    let _serve = Serve::start(dir, &["--no-tls"]);
+    for arguments in [
+        &["violations", "--fail"][..],
+        &["sessions"],
+        &["journal", "export"],
+        &["tail"],
+        &["env"],
+        &["command", "send", "cancel_task"],
+    ] {
+        let (code, text, error) = told(dir, &[arguments, &["--agent", "nope"]].concat());
+        assert_eq!((code, text.as_str()), (1, ""), "{arguments:?}");
+        assert_eq!(error, "mock-brain: no agent \"nope\"; there are: demo-agent\n", "{arguments:?}");
+    }
+    assert_eq!(told(dir, &["violations", "--fail", "--agent", "demo-agent"]).0, 0);
+}
