@@ -86,7 +86,7 @@ pub(super) struct Args {
     password_file: Option<PathBuf>,
     #[command(flatten)]
     state_dir: StateDir,
-    /// PEM file of the certificates to trust [default: SSL_CERT_FILE, else the system's]
+    /// PEM file of the certificates to trust [default: the running mock-brain's, for another SSL_CERT_FILE, else the system's]
     #[arg(long, value_name = "FILE")]
     ca: Option<PathBuf>,
     /// Send tokens over plain http to other machines, too
@@ -238,7 +238,10 @@ async fn find(args: &Args, environment: &Environment) -> Result<Found, Failure> 
     }
     let client = args.state_dir.client(environment)?;
     let answer = client.ask::<EnvAnswer>(Method::GET, "/mock/v1/env", None).await?;
-    let ca = ca.or_else(|| answer.ca_file.clone().map(PathBuf::from));
+    // SSL_CERT_FILE may be for another brain; what this one shows is of its own CA.
+    let its_own = url.as_ref().is_none_or(|url| *url == answer.brain_url);
+    let of_answer = answer.ca_file.clone().map(PathBuf::from);
+    let ca = if its_own { args.ca.clone().or(of_answer) } else { ca.or(of_answer) };
     let target = at(url.as_deref().unwrap_or(&answer.brain_url), ca.as_deref())?;
     let identities = if args.mint {
         let minted = load::by_control(&client, args.agents as usize, args.project.as_deref()).await;
