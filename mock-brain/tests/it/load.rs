@@ -47,6 +47,17 @@ fn what_is_acknowledged_is_there_and_is_counted() {
 }
 
 #[test]
+fn a_small_rate_is_kept_in_small_batches() {
+    let dir = tempfile::tempdir().unwrap();
+    let _serve = Serve::start(dir.path(), &["--no-tls"]);
+    let (code, report, _) = load(dir.path(), &["--agents", "1", "--rate", "20"]);
+    assert_eq!((code, &report["batch"]), (0, &1.into()), "{report:#}");
+    // However slow the machine is, a batch is not sent before it is due.
+    let rate = report["events_per_second"].as_f64().unwrap();
+    assert!(rate > 0.0 && rate <= 20.0, "{report:#}");
+}
+
+#[test]
 fn a_brain_found_by_its_state_directory_is_trusted_by_its_own_ca() {
     let (dir, elsewhere) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let _serve = Serve::start(dir.path(), &[]);
