@@ -48,6 +48,8 @@ pub(crate) struct Settings {
     pub(crate) fault: Vec<String>,
     pub(crate) allow_remote: Option<bool>,
     pub(crate) strict: Option<bool>,
+    /// Commands are sent again on reconnect.
+    pub(crate) redeliver: Option<bool>,
     /// The release that is spoken as.
     pub(crate) like_real: Option<String>,
     pub(crate) seed: Option<u64>,
@@ -182,6 +184,7 @@ impl Settings {
             fault: list(self.fault, other.fault),
             allow_remote: self.allow_remote.or(other.allow_remote),
             strict: self.strict.or(other.strict),
+            redeliver: self.redeliver.or(other.redeliver),
             like_real: self.like_real.or(other.like_real),
             seed: self.seed.or(other.seed),
             memory: self.memory.or(other.memory),
@@ -225,6 +228,7 @@ impl Settings {
             project,
             agent,
             strict: self.strict.unwrap_or(false),
+            redeliver: self.redeliver.unwrap_or(false),
             release,
             state_dir: Some(state_dir.clone()),
             journal_bytes: (self.memory != Some(true))

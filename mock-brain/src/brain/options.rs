@@ -32,6 +32,9 @@ pub struct Options {
     /// Hold agents to the rules that the real brain leaves free, too, and be odd where agents must not rely on
     /// accidents.
     pub strict: bool,
+    /// Send commands without a result again after the next hello_ack, which the real brain does not; a strict
+    /// brain always does. Agents answer duplicates by the command's id.
+    pub redeliver: bool,
     /// The release of the real brain that is spoken as.
     pub release: Release,
     /// Where CA and credentials are kept; all in memory if none.
@@ -57,6 +60,7 @@ impl Default for Options {
             project: "demo".to_owned(),
             agent: "demo-agent".to_owned(),
             strict: false,
+            redeliver: false,
             release: Release::NEWEST,
             state_dir: None,
             journal_bytes: None,

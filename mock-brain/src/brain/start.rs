@@ -58,6 +58,7 @@ impl Brain {
             project,
             agent,
             strict,
+            redeliver,
             release,
             state_dir,
             journal_bytes,
@@ -67,15 +68,14 @@ impl Brain {
         let wanted = Wanted { project: &project, agent: &agent, tls, names: &names };
         let State { registry, authority, lock } = State::open(state_dir.as_deref(), &wanted)?;
         let credentials = registry.named(None).map_err(|_| StateError::AgentName(agent))?.credentials();
-        let pki = authority.map(|authority| Pki::new(authority, certificate)).transpose()?;
         let (store, journal) = records(state_dir.as_deref().zip(journal_bytes))?;
         let hub = Arc::new(Hub {
             registry,
-            pki,
+            pki: authority.map(|authority| Pki::new(authority, certificate)).transpose()?,
             store,
             sessions: Sessions::new(&journal)?,
             longpoll: Default::default(),
-            commands: Commands::new(limits.command, limits.redelivery, &journal)?,
+            commands: Commands::new(limits.command, limits.redelivery, strict || redeliver, &journal)?,
             faults: FaultTable::new(seed, &journal),
             violations: Violations::new(strict, &journal)?,
             journal,

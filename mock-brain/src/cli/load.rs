@@ -32,8 +32,8 @@ const MAX_AGENTS: usize = 50_000;
     The address and what agents connect with come from flags, from Z4J_BRAIN_URL, Z4J_TOKEN, Z4J_HMAC_SECRET \
     and Z4J_PROJECT_ID, or from the mock-brain that runs on the state directory. Agents share what tokens there \
     are; a brain gives each token 64 workers.\n\n\
-    Each event is of a task of its own, about 210 bytes. A batch is due by the clock, and its latency counts from \
-    then. mock-brain takes 600 connects of an address in a minute and 4096 connections at a time, unless serve is told \
+    Each event is of a task of its own, about 210 bytes. A batch is due by the clock, once the rate has made its \
+    events, and its latency counts from then. mock-brain takes 600 connects of an address in a minute and 4096 connections at a time, unless serve is told \
     otherwise (--max-connects 0, --max-connections).\n\n\
     Exit status: 0 if events were acknowledged (with --rate 0: if agents connected), 1 if none, 2 for usage.")]
 pub(super) struct Args {
@@ -48,7 +48,7 @@ pub(super) struct Args {
     /// How long events are sent once all are connected
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = time)]
     duration: Duration,
-    /// Events of a batch; fewer where the brain's frame limit is lower
+    /// Events of a batch; fewer where the brain's frame limit is lower, or a small rate makes less than ten batches of it
     #[arg(long, value_name = "B", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=MAX_EVENTS_PER_BATCH as i64))]
     batch: u32,
     /// Batches of an agent that may wait for their acknowledgement
@@ -86,7 +86,7 @@ pub(super) struct Args {
     password_file: Option<PathBuf>,
     #[command(flatten)]
     state_dir: StateDir,
-    /// PEM file of the certificates to trust [default: SSL_CERT_FILE, else the system's]
+    /// PEM file of the certificates to trust [default: the running mock-brain's, for another SSL_CERT_FILE, else the system's]
     #[arg(long, value_name = "FILE")]
     ca: Option<PathBuf>,
     /// Send tokens over plain http to other machines, too
@@ -238,7 +238,10 @@ async fn find(args: &Args, environment: &Environment) -> Result<Found, Failure> 
     }
     let client = args.state_dir.client(environment)?;
     let answer = client.ask::<EnvAnswer>(Method::GET, "/mock/v1/env", None).await?;
-    let ca = ca.or_else(|| answer.ca_file.clone().map(PathBuf::from));
+    // SSL_CERT_FILE may be for another brain; what this one shows is of its own CA.
+    let its_own = url.as_ref().is_none_or(|url| *url == answer.brain_url);
+    let of_answer = answer.ca_file.clone().map(PathBuf::from);
+    let ca = if its_own { args.ca.clone().or(of_answer) } else { ca.or(of_answer) };
     let target = at(url.as_deref().unwrap_or(&answer.brain_url), ca.as_deref())?;
     let identities = if args.mint {
         let minted = load::by_control(&client, args.agents as usize, args.project.as_deref()).await;

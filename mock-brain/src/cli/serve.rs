@@ -93,6 +93,9 @@ pub(super) struct Args {
     /// Stricter than the real brain where the protocol leaves freedom: hold agents to every rule of `violations --rules`
     #[arg(long)]
     strict: bool,
+    /// Send commands without a result again after the next hello_ack, as --strict does and the real brain does not
+    #[arg(long)]
+    redeliver: bool,
     #[command(flatten)]
     limits: LimitSettings,
     /// Say that it listens in one line of JSON
@@ -118,6 +121,7 @@ impl Args {
             fault: self.fault,
             allow_remote: self.allow_remote.then_some(true),
             strict: (self.strict || self.like_real.is_some()).then_some(self.strict),
+            redeliver: self.redeliver.then_some(true),
             like_real: self.like_real.flatten(),
             seed: self.seed,
             // A bound on the command line is one for the disk, whatever the file says.

@@ -9,7 +9,7 @@ mod stored;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use z4j_protocol::payload::DEFAULT_COMMAND_TIMEOUT_SECONDS;
-use z4j_protocol::{CanonicalText, Value};
+use z4j_protocol::{CanonicalText, Timestamp, Value};
 
 pub(crate) use queue::{Answered, Commands, Wanted};
 
@@ -184,6 +184,8 @@ pub struct CommandInfo {
 pub(crate) struct Delivery {
     id: String,
     payload: CanonicalText,
+    /// When it was sent before this time.
+    sent_before: Option<Timestamp>,
 }
 
 impl Delivery {

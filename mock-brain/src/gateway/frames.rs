@@ -17,6 +17,7 @@ use super::bad_frame;
 use super::session::{Ending, Never, Session, message, unsendable};
 use crate::batch::{self, BatchOutcome};
 use crate::clock;
+use crate::commands::Delivery;
 use crate::fault::{self, Ack, BadFrame, Fault, Point, Ws};
 use crate::journal::{Entry, Kind};
 use crate::registry::Agent;
@@ -120,18 +121,31 @@ impl<'s, 'h> Established<'s, 'h> {
 
     /// Sends what waits for this agent, oldest first.
     async fn push_commands(&mut self) -> Result<(), Ending> {
-        while let Some(command) = self.session.hub.commands.push(self.agent.id, clock::now()) {
-            self.commands += 1;
-            let fault = self.strike(Point::Command, self.commands - 1, self.commands).await?;
-            let text = self.pen.command(&command, self.session.now()).map_err(|error| unsendable(&error))?;
-            self.say(FrameType::Command, text, fault.as_ref()).await?;
+        let hub = self.session.hub;
+        while let Some(command) = hub.commands.push(self.agent.id, self.session.serial, clock::now()) {
+            let fault = match self.send_command(&command).await {
+                Ok(fault) => fault,
+                Err(ending) => {
+                    hub.commands.unsent(self.agent.id, &command, clock::now());
+                    return Err(ending);
+                }
+            };
             if let Some(Fault::Command(fault::Command::Twice)) = fault {
                 let text = self.pen.command(&command, self.session.now());
                 self.session.send(FrameType::Command, text.map_err(|error| unsendable(&error))?).await?;
             }
-            self.session.hub.happened();
+            hub.happened();
         }
         Ok(())
+    }
+
+    /// Sends one command, unless a fault ends the session before.
+    async fn send_command(&mut self, command: &Delivery) -> Result<Option<Fault>, Ending> {
+        self.commands += 1;
+        let fault = self.strike(Point::Command, self.commands - 1, self.commands).await?;
+        let text = self.pen.command(command, self.session.now()).map_err(|error| unsendable(&error))?;
+        self.say(FrameType::Command, text, fault.as_ref()).await?;
+        Ok(fault)
     }
 
     /// Sends a frame as the fault leaves it.

@@ -82,13 +82,24 @@ fn identifying(headers: &HeaderMap) -> HeaderMap {
 /// The 101 as a fault leaves it.
 fn spoil(headers: &mut HeaderMap, fault: &Ws) {
     let (name, value) = match fault {
-        // RFC 6455's own example (1.3), which is for the key of that page.
-        Ws::BadAccept => (SEC_WEBSOCKET_ACCEPT, "s3pPLMBiTxaQ9kYGzzhZRbK+xOo="),
+        Ws::BadAccept => return of_another_key(headers),
         Ws::WrongSubprotocol => (SEC_WEBSOCKET_PROTOCOL, "chat"),
         Ws::ExtensionForced => (SEC_WEBSOCKET_EXTENSIONS, "permessage-deflate"),
         _ => return,
     };
     headers.insert(name, HeaderValue::from_static(value));
+}
+
+/// Changes the acceptance of the request's key, and so it is right for no request like it.
+fn of_another_key(headers: &mut HeaderMap) {
+    let Some(accept) = headers.get(SEC_WEBSOCKET_ACCEPT) else { return };
+    let mut bytes = accept.as_bytes().to_vec();
+    if let Some(first) = bytes.first_mut() {
+        *first = if *first == b'A' { b'B' } else { b'A' };
+    }
+    if let Ok(value) = HeaderValue::from_bytes(&bytes) {
+        headers.insert(SEC_WEBSOCKET_ACCEPT, value);
+    }
 }
 
 /// The handshake's key (RFC 6455, 4.2.1).

@@ -146,6 +146,7 @@ impl Hub {
 
     /// A session ended; another one of its agent may have to take the commands that wait.
     pub(crate) fn session_ended(&self, serial: Serial, by: ClosedBy, closing: Option<&Closing>) {
+        self.commands.session_ended(serial);
         if let Some(agent) = self.sessions.ended(serial, by, closing) {
             self.sessions.deliver_commands(agent);
         }

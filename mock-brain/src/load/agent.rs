@@ -72,7 +72,7 @@ impl<'s> Agent<'s> {
         let plan = &shared.plan;
         let room = usize::try_from(session.ack.max_frame_bytes()).unwrap_or(usize::MAX);
         let most = room.saturating_sub(HEAD_BYTES) / MAX_EVENT_BYTES;
-        let batch = plan.batch.min(most).max(1);
+        let batch = plan.paced_batch().min(most).max(1);
         let period = match plan.rate {
             Rate::PerSecond(rate) if rate > 0.0 => {
                 let period = batch as f64 * plan.agents as f64 / rate;
@@ -126,12 +126,12 @@ impl<'s> Agent<'s> {
         }
     }
 
-    /// When the first batch is due: agents are spread over the time between two of theirs.
+    /// When the first batch is due: once the rate has earned it, one agent after the other.
     fn first(&self, start: Instant, index: usize) -> Option<Instant> {
         match (self.shared.plan.rate, self.period) {
             (Rate::Max, _) => Some(start),
             (_, Some(period)) => {
-                let share = index as f64 / self.shared.plan.agents as f64;
+                let share = (index + 1) as f64 / self.shared.plan.agents as f64;
                 start.checked_add(period.mul_f64(share))
             }
             _ => None,

@@ -70,6 +70,27 @@ pub(crate) struct Plan {
     pub(crate) connecting: usize,
 }
 
+/// Least batches of a run, and of each agent in it, as far as there are events for them.
+const LEAST_BATCHES: f64 = 10.0;
+const LEAST_BATCHES_OF_AGENT: f64 = 2.0;
+
+impl Plan {
+    /// Events of a batch: fewer than were asked for where the rate does not earn that many often enough.
+    pub(crate) fn paced_batch(&self) -> usize {
+        let Rate::PerSecond(rate) = self.rate else { return self.batch };
+        let events = rate * self.duration.as_secs_f64();
+        let of_agent = events / self.agents.max(1) as f64;
+        let most = (events / LEAST_BATCHES).min(of_agent / LEAST_BATCHES_OF_AGENT).max(1.0);
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "1 or more; it saturates"
+        )]
+        let most = most as usize;
+        most.min(self.batch)
+    }
+}
+
 /// How often an agent says that it lives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Heartbeat {
@@ -134,6 +155,7 @@ pub(crate) async fn run(
     // Those that are still at it join while the others send.
     let _ = timeout(CONNECT_ALL, connected).await;
     send(&shared, slice, &mut tell, &mut agents).await;
+    shared.stats.end(Instant::now());
     shared.phase.send_replace(Phase::Ending);
     let _ = timeout(DRAIN + DRAIN, async { while agents.join_next().await.is_some() {} }).await;
     agents.abort_all();

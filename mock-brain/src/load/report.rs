@@ -48,7 +48,7 @@ pub(crate) struct Report {
     pub(crate) accepted: u64,
     /// Sent and not acknowledged when it was over.
     pub(crate) unacked: u64,
-    /// From the first batch to the last acknowledgement.
+    /// Over the time in which batches were sent, and to the last acknowledgement where that came later.
     pub(crate) events_per_second: f64,
     /// From when a batch was due to its acknowledgement.
     pub(crate) ack_latency: Option<Latency>,

@@ -47,6 +47,8 @@ struct Inner {
     odd: Reasons,
     sending: Option<Instant>,
     last_ack: Option<Instant>,
+    /// When the last batch had to be sent.
+    sent_until: Option<Instant>,
     sent: u64,
     acked: u64,
     accepted: u64,
@@ -80,6 +82,7 @@ impl Stats {
             odd: Reasons::new(),
             sending: None,
             last_ack: None,
+            sent_until: None,
             sent: 0,
             acked: 0,
             accepted: 0,
@@ -131,6 +134,11 @@ impl Stats {
         let mut inner = lock(&self.inner);
         inner.sending = Some(at);
         inner.current_from = at;
+    }
+
+    /// No more batches are sent.
+    pub(super) fn end(&self, at: Instant) {
+        lock(&self.inner).sent_until = Some(at);
     }
 
     pub(super) fn sent(&self, events: u64) {
@@ -194,7 +202,7 @@ impl Stats {
             if seconds > 0.0 { count as f64 / seconds } else { 0.0 }
         };
         let connecting = inner.last_connect.saturating_duration_since(inner.began);
-        let sending = inner.sending.zip(inner.last_ack);
+        let sending = inner.sending.zip(inner.last_ack.max(inner.sent_until));
         let sending = sending.map(|(from, to)| to.saturating_duration_since(from));
         Report {
             url,
@@ -203,7 +211,7 @@ impl Stats {
                 Rate::PerSecond(rate) => Some(rate),
                 Rate::Max => None,
             },
-            batch: plan.batch as u64,
+            batch: plan.paced_batch() as u64,
             duration_seconds: plan.duration.as_secs_f64(),
             connected: inner.connected,
             connects_per_second: rate(inner.connected, Some(connecting)),

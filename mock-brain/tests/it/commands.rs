@@ -91,6 +91,52 @@ async fn queued_while_the_agent_is_away_and_pushed_oldest_first() {
 }
 
 #[tokio::test]
+async fn what_a_reset_kept_from_being_written_still_waits() {
+    let brain = plain().await;
+    brain.set_fault("tcp.reset at command first 1".parse().unwrap()).unwrap();
+    let mut agent = Agent::online(&brain).await;
+    let id = send(&brain, "a");
+    agent.hear().await;
+    let is_back = |brain: &Brain| brain.command(&id).unwrap().status == CommandState::Pending;
+    assert!(brain.wait_until(Duration::from_secs(20), is_back).await, "{:?}", brain.command(&id));
+    let info = brain.command(&id).unwrap();
+    assert_eq!((info.deliveries, info.dispatched_at), (0, None));
+    let mut agent = Agent::online(&brain).await;
+    assert_eq!(agent.hear().await.frame()["id"], json!(id));
+    assert_eq!(brain.command(&id).unwrap().deliveries, 1);
+}
+
+#[tokio::test]
+async fn where_they_are_redelivered_commands_without_a_result_come_again() {
+    for (strict, redeliver) in [(false, true), (true, false)] {
+        let options = Options { tls: false, strict, redeliver, ..Options::default() };
+        let brain = Brain::start(options, listener()).await.unwrap();
+        let mut agent = Agent::connect(&brain).await;
+        agent.greet(&hello_with("worker_id", json!("one"))).await;
+        let ids = [send(&brain, "a"), send(&brain, "b")];
+        for id in &ids {
+            assert_eq!(agent.hear().await.frame()["id"], json!(id));
+        }
+        agent.say_signed(&answer(&ids[0], "command_ack", &json!({}))).await;
+        agent.say_signed(&answer(&ids[0], "command_result", &json!({"status": "success"}))).await;
+        ended(&brain, &ids[0]).await;
+        // Not to a second worker while the first one is at it.
+        let mut other = Agent::connect(&brain).await;
+        other.greet(&hello_with("worker_id", json!("two"))).await;
+        assert_eq!(other.batch(json!([])).await, (0, 0, 0));
+        drop(other);
+        drop(agent);
+        let all_gone = |brain: &Brain| brain.sessions().iter().all(|session| session.ended_at.is_some());
+        assert!(brain.wait_until(Duration::from_secs(20), all_gone).await);
+        let mut agent = Agent::online(&brain).await;
+        assert_eq!(agent.hear().await.frame()["id"], json!(ids[1]));
+        assert_eq!(brain.command(&ids[1]).unwrap().deliveries, 2);
+        agent.say_signed(&answer(&ids[1], "command_result", &json!({"status": "success"}))).await;
+        assert_eq!(ended(&brain, &ids[1]).await.status, CommandState::Completed);
+    }
+}
+
+#[tokio::test]
 async fn the_slot_registered_first_gets_them_all() {
     let brain = plain().await;
     let mut first = Agent::connect(&brain).await;

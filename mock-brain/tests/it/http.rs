@@ -1,6 +1,7 @@
 //! Plain HTTP on the agent port.
 
 use serde_json::Value as Json;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use mock_brain::{Brain, Limits, Options};
 
@@ -99,7 +100,6 @@ fn is_whole(answer: &str) -> bool {
 
 /// As `raw`, for an answer that the brain may leave open: it reads one answer and drops the connection.
 async fn end(brain: &Brain, text: &str) -> (u16, String) {
-    use tokio::io::{AsyncReadExt, AsyncWriteExt};
     let mut socket = tcp(brain).await;
     within(socket.write_all(text.as_bytes())).await.unwrap();
     let mut answer = String::new();
@@ -174,7 +174,7 @@ async fn silent_connections_are_ended() {
     let brain = Brain::start_with(Options::default(), listener(), limits).unwrap();
     let mut stream = tls(&brain, "localhost").await.unwrap();
     let mut bytes = Vec::new();
-    let _ = within(tokio::io::AsyncReadExt::read_to_end(&mut stream, &mut bytes)).await;
+    let _ = within(stream.read_to_end(&mut bytes)).await;
     assert!(bytes.is_empty(), "{bytes:?}");
 }
 
@@ -195,4 +195,30 @@ async fn large_heads_are_refused() {
     let text = format!("GET /api/v1/health HTTP/1.1\r\nHost: localhost\r\n{head}\r\n");
     let (status, _) = end(&brain, &text).await;
     assert_eq!(status, 431);
+}
+
+#[tokio::test]
+async fn a_bad_acceptance_is_for_no_key() {
+    let brain = plain().await;
+    brain.set_fault("ws.bad-accept".parse().unwrap()).unwrap();
+    // RFC 6455, 1.3 and another key, with their acceptances.
+    for (key, right) in [
+        ("dGhlIHNhbXBsZSBub25jZQ==", "s3pPLMBiTxaQ9kYGzzhZRbK+xOo="),
+        ("AQIDBAUGBwgJCgsMDQ4PEA==", "C/0nmHhBztSRGR1CwL6Tf4ZjwpY="),
+    ] {
+        let mut socket = tcp(&brain).await;
+        let request = format!(
+            "GET /ws/agent HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+             Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {key}\r\n\r\n"
+        );
+        within(socket.write_all(request.as_bytes())).await.unwrap();
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") {
+            head.push(within(socket.read_u8()).await.unwrap());
+        }
+        let head = String::from_utf8(head).unwrap().to_lowercase();
+        let told = head.split("sec-websocket-accept: ").nth(1).and_then(|rest| rest.lines().next()).unwrap();
+        assert_ne!(told, right.to_lowercase());
+        assert_eq!(told[1..], right.to_lowercase()[1..], "{head}");
+    }
 }

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use serde_json::Value as Json;
 
-use crate::cli::{Serve, told};
+use crate::cli::{Serve, program, told};
 
 /// Runs `load` for a moment and returns exit code, report and what was said on stderr.
 fn load(dir: &Path, flags: &[&str]) -> (i32, Json, String) {
@@ -44,6 +44,29 @@ fn what_is_acknowledged_is_there_and_is_counted() {
     let (_, agents, _) = told(dir.path(), &["agent", "list", "--json"]);
     let agents = serde_json::from_str::<Json>(&agents).unwrap();
     assert_eq!(agents["items"].as_array().unwrap().len(), 1 + 5, "{agents:#}");
+}
+
+#[test]
+fn a_small_rate_is_kept_in_small_batches() {
+    let dir = tempfile::tempdir().unwrap();
+    let _serve = Serve::start(dir.path(), &["--no-tls"]);
+    let (code, report, _) = load(dir.path(), &["--agents", "1", "--rate", "20"]);
+    assert_eq!((code, &report["batch"]), (0, &1.into()), "{report:#}");
+    // However slow the machine is, a batch is not sent before it is due.
+    let rate = report["events_per_second"].as_f64().unwrap();
+    assert!(rate > 0.0 && rate <= 20.0, "{report:#}");
+}
+
+#[test]
+fn a_brain_found_by_its_state_directory_is_trusted_by_its_own_ca() {
+    let (dir, elsewhere) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let _serve = Serve::start(dir.path(), &[]);
+    let other = Serve::start(elsewhere.path(), &[]);
+    let mut load = program(dir.path());
+    load.env("SSL_CERT_FILE", other.announced["ca_file"].as_str().unwrap());
+    let output = load.args(["load", "--rate", "0", "--duration", "100ms", "--json"]).output().unwrap();
+    let report: Json = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!((output.status.code(), &report["connected"]), (Some(0), &1.into()), "{report:#}");
 }
 
 #[test]

@@ -12,6 +12,7 @@ use crate::commands::queue::record::{Record, is_over, later};
 use crate::commands::queue::records::Records;
 use crate::commands::{CommandState, Delivery};
 use crate::lock::lock;
+use crate::sessions::Serial;
 
 /// What long-poll hands out again while there is no result.
 const REDELIVERED: [&str; 8] = [
@@ -39,14 +40,50 @@ pub(crate) struct Wanted<'w> {
 }
 
 impl Commands {
-    /// The oldest command that waits for an agent, now sent over a websocket.
-    pub(crate) fn push(&self, agent: Uuid, now: Timestamp) -> Option<Delivery> {
-        self.hand_out(agent, now, 1, |record| record.info.status == CommandState::Pending).pop()
+    /// The oldest command that waits for an agent, now sent over a websocket session. Where commands are sent
+    /// again, one that was sent before waits too, unless the session that it was sent over is there.
+    pub(crate) fn push(&self, agent: Uuid, session: Serial, now: Timestamp) -> Option<Delivery> {
+        let waits = |record: &Record| {
+            record.info.status == CommandState::Pending || self.redeliver && record.over.is_none()
+        };
+        self.hand_out(agent, now, (1, Some(session)), waits).pop()
+    }
+
+    /// A command that was to be sent was not: it waits as it did before.
+    pub(crate) fn unsent(&self, agent: Uuid, delivery: &Delivery, now: Timestamp) {
+        let mut inner = lock(&self.inner);
+        let Some((serial, record)) = inner.record(agent, &delivery.id) else { return };
+        if record.info.status != CommandState::Dispatched {
+            return;
+        }
+        record.info.deliveries = record.info.deliveries.saturating_sub(1);
+        record.sent_at = delivery.sent_before;
+        record.over = None;
+        if record.sent_at.is_none() {
+            record.info.status = CommandState::Pending;
+            record.info.dispatched_at = None;
+            record.info.timeout_at = later(record.issued_at, self.timeout);
+            record.dispatched = None;
+        }
+        self.keep(serial, record, now);
+    }
+
+    /// A session ended: what was sent over it and has no result may be sent again.
+    pub(crate) fn session_ended(&self, session: Serial) {
+        if !self.redeliver {
+            return;
+        }
+        let Records { records, open, .. } = &mut *lock(&self.inner);
+        for serial in open.values().flatten() {
+            if let Some(record) = records.get_mut(serial).filter(|record| record.over == Some(session)) {
+                record.over = None;
+            }
+        }
     }
 
     /// What a long-poll request is handed: what waits, and some of what was sent again.
     pub(crate) fn poll(&self, agent: Uuid, wanted: &Wanted<'_>, now: Timestamp) -> Vec<Delivery> {
-        self.hand_out(agent, now, wanted.most, |record| {
+        self.hand_out(agent, now, (wanted.most, None), |record| {
             let action = record.info.action.as_str();
             if CONTRACTED.contains(&action) {
                 let engine = record.engine.as_ref();
@@ -56,7 +93,10 @@ impl Commands {
             }
             match record.sent_at {
                 None => wanted.pending,
-                Some(sent) => REDELIVERED.contains(&action) && is_over(sent, self.redeliver_after, now),
+                Some(sent) => {
+                    let again = REDELIVERED.contains(&action) || self.redeliver && record.over.is_none();
+                    again && is_over(sent, self.redeliver_after, now)
+                }
             }
         })
     }
@@ -65,7 +105,7 @@ impl Commands {
         &self,
         agent: Uuid,
         now: Timestamp,
-        most: usize,
+        (most, over): (usize, Option<Serial>),
         wanted: impl Fn(&Record) -> bool,
     ) -> Vec<Delivery> {
         let mut inner = lock(&self.inner);
@@ -88,9 +128,10 @@ impl Commands {
                 record.info.timeout_at = later(now, self.timeout);
             }
             record.dispatched.get_or_insert(now);
-            record.sent_at = Some(now);
+            let sent_before = record.sent_at.replace(now);
+            record.over = over;
             self.keep(*serial, record, now);
-            out.push(Delivery { id: record.info.id.clone(), payload: record.payload.clone() });
+            out.push(Delivery { id: record.info.id.clone(), payload: record.payload.clone(), sent_before });
         }
         out
     }

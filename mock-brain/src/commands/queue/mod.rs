@@ -29,6 +29,8 @@ pub(crate) use delivery::Wanted;
 pub(crate) struct Commands {
     timeout: Duration,
     redeliver_after: Duration,
+    /// Commands without a result are sent again to whoever connects next, unlike the real brain's.
+    redeliver: bool,
     inner: Mutex<Records>,
     journal: Arc<Journal>,
 }
@@ -38,13 +40,20 @@ impl Commands {
     pub(crate) fn new(
         timeout: Duration,
         redeliver_after: Duration,
+        redeliver: bool,
         journal: &Arc<Journal>,
     ) -> Result<Self, JournalError> {
         let mut inner = Records::default();
         for (serial, record) in journal.kept(Table::Commands)? {
             inner.insert(serial, record);
         }
-        Ok(Self { timeout, redeliver_after, inner: Mutex::new(inner), journal: Arc::clone(journal) })
+        Ok(Self {
+            timeout,
+            redeliver_after,
+            redeliver,
+            inner: Mutex::new(inner),
+            journal: Arc::clone(journal),
+        })
     }
 
     /// Journals a command as it is now.
@@ -101,6 +110,7 @@ impl Commands {
             issued_at: now,
             dispatched: None,
             sent_at: None,
+            over: None,
         };
         let serial = inner.next;
         self.keep(serial, &record, now);

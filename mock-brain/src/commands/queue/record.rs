@@ -9,6 +9,7 @@ use uuid::Uuid;
 use z4j_protocol::{CanonicalText, Timestamp};
 
 use crate::commands::{CommandInfo, stored};
+use crate::sessions::Serial;
 
 /// A command with what its agent is handed, and when it was.
 #[derive(Serialize, Deserialize)]
@@ -27,6 +28,9 @@ pub(super) struct Record {
     /// When it was sent last.
     #[serde(with = "stored::times")]
     pub(super) sent_at: Option<Timestamp>,
+    /// The websocket session that it was sent over last, while that one is there. No session outlives a brain.
+    #[serde(skip)]
+    pub(super) over: Option<Serial>,
 }
 
 impl Record {
