@@ -174,7 +174,7 @@ rules! {
     ResultError = "command.result-error" in Command, false,
         "A result whose error is neither text nor null: it is dropped, and the command runs into its time-out.";
     ConnectTooFast = "connect.too-fast" in Connect, false,
-        "Four times in a row an agent comes back sooner than its back-off class allows: 5 s after a refused token, address or signature, 60 s after a refused version, 250 ms after any other end by the brain.";
+        "Four times in a row a worker says hello sooner than its back-off class allows: 5 s after a refused signature, 60 s after a refused version, 250 ms after any other end by the brain. Before hello no worker is known: there over 131 refusals of a token from one address within 5 s are too many, for 64 workers may come at once.";
 }
 
 #[cfg(test)]

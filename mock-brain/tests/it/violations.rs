@@ -332,12 +332,46 @@ async fn long_poll_requests_are_judged() {
 #[tokio::test]
 async fn who_hammers_is_noticed() {
     let brain = plain().await;
-    for _ in 0..6 {
-        let mut agent = Agent::connect_with(&brain, "Bearer wrong").await;
+    let token = format!("Bearer {}", brain.credentials().token);
+    brain.revoke_agent("demo-agent").unwrap();
+    let refused = async || {
+        let mut agent = Agent::connect_with(&brain, &token).await;
         assert_eq!(agent.hear().await, closed(4401));
-        while agent.hear().await != Heard::Ended {}
+    };
+    // 64 workers may come at once, with a poll and a post each.
+    for _ in 0..128 {
+        refused().await;
+    }
+    assert_eq!(rules(&brain), [""; 0]);
+    for _ in 0..1_000 {
+        if rules(&brain).is_empty() {
+            refused().await;
+        }
     }
     assert_eq!(rules(&brain), ["connect.too-fast"]);
+    assert_eq!(brain.violations()[0].agent.as_deref(), Some("demo-agent"));
+}
+
+#[tokio::test]
+async fn each_worker_waits_for_itself() {
+    let brain = plain().await;
+    let refused = async |worker: &str| {
+        let mut agent = Agent::connect(&brain).await;
+        let mut hello = hello_with("worker_id", json!(worker));
+        hello["payload"]["project_id"] = json!("other");
+        agent.say(hello.to_string()).await;
+        assert_eq!(agent.hear().await, Heard::Close(4403, "project_mismatch".to_owned()));
+        while agent.hear().await != Heard::Ended {}
+    };
+    for number in 0..8 {
+        refused(&format!("w{number}")).await;
+    }
+    assert_eq!(rules(&brain), [""; 0]);
+    for _ in 0..5 {
+        refused("w0").await;
+    }
+    assert_eq!(rules(&brain), ["connect.too-fast"]);
+    assert_eq!(brain.violations()[0].agent.as_deref(), Some("demo-agent"));
 }
 
 #[tokio::test]
