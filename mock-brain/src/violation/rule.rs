@@ -98,7 +98,7 @@ rules! {
     RetryAfter = "longpoll.retry-after" in LongPoll, true,
         "A request of the same kind before the Retry-After of its refusal is over.";
     WsProtocol = "ws.protocol" in WebSocket, false,
-        "A WebSocket frame that RFC 6455 does not allow (close 1002).";
+        "A WebSocket frame that RFC 6455 does not allow (close 1002); a length that is not written in the fewest bytes is noted, and the session goes on.";
     WsUtf8 = "ws.utf8" in WebSocket, false,
         "A text message that is not UTF-8 (close 1007).";
     WsTooLarge = "ws.too-large" in WebSocket, false,

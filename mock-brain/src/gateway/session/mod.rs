@@ -29,7 +29,7 @@ use crate::registry::Agent;
 use crate::sessions::{Serial, Signals, Transport};
 use crate::stream::wire::Cut;
 use crate::verdict::{self, Closing};
-use crate::violation::{Beats, Culprit, Found, Key};
+use crate::violation::{Beats, Culprit, Found, Key, Rule};
 use crate::voice::{Pen, Quirks};
 use crate::web::Peer;
 use ending::unwritten;
@@ -193,6 +193,12 @@ impl Session<'_> {
     pub(super) fn note(&self, found: impl IntoIterator<Item = Found>, raw: Option<&Bytes>) {
         let who = Culprit { session: Some(&self.id), agent: self.agent.as_ref() };
         self.hub.violations.note_all(who, found, raw);
+    }
+
+    /// Notes what the agent's WebSocket frames break, although the session goes on.
+    pub(super) fn note_breach(&mut self) {
+        let breach = self.link.take_breach().map(|detail| (Rule::WsProtocol, detail));
+        self.note(breach, None);
     }
 
     pub(super) async fn send(&mut self, frame_type: FrameType, text: String) -> Result<(), Ending> {
