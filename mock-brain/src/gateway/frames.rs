@@ -191,6 +191,7 @@ impl<'s, 'h> Established<'s, 'h> {
             return Ok(());
         }
         self.frames += 1;
+        self.session.note_breach();
         hub.sessions.counted(self.session.serial, frame.frame_type());
         let text = || (Rule::WsText, format!("{} in a text message", frame.frame_type()));
         self.session.note(self.session.link.was_text().then(text), Some(bytes));

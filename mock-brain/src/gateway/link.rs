@@ -18,6 +18,7 @@ use tokio_tungstenite::tungstenite::{Error, Message};
 use z4j_protocol::close;
 
 use crate::hub::Limits;
+use crate::stream::framing::Framing;
 use crate::stream::served::Served;
 use crate::verdict::Closing;
 use crate::violation::Rule;
@@ -99,11 +100,14 @@ pub(super) struct Link {
 
 impl Link {
     pub(super) async fn new(
-        stream: Served,
+        mut stream: Served,
         already_read: Vec<u8>,
         limits: Limits,
         quirks: Option<Quirks>,
     ) -> Self {
+        let mut framing = Framing::default();
+        framing.heed(&already_read);
+        stream.framing = Some(framing);
         let config = WebSocketConfig::default()
             .read_buffer_size(READ_BUFFER)
             .write_buffer_size(0)
@@ -221,6 +225,11 @@ impl Link {
     /// Whether the last message was a text.
     pub(super) const fn was_text(&self) -> bool {
         self.text
+    }
+
+    /// What the peer's frames break without an error.
+    pub(super) fn take_breach(&mut self) -> Option<String> {
+        self.socket.get_mut().framing.as_mut().and_then(Framing::take_breach)
     }
 
     /// When the last ping was sent that the peer answered.

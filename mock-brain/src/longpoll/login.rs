@@ -17,7 +17,7 @@ use crate::hub::Hub;
 use crate::login::Login;
 use crate::longpoll::header::{PROJECT_HEADER, identified};
 use crate::registry::Agent;
-use crate::verdict::{self, Closing};
+use crate::verdict;
 use crate::violation::{Culprit, Key};
 use crate::web::{self, Peer, detail, domain_error};
 
@@ -56,12 +56,11 @@ pub(super) fn admit(
     let token = verdict::bearer(headers).ok_or_else(unknown_token)?;
     let (key, now) = (Key::of(token), Instant::now().into_std());
     let agent = hub.registry.by_token(token);
-    if let Some((rule, detail)) = hub.violations.connects.arrived(key, now) {
-        hub.violations.note(Culprit { session: None, agent: agent.as_ref() }, rule, &detail, None);
-    }
     let Some(agent) = agent else {
-        let refused = Closing::new(close::TOKEN, "");
-        hub.violations.connects.ended(key, Some(&refused), false, now);
+        if let Some((rule, detail)) = hub.violations.connects.refused(key, client, close::TOKEN, now) {
+            let agent = hub.registry.whose(token);
+            hub.violations.note(Culprit { session: None, agent: agent.as_ref() }, rule, &detail, None);
+        }
         return Err(not_admitted(hub, token, request_id));
     };
     let login = web::struck(hub, peer, Point::Login, headers, Login::of);

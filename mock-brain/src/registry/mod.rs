@@ -76,6 +76,13 @@ impl Registry {
         lock(&self.0).tokens.get(&token_key(token)).cloned()
     }
 
+    /// Whose token it is, though it may be revoked.
+    pub(crate) fn whose(&self, token: &str) -> Option<Arc<Agent>> {
+        let (key, inner) = (token_key(token), lock(&self.0));
+        let revoked = || inner.agents.iter().find(|agent| agent.revoked && token_key(&agent.token) == key);
+        inner.tokens.get(&key).or_else(revoked).cloned()
+    }
+
     /// Whether an agent that was let in still would be.
     pub(crate) fn is_live(&self, agent: &Agent) -> bool {
         self.by_token(&agent.token).is_some_and(|now| now.id == agent.id)

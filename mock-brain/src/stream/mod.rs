@@ -2,6 +2,7 @@
 //!
 //! Owns the ways to end it: an orderly close, a real reset, and silence. Must not know what is spoken over it.
 
+pub(crate) mod framing;
 pub(crate) mod http2;
 pub(crate) mod served;
 pub(crate) mod shape;

@@ -15,6 +15,7 @@ use tokio::sync::oneshot;
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::Stream;
+use super::framing::Framing;
 
 /// The time between two bytes of an answer, shared with who decides it: milliseconds, 0 for none.
 #[derive(Clone, Debug, Default)]
@@ -42,13 +43,25 @@ pub(crate) struct Served {
     next: Option<Pin<Box<Sleep>>>,
     /// Pongs are swallowed: control frames that are written by themselves (RFC 6455, 5.5.3).
     pub(crate) mutes_pongs: bool,
+    /// What comes is read as WebSocket frames, once it is.
+    pub(crate) framing: Option<Framing>,
 }
 
 impl Served {
     /// Lends a connection; it comes back over the receiver.
     pub(crate) fn lend(stream: Stream, pace: Pace) -> (Self, oneshot::Receiver<Stream>) {
         let (back, receiver) = oneshot::channel();
-        (Self { stream: Some(stream), back: Some(back), pace, next: None, mutes_pongs: false }, receiver)
+        (
+            Self {
+                stream: Some(stream),
+                back: Some(back),
+                pace,
+                next: None,
+                mutes_pongs: false,
+                framing: None,
+            },
+            receiver,
+        )
     }
 
     /// Takes it for good.
@@ -87,7 +100,13 @@ impl AsyncRead for Served {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        self.get_mut().stream()?.poll_read(context, buffer)
+        let served = self.get_mut();
+        let before = buffer.filled().len();
+        ready!(served.stream()?.poll_read(context, buffer))?;
+        if let Some(framing) = &mut served.framing {
+            framing.heed(buffer.filled().get(before..).unwrap_or_default());
+        }
+        Poll::Ready(Ok(()))
     }
 }
 

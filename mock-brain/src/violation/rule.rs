@@ -98,7 +98,7 @@ rules! {
     RetryAfter = "longpoll.retry-after" in LongPoll, true,
         "A request of the same kind before the Retry-After of its refusal is over.";
     WsProtocol = "ws.protocol" in WebSocket, false,
-        "A WebSocket frame that RFC 6455 does not allow (close 1002).";
+        "A WebSocket frame that RFC 6455 does not allow (close 1002); a length that is not written in the fewest bytes is noted, and the session goes on.";
     WsUtf8 = "ws.utf8" in WebSocket, false,
         "A text message that is not UTF-8 (close 1007).";
     WsTooLarge = "ws.too-large" in WebSocket, false,
@@ -174,7 +174,7 @@ rules! {
     ResultError = "command.result-error" in Command, false,
         "A result whose error is neither text nor null: it is dropped, and the command runs into its time-out.";
     ConnectTooFast = "connect.too-fast" in Connect, false,
-        "Four times in a row an agent comes back sooner than its back-off class allows: 5 s after a refused token, address or signature, 60 s after a refused version, 250 ms after any other end by the brain.";
+        "Four times in a row a worker says hello sooner than its back-off class allows: 5 s after a refused signature, 60 s after a refused version, 250 ms after any other end by the brain. Before hello no worker is known: there over 131 refusals of a token from one address within 5 s are too many, for 64 workers may come at once.";
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 use mock_brain::violation::RULES;
 use mock_brain::{Brain, Limits, NewCommand, Options, Violation};
 use serde_json::{Value as Json, json};
+use tokio::io::AsyncWriteExt;
 use tokio_tungstenite::tungstenite::Message;
 
 use crate::cli::{Serve, told};
@@ -223,7 +224,7 @@ async fn what_is_too_large_is_said_with_its_size() {
     let mut agent = Agent::online(&brain).await;
     let length = 17_u64 << 20;
     let head = [&[0x82, 0xff][..], &length.to_be_bytes(), &[0; 4]].concat();
-    tokio::io::AsyncWriteExt::write_all(agent.socket.get_mut(), &head).await.unwrap();
+    AsyncWriteExt::write_all(agent.socket.get_mut(), &head).await.unwrap();
     assert!(matches!(agent.hear().await, Heard::Close(1009, _)));
     let violations = brain.violations();
     assert_eq!(rules(&brain), ["ws.too-large"; 2]);
@@ -235,6 +236,23 @@ async fn what_is_too_large_is_said_with_its_size() {
     assert_eq!(first.size, message.len());
     assert!(first.raw.as_deref().unwrap().starts_with("{\"odd\""), "{first:?}");
     assert!(second.detail.contains(&length.to_string()) && second.detail.contains("16777216"), "{second:?}");
+}
+
+#[tokio::test]
+async fn what_breaks_the_websocket_without_an_error_is_noticed() {
+    // A pong whose length is written in two bytes; a close frame with a reserved code.
+    let pong = [0x8a, 0xfe, 0, 0, 0, 0, 0, 0];
+    let close = [0x88, 0x82, 0, 0, 0, 0, 0x03, 0xec];
+    let brain = plain().await;
+    let mut agent = Agent::online(&brain).await;
+    AsyncWriteExt::write_all(agent.socket.get_mut(), &pong).await.unwrap();
+    agent.batch(json!([])).await;
+    assert_eq!(rules(&brain), ["ws.protocol"]);
+    AsyncWriteExt::write_all(agent.socket.get_mut(), &close).await.unwrap();
+    assert!(matches!(agent.hear().await, Heard::Close(1002, _)));
+    let details: Vec<_> = brain.violations().into_iter().map(|violation| violation.detail).collect();
+    assert_eq!(rules(&brain), ["ws.protocol"; 2]);
+    assert!(details[0].contains("written in 2 bytes") && details[1].contains("code 1004"), "{details:?}");
 }
 
 #[tokio::test]
@@ -332,12 +350,46 @@ async fn long_poll_requests_are_judged() {
 #[tokio::test]
 async fn who_hammers_is_noticed() {
     let brain = plain().await;
-    for _ in 0..6 {
-        let mut agent = Agent::connect_with(&brain, "Bearer wrong").await;
+    let token = format!("Bearer {}", brain.credentials().token);
+    brain.revoke_agent("demo-agent").unwrap();
+    let refused = async || {
+        let mut agent = Agent::connect_with(&brain, &token).await;
         assert_eq!(agent.hear().await, closed(4401));
-        while agent.hear().await != Heard::Ended {}
+    };
+    // 64 workers may come at once, with a poll and a post each.
+    for _ in 0..128 {
+        refused().await;
+    }
+    assert_eq!(rules(&brain), [""; 0]);
+    for _ in 0..1_000 {
+        if rules(&brain).is_empty() {
+            refused().await;
+        }
     }
     assert_eq!(rules(&brain), ["connect.too-fast"]);
+    assert_eq!(brain.violations()[0].agent.as_deref(), Some("demo-agent"));
+}
+
+#[tokio::test]
+async fn each_worker_waits_for_itself() {
+    let brain = plain().await;
+    let refused = async |worker: &str| {
+        let mut agent = Agent::connect(&brain).await;
+        let mut hello = hello_with("worker_id", json!(worker));
+        hello["payload"]["project_id"] = json!("other");
+        agent.say(hello.to_string()).await;
+        assert_eq!(agent.hear().await, Heard::Close(4403, "project_mismatch".to_owned()));
+        while agent.hear().await != Heard::Ended {}
+    };
+    for number in 0..8 {
+        refused(&format!("w{number}")).await;
+    }
+    assert_eq!(rules(&brain), [""; 0]);
+    for _ in 0..5 {
+        refused("w0").await;
+    }
+    assert_eq!(rules(&brain), ["connect.too-fast"]);
+    assert_eq!(brain.violations()[0].agent.as_deref(), Some("demo-agent"));
 }
 
 #[tokio::test]

@@ -49,6 +49,7 @@ impl Session<'_> {
             Ending::Closed(closing) => (ClosedBy::Agent, closing.clone()),
             Ending::Gone(_) => (ClosedBy::Network, None),
         };
+        self.note_breach();
         let broken = closing.as_ref().and_then(|closing| Some((closing.rule?, closing.detail.clone())));
         let refused = self.link.take_refused();
         self.note(broken, refused.as_ref());

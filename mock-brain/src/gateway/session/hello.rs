@@ -16,7 +16,7 @@ use crate::gateway::session::ending::{Ending, message, unsendable};
 use crate::journal::{Entry, Kind};
 use crate::registry::Agent;
 use crate::verdict::{self, Closing};
-use crate::violation::{self, Rule};
+use crate::violation::{self, Key, Rule};
 use crate::voice::Pen;
 
 /// How long a hello may take until it is late (protocol.md, Session); the real brain waits on.
@@ -56,6 +56,10 @@ impl Session<'_> {
         let allowed = allowed.map_err(unruled);
         self.hub.sessions.greeted(self.serial, &hello);
         self.worker.clone_from(&hello.worker_id);
+        if let Some(worker) = &hello.worker_id {
+            let (key, now) = (Key::of(&agent.token), since.into_std());
+            self.note(self.hub.violations.connects.arrived(key, worker, now), None);
+        }
         let fault = match self.strike(Point::Hello, 0, 0)? {
             Some(Fault::Hello(fault)) => Some(fault),
             _ => None,

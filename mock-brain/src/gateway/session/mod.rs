@@ -29,7 +29,7 @@ use crate::registry::Agent;
 use crate::sessions::{Serial, Signals, Transport};
 use crate::stream::wire::Cut;
 use crate::verdict::{self, Closing};
-use crate::violation::{Beats, Culprit, Found, Key};
+use crate::violation::{Beats, Culprit, Found, Key, Rule};
 use crate::voice::{Pen, Quirks};
 use crate::web::Peer;
 use ending::unwritten;
@@ -63,10 +63,6 @@ pub(super) async fn run(
         limits,
         quirks,
     };
-    let key = verdict::bearer(headers).map(Key::of);
-    if let Some(found) = key.and_then(|key| hub.violations.connects.arrived(key, Instant::now())) {
-        session.note(Some(found), None);
-    }
     let ending = tokio::select! {
         ended = session.converse(headers) => match ended {
             Ok(never) => match never {},
@@ -79,13 +75,7 @@ pub(super) async fn run(
             Farewell::Restart => Ending::close(close::RESTART, "the brain went down"),
         },
     };
-    if let Some(key) = key {
-        let closing = match &ending {
-            Ending::Close(closing) => Some(closing),
-            _ => None,
-        };
-        hub.violations.connects.ended(key, closing, session.proved, Instant::now());
-    }
+    session.remember(headers, &ending);
     Box::pin(session.end(ending)).await;
 }
 
@@ -150,6 +140,25 @@ impl Session<'_> {
         Box::new(Established::new(self, agent, pen)).run().await
     }
 
+    /// Remembers how it ended, for when the agent comes back.
+    fn remember(&mut self, headers: &HeaderMap, ending: &Ending) {
+        let Some(token) = verdict::bearer(headers) else { return };
+        let closing = match ending {
+            Ending::Close(closing) => Some(closing),
+            _ => None,
+        };
+        let (connects, key, now) = (&self.hub.violations.connects, Key::of(token), Instant::now());
+        if let Some(worker) = &self.worker {
+            return connects.ended(key, worker, closing, self.proved, now);
+        }
+        let client = self.hub.admission.client(self.peer.address.ip(), headers);
+        let found = closing.and_then(|closing| connects.refused(key, client, closing.code, now));
+        if found.is_some() && self.agent.is_none() {
+            self.agent = self.hub.registry.whose(token);
+        }
+        self.note(found, None);
+    }
+
     /// Whether a fault strikes at this point: an end, or something for the caller to carry out.
     pub(super) fn strike(&self, point: Point, from: u64, to: u64) -> Result<Option<Fault>, Ending> {
         if !self.hub.faults.any() {
@@ -184,6 +193,12 @@ impl Session<'_> {
     pub(super) fn note(&self, found: impl IntoIterator<Item = Found>, raw: Option<&Bytes>) {
         let who = Culprit { session: Some(&self.id), agent: self.agent.as_ref() };
         self.hub.violations.note_all(who, found, raw);
+    }
+
+    /// Notes what the agent's WebSocket frames break, although the session goes on.
+    pub(super) fn note_breach(&mut self) {
+        let breach = self.link.take_breach().map(|detail| (Rule::WsProtocol, detail));
+        self.note(breach, None);
     }
 
     pub(super) async fn send(&mut self, frame_type: FrameType, text: String) -> Result<(), Ending> {
