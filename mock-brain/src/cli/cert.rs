@@ -5,6 +5,7 @@ use std::io;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
+use clap::builder::NonEmptyStringValueParser;
 use http::Method;
 
 use super::output::{print, print_json};
@@ -55,7 +56,7 @@ pub(super) enum Command {
         #[command(flatten)]
         state_dir: StateDir,
         /// Names and addresses that it is for; the first one names the files
-        #[arg(required = true, value_name = "NAME")]
+        #[arg(required = true, value_name = "NAME", value_parser = NonEmptyStringValueParser::new())]
         names: Vec<String>,
         /// Where to write
         #[arg(long, value_name = "DIR", default_value = ".")]

@@ -156,3 +156,25 @@ fn what_changes_something_tells_it_in_json() {
     assert_eq!(files.len(), 3, "{issued}");
     assert!(files.iter().all(|file| std::path::Path::new(file.as_str().unwrap()).is_file()), "{issued}");
 }
+
+#[test]
+fn usage_is_told_with_a_way_out() {
+    let temporary = tempfile::tempdir().unwrap();
+    let dir = temporary.path();
+    for verb in ["agent", "cert", "command", "fault", "frame", "journal", "project"] {
+        let (code, text, _) = told(dir, &[verb, "--help"]);
+        assert!(
+            code == 0 && text.contains("Example") && text.contains(&format!("mock-brain {verb} ")),
+            "{text}"
+        );
+    }
+    for flag in ["--max-body", "--max-frame", "--journal-max"] {
+        let (code, _, error) = told(dir, &["serve", flag, "0"]);
+        assert!(code == 2 && error.contains("from 1 to 18446744073709551615"), "{error}");
+    }
+    let _serve = Serve::start(dir, &[]);
+    for arguments in [&["cert", "issue", ""][..], &["command", "send", ""]] {
+        let (code, text, error) = told(dir, arguments);
+        assert!(code == 2 && text.is_empty() && error.contains("a value is required"), "{code} {error}");
+    }
+}
