@@ -33,15 +33,20 @@ impl TryFrom<String> for Time {
     }
 }
 
+/// A size on the command line.
+pub(crate) fn bytes(text: &str) -> Result<NonZeroU64, String> {
+    text.parse().map_err(|_| format!("a number of bytes is expected, from 1 to {}", u64::MAX))
+}
+
 /// What is set; the rest is the real brain's.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, clap::Args)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
 pub(crate) struct LimitSettings {
     /// Largest request body [default: 8192]
-    #[arg(long, value_name = "BYTES")]
+    #[arg(long, value_name = "BYTES", value_parser = bytes)]
     max_body: Option<NonZeroU64>,
     /// Largest frame over a websocket [default: 1048576]
-    #[arg(long, value_name = "BYTES")]
+    #[arg(long, value_name = "BYTES", value_parser = bytes)]
     max_frame: Option<NonZeroU64>,
     /// Most connections at a time [default: 4096]
     #[arg(long, value_name = "N")]

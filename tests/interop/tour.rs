@@ -41,7 +41,16 @@ impl Tour<'_> {
     }
 
     fn projects(&mut self) -> anyhow::Result<()> {
-        self.get(&["health", "health/ready", "setup/status", "auth/me", "projects", "nothing"])?;
+        self.get(&[
+            "health",
+            "health/ready",
+            "health/deep",
+            "health/system",
+            "setup/status",
+            "auth/me",
+            "projects",
+            "nothing",
+        ])?;
         for body in [
             json!({ "slug": "store", "name": "Store" }),
             json!({ "slug": "store", "name": "Store" }),
@@ -112,6 +121,11 @@ impl Tour<'_> {
             "projects/shop/events?engine=celery&task_id=interop-1&limit=1",
             "projects/shop/tasks?state=success",
             "projects/shop/tasks?state=bogus",
+            "projects/shop/tasks?priority=bogus",
+            "projects/shop/tasks?priority=high,normal",
+            "projects/shop/tasks?since=bad",
+            "projects/shop/tasks?until=bad",
+            "projects/shop/tasks?since=2026-01-01T00:00:00Z",
             "projects/shop/tasks/celery/interop-1",
             "projects/shop/tasks/celery/none",
             "projects/shop/queues",
@@ -142,7 +156,20 @@ impl Tour<'_> {
             ("cancel-task", json!({ "agent_id": NOBODY, "engine": "celery", "task_id": "t1" })),
             ("cancel-task", json!({ "agent_id": agent })),
             ("purge-queue", json!({ "agent_id": agent, "queue": "default", "force": true })),
+            ("purge-queue", json!({ "agent_id": agent, "queue": "default", "observed_depth": 3 })),
             ("rate-limit", json!({ "agent_id": agent, "task_name": "x", "rate": "5/m" })),
+            ("rate-limit", json!({ "agent_id": agent, "task_name": "x", "rate": "5/q" })),
+            ("pool-resize", json!({ "agent_id": agent, "worker_name": "none", "delta": 0 })),
+            ("restart-worker", json!({ "agent_id": agent, "worker_name": "none" })),
+            ("add-consumer", json!({ "agent_id": agent, "worker_name": "none", "queue": "q" })),
+            (
+                "retry-task",
+                json!({ "agent_id": agent, "engine": "celery", "task_id": "none", "override_args": [] }),
+            ),
+            (
+                "retry-task",
+                json!({ "agent_id": agent, "engine": "celery", "task_id": "none", "eta_seconds": 60 }),
+            ),
             ("retry-task", json!({ "agent_id": agent, "engine": "celery", "task_id": "interop-1" })),
             ("no-such-thing", json!({ "agent_id": agent })),
         ] {

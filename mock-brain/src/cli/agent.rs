@@ -5,7 +5,7 @@ use std::fmt::Write;
 use http::Method;
 use serde::Serialize;
 
-use super::env::{Format, percent_encoded, show};
+use super::env::{Form, percent_encoded, show};
 use super::output::{print, print_json};
 use super::{Failure, StateDir, block_on};
 use crate::api::Items;
@@ -26,9 +26,8 @@ pub(super) enum Command {
         /// Its project [default: the one that serve was started with]
         #[arg(long, value_name = "SLUG")]
         project: Option<String>,
-        /// How to write it
-        #[arg(long, value_enum, default_value_t = Format::Shell)]
-        format: Format,
+        #[command(flatten)]
+        form: Form,
     },
     /// List the agents
     #[command(after_help = "Example:\n  mock-brain agent list --json | jq -r '.items[].name'")]
@@ -48,9 +47,8 @@ pub(super) enum Command {
         state_dir: StateDir,
         /// Its name
         name: String,
-        /// How to write it
-        #[arg(long, value_enum, default_value_t = Format::Shell)]
-        format: Format,
+        #[command(flatten)]
+        form: Form,
     },
     /// Close an agent's sessions with 4003, and refuse its token from now on
     #[command(after_help = "Example:\n  mock-brain agent revoke demo-agent")]
@@ -59,29 +57,32 @@ pub(super) enum Command {
         state_dir: StateDir,
         /// Its name
         name: String,
+        /// One JSON document: the agents
+        #[arg(long)]
+        json: bool,
     },
 }
 
 pub(super) fn run(command: Command, environment: &Environment) -> Result<(), Failure> {
     match command {
-        Command::Add { state_dir, name, project, format } => {
+        Command::Add { state_dir, name, project, form } => {
             let body = body(&AddAgent { name, project })?;
             let client = state_dir.client(environment)?;
             let answer = client.ask::<EnvAnswer>(Method::POST, "/mock/v1/agents", Some(body));
-            show(block_on(answer)??, format)
+            show(block_on(answer)??, form)
         }
         Command::List { state_dir, json } => list(&state_dir, json, environment),
-        Command::Token { state_dir, name, format } => {
+        Command::Token { state_dir, name, form } => {
             let path = format!("/mock/v1/agents/{}/token", percent_encoded(&name));
             let body = body(&SetToken::default())?;
             let client = state_dir.client(environment)?;
-            show(block_on(client.ask::<EnvAnswer>(Method::POST, &path, Some(body)))??, format)
+            show(block_on(client.ask::<EnvAnswer>(Method::POST, &path, Some(body)))??, form)
         }
-        Command::Revoke { state_dir, name } => {
+        Command::Revoke { state_dir, name, json } => {
             let path = format!("/mock/v1/agents/{}", percent_encoded(&name));
             let client = state_dir.client(environment)?;
-            block_on(client.ask::<Items<AgentInfo>>(Method::DELETE, &path, None))??;
-            print(format!("revoked: {name}\n").as_bytes())
+            let agents = block_on(client.ask::<Items<AgentInfo>>(Method::DELETE, &path, None))??;
+            if json { print_json(&agents) } else { print(format!("revoked: {name}\n").as_bytes()) }
         }
     }
 }

@@ -5,6 +5,7 @@ use std::io;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
+use clap::builder::NonEmptyStringValueParser;
 use http::Method;
 
 use super::output::{print, print_json};
@@ -41,6 +42,9 @@ pub(super) enum Command {
         state_dir: StateDir,
         /// What is shown from now on [default: as before]
         profile: Option<String>,
+        /// One JSON document
+        #[arg(long)]
+        json: bool,
     },
     /// Write a certificate of this brain's CA with its key, for a server of your own
     #[command(
@@ -52,7 +56,7 @@ pub(super) enum Command {
         #[command(flatten)]
         state_dir: StateDir,
         /// Names and addresses that it is for; the first one names the files
-        #[arg(required = true, value_name = "NAME")]
+        #[arg(required = true, value_name = "NAME", value_parser = NonEmptyStringValueParser::new())]
         names: Vec<String>,
         /// Where to write
         #[arg(long, value_name = "DIR", default_value = ".")]
@@ -63,6 +67,9 @@ pub(super) enum Command {
         /// What is wrong with it, in the words of `cert profiles`
         #[arg(long, value_name = "PROFILE", default_value = "valid")]
         profile: String,
+        /// One JSON document: {"files": […]}
+        #[arg(long)]
+        json: bool,
     },
 }
 
@@ -75,16 +82,16 @@ pub(super) fn run(command: Command, environment: &Environment) -> Result<(), Fai
             if json { print_json(&shown) } else { print(text(&shown).as_bytes()) }
         }
         Command::Profiles {} => print(profiles().as_bytes()),
-        Command::Rotate { state_dir, profile } => {
+        Command::Rotate { state_dir, profile, json } => {
             let profile =
                 profile.as_deref().map(str::parse::<Profile>).transpose().map_err(Failure::usage)?;
             let body = serde_json::to_string(&Rotate { profile }).map_err(Failure::no)?;
             let client = state_dir.client(environment)?;
             let path = "/mock/v1/certificates/rotate";
             let shown = block_on(client.ask::<Certificates>(Method::POST, path, Some(body)))??;
-            print(text(&shown).as_bytes())
+            if json { print_json(&shown) } else { print(text(&shown).as_bytes()) }
         }
-        Command::Issue { state_dir, names, out, client, profile } => {
+        Command::Issue { state_dir, names, out, client, profile, json } => {
             let profile = profile.parse().map_err(|error: crate::ProfileError| Failure::usage(error))?;
             let order = Issue { names, client, profile };
             let body = serde_json::to_string(&order).map_err(Failure::no)?;
@@ -92,13 +99,18 @@ pub(super) fn run(command: Command, environment: &Environment) -> Result<(), Fai
             let path = "/mock/v1/certificates";
             let issued = block_on(asked.ask::<IssuedCertificate>(Method::POST, path, Some(body)))??;
             let first = order.names.first().map_or("certificate", String::as_str);
-            save(&out, first, &issued)
+            let files = save(&out, first, &issued)?;
+            if json {
+                return print_json(&serde_json::json!({ "files": files }));
+            }
+            let lines: String = files.iter().map(|file| format!("{}\n", file.display())).collect();
+            print(lines.as_bytes())
         }
     }
 }
 
-/// Writes the files, and tells where they are.
-fn save(out: &Path, name: &str, issued: &IssuedCertificate) -> Result<(), Failure> {
+/// Writes the files, and returns where they are.
+fn save(out: &Path, name: &str, issued: &IssuedCertificate) -> Result<Vec<PathBuf>, Failure> {
     // Of a wildcard's name and an IPv6 address, what a file may be called on every system.
     let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_');
     let base: String =
@@ -110,13 +122,13 @@ fn save(out: &Path, name: &str, issued: &IssuedCertificate) -> Result<(), Failur
         (format!("{base}-key.pem"), &issued.key, 0o600),
         ("ca.pem".to_owned(), &issued.ca, 0o644),
     ];
-    let mut told = String::new();
+    let mut written = Vec::new();
     for (file, content, mode) in files {
         let path = out.join(file);
         write(&path, content, mode).map_err(|error| Failure::usage(format!("{path:?}: {error}")))?;
-        let _ = writeln!(told, "{}", path.display());
+        written.push(path);
     }
-    print(told.as_bytes())
+    Ok(written)
 }
 
 /// Writes a file that has its mode from the start.

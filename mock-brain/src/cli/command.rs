@@ -3,6 +3,7 @@
 use std::fmt::Write;
 use std::time::{Duration, Instant};
 
+use clap::builder::NonEmptyStringValueParser;
 use http::Method;
 use serde_json::{Value as Json, json};
 
@@ -43,6 +44,7 @@ pub(super) struct Send {
     #[command(flatten)]
     state_dir: StateDir,
     /// What is to be done, such as retry_task
+    #[arg(value_parser = NonEmptyStringValueParser::new())]
     action: String,
     /// The agent [default: the one that serve was started with]
     #[arg(long, value_name = "NAME")]

@@ -4,7 +4,7 @@
 
 use http::Method;
 
-use super::output::print;
+use super::output::{print, print_json};
 use super::{Failure, StateDir, block_on};
 use crate::api::Items;
 use crate::{ActiveFault, Environment, dashboard};
@@ -16,11 +16,18 @@ use crate::{ActiveFault, Environment, dashboard};
 pub(super) struct Args {
     #[command(flatten)]
     state_dir: StateDir,
+    /// One JSON document: {"url": …}
+    #[arg(long)]
+    json: bool,
 }
 
 pub(super) fn run(args: &Args, environment: &Environment) -> Result<(), Failure> {
     let client = args.state_dir.client(environment)?;
     // A brain that was killed leaves its file, and a link to nothing would be printed.
     let _: Items<ActiveFault> = block_on(client.ask(Method::GET, "/mock/v1/faults", None))??;
-    print(format!("{}\n", dashboard::link(client.control())).as_bytes())
+    let url = dashboard::link(client.control());
+    if args.json {
+        return print_json(&serde_json::json!({ "url": url }));
+    }
+    print(format!("{url}\n").as_bytes())
 }

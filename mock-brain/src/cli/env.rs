@@ -21,13 +21,23 @@ pub(super) struct Args {
     /// The agent [default: the one that serve was started with]
     #[arg(long, value_name = "NAME")]
     agent: Option<String>,
+    #[command(flatten)]
+    form: Form,
+}
+
+/// How settings are written.
+#[derive(Clone, Copy, Debug, clap::Args)]
+pub(super) struct Form {
     /// How to write it
     #[arg(long, value_enum, default_value_t = Format::Shell)]
     format: Format,
+    /// One JSON document, as --format json
+    #[arg(long, conflicts_with = "format")]
+    json: bool,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
-pub(super) enum Format {
+enum Format {
     /// export lines for eval
     Shell,
     /// a .env file
@@ -42,13 +52,13 @@ pub(super) fn run(args: &Args, environment: &Environment) -> Result<(), Failure>
     let client = args.state_dir.client(environment)?;
     let path = of_agent("/mock/v1/env", args.agent.as_deref());
     let answer = block_on(client.ask::<EnvAnswer>(Method::GET, &path, None))??;
-    show(answer, args.format)
+    show(answer, args.form)
 }
 
 /// Prints the settings of an agent.
-pub(super) fn show(answer: EnvAnswer, format: Format) -> Result<(), Failure> {
+pub(super) fn show(answer: EnvAnswer, form: Form) -> Result<(), Failure> {
     let variables = variables::of(answer);
-    let text = match format {
+    let text = match if form.json { Format::Json } else { form.format } {
         Format::Json => {
             let object: serde_json::Map<_, _> =
                 variables.into_iter().map(|(key, value)| (key.to_owned(), value.into())).collect();

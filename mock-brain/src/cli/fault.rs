@@ -35,6 +35,9 @@ pub(super) enum Command {
         /// The fault, as one argument or several
         #[arg(required = true, num_args = 1.., value_name = "SPEC")]
         spec: Vec<String>,
+        /// One JSON document: the faults that are set
+        #[arg(long)]
+        json: bool,
     },
     /// Clear a fault, or all of them
     #[command(after_help = "Examples:\n  mock-brain fault clear tls.expired\n  mock-brain fault clear")]
@@ -43,19 +46,22 @@ pub(super) enum Command {
         state_dir: StateDir,
         /// The fault's name [default: all]
         name: Option<String>,
+        /// One JSON document: the faults that are set
+        #[arg(long)]
+        json: bool,
     },
 }
 
 pub(super) fn run(command: Command, environment: &Environment) -> Result<(), Failure> {
     match command {
         Command::List { state_dir, json } => list(&state_dir, json, environment),
-        Command::Set { state_dir, spec } => {
+        Command::Set { state_dir, spec, json } => {
             let spec: FaultSpec = spec.join(" ").parse().map_err(Failure::usage)?;
             let body = serde_json::to_string(&SetFault { spec: spec.to_string() }).map_err(Failure::no)?;
-            ask(&state_dir.client(environment)?, Method::POST, "/mock/v1/faults", Some(body))?;
-            print(format!("set: {spec}\n").as_bytes())
+            let items = ask(&state_dir.client(environment)?, Method::POST, "/mock/v1/faults", Some(body))?;
+            if json { print_json(&Items { items }) } else { print(format!("set: {spec}\n").as_bytes()) }
         }
-        Command::Clear { state_dir, name } => {
+        Command::Clear { state_dir, name, json } => {
             let client = state_dir.client(environment)?;
             let path = match &name {
                 Some(name) if catalog::find(name).is_some() => {
@@ -66,8 +72,8 @@ pub(super) fn run(command: Command, environment: &Environment) -> Result<(), Fai
                 }
                 None => "/mock/v1/faults".to_owned(),
             };
-            ask(&client, Method::DELETE, &path, None)?;
-            print(b"cleared\n")
+            let items = ask(&client, Method::DELETE, &path, None)?;
+            if json { print_json(&Items { items }) } else { print(b"cleared\n") }
         }
     }
 }

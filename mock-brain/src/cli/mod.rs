@@ -63,29 +63,39 @@ enum Command {
     /// List what agents did that they must not
     Violations(violations::Args),
     /// Write out what the running brain saw
-    #[command(subcommand)]
+    #[command(subcommand, after_help = "Example:\n  mock-brain journal export --kind event > events.ndjson")]
     Journal(journal::Command),
     /// Add, list and revoke agents
-    #[command(subcommand)]
+    #[command(subcommand, after_help = "Examples:\n  mock-brain agent add worker-2\n  mock-brain agent list")]
     Agent(agent::Command),
     /// List, add, archive and restore projects
-    #[command(subcommand)]
+    #[command(subcommand, after_help = "Examples:\n  mock-brain project add shop\n  mock-brain project list")]
     Project(project::Command),
     /// Log in to the real brain's REST API on the agent port
     Login(project::Login),
     /// Send commands to agents, and see what came of them
-    #[command(subcommand)]
+    #[command(
+        subcommand,
+        after_help = "Examples:\n  mock-brain command send cancel_task \
+        --param engine=celery --param task_id=t1 --wait\n  mock-brain command list"
+    )]
     Command(command::Command),
     /// Show, rotate and issue certificates
-    #[command(subcommand)]
+    #[command(subcommand, after_help = "Examples:\n  mock-brain cert show\n  mock-brain cert rotate expired")]
     Cert(cert::Command),
     /// Show, set and clear faults
-    #[command(subcommand)]
+    #[command(
+        subcommand,
+        after_help = "Examples:\n  mock-brain fault list\n  mock-brain fault set ack.drop first 1\n  mock-brain fault clear"
+    )]
     Fault(fault::Command),
     /// Drive simulated agents against a brain, this one or another
     Load(Box<load::Args>),
     /// Canonical bytes, signatures and verdicts of frames, for those who write an agent
-    #[command(subcommand)]
+    #[command(
+        subcommand,
+        after_help = "Example:\n  echo '{\"b\": 1.0, \"a\": 1E-7}' | mock-brain frame canonical"
+    )]
     Frame(frame::Command),
     /// Make the running brain forget what it saw
     Reset(state::Args),

@@ -79,7 +79,7 @@ pub(super) struct Args {
     #[arg(long, conflicts_with = "journal_max")]
     memory: bool,
     /// How much of the journal is kept on disk; the oldest goes first [default: 4294967296]
-    #[arg(long, value_name = "BYTES")]
+    #[arg(long, value_name = "BYTES", value_parser = crate::limits::bytes)]
     journal_max: Option<NonZeroU64>,
     /// A TOML file with the same keys as these flags, which win
     #[arg(long, value_name = "FILE")]

@@ -19,6 +19,8 @@ use crate::web::AgentRequest;
 pub(super) struct Fields {
     map: Map<String, Value>,
     complaints: Vec<Value>,
+    /// What is wrong with the fields together; told where each by itself is right.
+    together: Option<String>,
 }
 
 impl Fields {
@@ -33,7 +35,7 @@ impl Fields {
         let bytes = body.map_err(late)?.map_err(unreadable)?;
         let parsed = if is_json { serde_json::from_slice(&bytes) } else { Ok(Value::Null) };
         match parsed {
-            Ok(Value::Object(map)) => Ok(Self { map, complaints: Vec::new() }),
+            Ok(Value::Object(map)) => Ok(Self { map, complaints: Vec::new(), together: None }),
             Ok(input) => {
                 let message = "Input should be a valid dictionary or object to extract fields from";
                 Err(Refused::invalid(vec![complaint("model_attributes_type", message, &input)]))
@@ -100,7 +102,13 @@ impl Fields {
     pub(super) fn number(&mut self, name: &str, range: RangeInclusive<i64>) -> Option<i64> {
         let value = self.map.get(name).filter(|value| !value.is_null())?;
         let Some(number) = value.as_i64() else {
-            self.complain("int_type", name, "Input should be a valid integer");
+            let (kind, message) = match value.is_f64() {
+                true => {
+                    ("int_from_float", "Input should be a valid integer, got a number with a fractional part")
+                }
+                false => ("int_type", "Input should be a valid integer"),
+            };
+            self.complain(kind, name, message);
             return None;
         };
         if number < *range.start() {
@@ -133,7 +141,23 @@ impl Fields {
         }
     }
 
-    /// A list or an object, as it stands; null if it is missing.
+    /// A list that may be missing or null.
+    pub(super) fn list(&mut self, name: &str) -> Value {
+        if self.has(name) && !self.any(name).is_array() {
+            self.complain("list_type", name, "Input should be a valid list");
+        }
+        self.any(name)
+    }
+
+    /// An object that may be missing or null.
+    pub(super) fn object(&mut self, name: &str) -> Value {
+        if self.has(name) && !self.any(name).is_object() {
+            self.complain("dict_type", name, "Input should be a valid dictionary");
+        }
+        self.any(name)
+    }
+
+    /// A value as it stands; null if it is missing.
     pub(super) fn any(&self, name: &str) -> Value {
         self.map.get(name).cloned().unwrap_or_default()
     }
@@ -144,8 +168,19 @@ impl Fields {
     }
 
     /// Ends the reading.
-    pub(super) fn done(self) -> Result<(), Refused> {
+    pub(super) fn done(mut self) -> Result<(), Refused> {
+        if let Some(message) = self.together.filter(|_| self.complaints.is_empty()) {
+            self.complaints.push(json!({
+                "type": "value_error", "loc": ["body"], "msg": format!("Value error, {message}"),
+                "input": self.map, "ctx": { "error": {} },
+            }));
+        }
         if self.complaints.is_empty() { Ok(()) } else { Err(Refused::invalid(self.complaints)) }
+    }
+
+    /// Complains of the fields together.
+    pub(super) fn complain_together(&mut self, message: String) {
+        self.together = Some(message);
     }
 
     pub(super) fn missing(&mut self, name: &str) {
@@ -160,7 +195,7 @@ impl Fields {
         self.complaints.push(json!({ "type": kind, "loc": ["body", name], "msg": message, "input": input }));
     }
 
-    fn complain_with(&mut self, kind: &str, name: &str, message: &str, context: Value) {
+    pub(super) fn complain_with(&mut self, kind: &str, name: &str, message: &str, context: Value) {
         self.complain(kind, name, message);
         if let Some(Value::Object(complaint)) = self.complaints.last_mut() {
             complaint.insert("ctx".to_owned(), context);

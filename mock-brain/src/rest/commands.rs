@@ -17,6 +17,7 @@ use super::events::Page;
 use super::query::{Query, cursor};
 use super::tasks;
 use super::verb::{self, Wish};
+use super::worker;
 use crate::clock;
 use crate::commands::{CommandError, CommandInfo, CommandState, NewCommand};
 use crate::hub::Hub;
@@ -28,6 +29,8 @@ const DISPATCH: Duration = Duration::from_secs(1);
 
 /// Parameters of a retry that are its task's.
 const TOLD: [&str; 3] = ["task_name", "priority", "original_had_args"];
+/// The parameter of a retry that is the clock's.
+const ETA: &str = "eta";
 
 #[derive(Serialize)]
 struct Shown {
@@ -130,7 +133,7 @@ pub(super) fn one(hub: &Hub, slug: &str, id: &str) -> Answer {
 /// does.
 pub(super) async fn issue(hub: &Arc<Hub>, slug: &str, word: &str, request: AgentRequest) -> Answer {
     let mut fields = Fields::read(request, &hub.limits).await?;
-    let wish = verb::wish(word, &mut fields);
+    let mut wish = verb::wish(word, &mut fields);
     fields.done()?;
     let project = super::active(hub, slug)?;
     let details = json!({ "agent_id": wish.agent });
@@ -138,6 +141,8 @@ pub(super) async fn issue(hub: &Arc<Hub>, slug: &str, word: &str, request: Agent
     let agent = agents.into_iter().find(|agent| agent.id == wish.agent);
     let agent =
         agent.ok_or_else(|| Refused::not_found("agent not found in this project", details.clone()))?;
+    confirm(&project, &mut wish);
+    wish = worker::checked(hub, &project, wish).await?;
     if let Some(known) = known(hub, &project, &wish)? {
         return answer(StatusCode::ACCEPTED, &Shown::of(known));
     }
@@ -157,7 +162,19 @@ pub(super) async fn issue(hub: &Arc<Hub>, slug: &str, word: &str, request: Agent
     answer(StatusCode::ACCEPTED, &Shown::of(now))
 }
 
-/// A retry tells what is known of its task.
+/// A purge that tells how full the queue was, and is not forced, is confirmed for just that depth.
+fn confirm(project: &Project, wish: &mut Wish) {
+    let is_set =
+        |key: &str| wish.parameters.get(key).is_some_and(|value| value.is_string() || *value == true);
+    let Some(depth) = wish.observed_depth.filter(|_| !is_set("force") && !is_set("confirm_token")) else {
+        return;
+    };
+    let queue = wish.parameters.get("queue").and_then(serde_json::Value::as_str).unwrap_or_default();
+    let token = project.secret.purge_token(queue, depth);
+    wish.parameters.insert("confirm_token".to_owned(), token.into());
+}
+
+/// A retry tells what is known of its task, and when it is due.
 async fn told_of_task(hub: &Arc<Hub>, project: &Project, mut wish: Wish) -> Result<Wish, Refused> {
     let text = |key: &str| wish.parameters.get(key).and_then(serde_json::Value::as_str).map(str::to_owned);
     let key = text("engine").unwrap_or_default();
@@ -166,6 +183,11 @@ async fn told_of_task(hub: &Arc<Hub>, project: &Project, mut wish: Wish) -> Resu
         let had_args = !task.args.is_null() || !task.kwargs.is_null();
         let told = [task.name.into(), task.priority.into(), had_args.into()];
         wish.parameters.extend(TOLD.map(str::to_owned).into_iter().zip(told));
+    }
+    if let Some(seconds) = wish.parameters.get("eta_seconds").and_then(serde_json::Value::as_i64) {
+        #[expect(clippy::cast_precision_loss, reason = "microseconds of this century fit")]
+        let due = hub.now().plus_seconds(seconds).unix_micros() as f64 / 1e6;
+        wish.parameters.insert(ETA.to_owned(), due.into());
     }
     Ok(wish)
 }
@@ -207,10 +229,10 @@ fn known(hub: &Hub, project: &Project, wish: &Wish) -> Result<Option<CommandInfo
     Err(Refused::conflict(message, json!({ "idempotency_key": key })))
 }
 
-/// Parameters without those that a retry got from its task.
+/// Parameters without those that a retry got from its task and the clock.
 fn said(parameters: &Value) -> Vec<(&str, &Value)> {
     let members = parameters.as_object().into_iter().flat_map(z4j_protocol::Object::iter);
-    members.filter(|(key, _)| !TOLD.contains(key)).collect()
+    members.filter(|(key, _)| !TOLD.contains(key) && *key != ETA).collect()
 }
 
 /// Whether the agent's last hello lists what the command needs. One that never said hello is not refused.

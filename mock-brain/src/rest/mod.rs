@@ -9,12 +9,14 @@ mod answer;
 mod body;
 mod commands;
 mod events;
+mod health;
 mod login;
 mod projects;
 mod query;
 mod stats;
 mod tasks;
 mod verb;
+mod worker;
 
 use std::sync::Arc;
 
@@ -38,6 +40,8 @@ enum Endpoint {
     Logout,
     Me,
     SetupStatus,
+    HealthDeep,
+    HealthSystem,
     Projects,
     Project(String),
     /// Something of a project.
@@ -68,6 +72,8 @@ impl Endpoint {
             ["auth", "logout"] => Self::Logout,
             ["auth", "me"] => Self::Me,
             ["setup", "status"] => Self::SetupStatus,
+            ["health", "deep"] => Self::HealthDeep,
+            ["health", "system"] => Self::HealthSystem,
             ["projects"] => Self::Projects,
             ["projects", slug] => Self::Project((*slug).to_owned()),
             ["projects", slug, rest @ ..] => Self::Of((*slug).to_owned(), Part::of(rest)?),
@@ -79,7 +85,7 @@ impl Endpoint {
     fn methods(&self) -> &'static [&'static str] {
         match self {
             Self::Login | Self::Logout => &["POST"],
-            Self::Me | Self::SetupStatus => &["GET"],
+            Self::Me | Self::SetupStatus | Self::HealthDeep | Self::HealthSystem => &["GET"],
             Self::Projects | Self::Of(_, Part::Agents) => &["GET", "POST"],
             Self::Project(_) => &["GET", "PATCH", "DELETE"],
             Self::Of(_, Part::Agent(_)) => &["DELETE"],
@@ -149,6 +155,8 @@ async fn inside(hub: &Arc<Hub>, endpoint: Endpoint, request: AgentRequest, cooki
     match (endpoint, method) {
         (Endpoint::Logout, _) => login::log_out(hub, cookie),
         (Endpoint::Me, _) => login::me(hub),
+        (Endpoint::HealthDeep, _) => health::deep(),
+        (Endpoint::HealthSystem, _) => health::system(),
         (Endpoint::Projects, Method::POST) => projects::add(hub, request).await,
         (Endpoint::Projects, _) => projects::list(hub),
         (Endpoint::Project(slug), Method::PATCH) => projects::change(hub, &slug, request).await,

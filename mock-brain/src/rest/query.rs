@@ -4,6 +4,7 @@
 
 use http::Uri;
 use serde_json::{Value, json};
+use z4j_protocol::Timestamp;
 
 use super::answer::Refused;
 use crate::longpoll::decoded;
@@ -12,6 +13,9 @@ use crate::longpoll::decoded;
 const MAX_LIMIT: usize = 5_000;
 /// Items of a page where nothing is said.
 const DEFAULT_LIMIT: usize = 50;
+
+/// The largest number that is one of seconds since 1970.
+const MAX_SECONDS: f64 = 2e10;
 
 /// The parameters of a request; of equal names the last one counts.
 pub(super) struct Query(Vec<(String, String)>);
@@ -55,6 +59,24 @@ impl Query {
         }
     }
 
+    /// Points in time that may be left out: ISO 8601, a day, or a number since 1970.
+    pub(super) fn times<const N: usize>(&self, names: [&str; N]) -> Result<[Option<Timestamp>; N], Refused> {
+        let mut complaints = Vec::new();
+        let times = names.map(|name| {
+            let text = self.get(name)?;
+            let time = time(text);
+            if time.is_none() {
+                let why = "it is no ISO 8601 time";
+                complaints.push(json!({
+                    "type": "datetime_from_date_parsing", "loc": ["query", name], "input": text,
+                    "msg": format!("Input should be a valid datetime or date, {why}"), "ctx": { "error": why },
+                }));
+            }
+            time
+        });
+        if complaints.is_empty() { Ok(times) } else { Err(Refused::invalid(complaints)) }
+    }
+
     /// Where the page before ended. One that is none of ours starts at the beginning, as the real brain's does.
     pub(super) fn cursor(&self) -> Option<u64> {
         self.get("cursor")?.strip_prefix('n')?.parse().ok()
@@ -81,6 +103,14 @@ impl Query {
         });
         if complaints.is_empty() { Ok(values) } else { Err(Refused::invalid(complaints)) }
     }
+}
+
+/// A number is of seconds, or, where those would be of centuries to come, of milliseconds.
+fn time(text: &str) -> Option<Timestamp> {
+    let Ok(number) = text.parse::<f64>() else { return Timestamp::parse_or_utc(text).ok() };
+    let seconds = if number.abs() > MAX_SECONDS { number / 1e3 } else { number };
+    #[expect(clippy::cast_possible_truncation, reason = "the cast saturates")]
+    number.is_finite().then(|| Timestamp::from_unix_micros((seconds * 1e6) as i64))
 }
 
 /// The cursor of a page that ended with this.

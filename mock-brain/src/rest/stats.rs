@@ -41,6 +41,28 @@ fn named(hub: &Hub, project: &str, field: &str) -> Result<Named, Refused> {
     Ok(names)
 }
 
+/// What the counts tell of events: tasks by their state, queues, and how many workers there are.
+struct Counted {
+    by_state: BTreeMap<&'static str, u64>,
+    queues: Vec<Json>,
+    workers: usize,
+}
+
+impl Counted {
+    fn of(hub: &Hub, project: &str) -> Result<Self, Refused> {
+        let mut by_state = BTreeMap::new();
+        for task in tasks::fold(hub, project)? {
+            *by_state.entry(task.state).or_default() += 1;
+        }
+        let queue = |((engine, name), (_, last)): ((String, String), (String, String))| {
+            // The real brain counts no messages: an agent's event does not tell them.
+            json!({ "name": name, "engine": engine, "pending_count": 0, "broker_type": null, "last_seen_at": last })
+        };
+        let queues = named(hub, project, "queue")?.into_iter().map(queue).collect();
+        Ok(Self { by_state, queues, workers: named(hub, project, "worker")?.len() })
+    }
+}
+
 pub(super) async fn queues(hub: &Arc<Hub>, project: Arc<Project>) -> Answer {
     let hub = Arc::clone(hub);
     let rows = on_disk(move || {
@@ -64,8 +86,8 @@ pub(super) async fn workers(hub: &Arc<Hub>, project: Arc<Project>) -> Answer {
         let row = |((engine, name), (first, last)): ((String, String), (String, String))| {
             json!({
                 "id": name_based(project.id, &["worker", &engine, &name]), "project_id": project.id,
-                "engine": engine, "name": name, "hostname": name.split_once('@').map(|(_, host)| host),
-                "pid": null, "concurrency": null, "queues": [], "state": "unknown", "last_heartbeat": last,
+                "engine": engine, "name": name, "hostname": null,
+                "pid": null, "concurrency": null, "queues": [], "state": "online", "last_heartbeat": last,
                 "load_average": null, "active_tasks": 0, "processed": 0, "failed": 0, "succeeded": 0,
                 "retried": 0, "created_at": first,
             })
@@ -91,14 +113,7 @@ pub(super) async fn all(hub: &Arc<Hub>, project: Arc<Project>) -> Answer {
         commands.iter().filter(|command| command.status == state && recent(&command.completed_at)).count()
     };
     let counted = Arc::clone(hub);
-    let by_state = on_disk(move || {
-        let mut by_state: BTreeMap<&'static str, u64> = BTreeMap::new();
-        for task in tasks::fold(&counted, &id)? {
-            *by_state.entry(task.state).or_default() += 1;
-        }
-        Ok(by_state)
-    })
-    .await?;
+    let Counted { by_state, queues, workers } = on_disk(move || Counted::of(&counted, &id)).await?;
     let of = |state: &str| by_state.get(state).copied().unwrap_or_default();
     let states: Map<String, Json> =
         STATE_WORDS.iter().map(|word| ((*word).to_owned(), of(word).into())).collect();
@@ -113,10 +128,10 @@ pub(super) async fn all(hub: &Arc<Hub>, project: Arc<Project>) -> Answer {
             "window_hours": WINDOW_HOURS, "tasks_by_state": states, "tasks_total": by_state.values().sum::<u64>(),
             "tasks_failed_24h": failed, "tasks_succeeded_24h": succeeded, "failure_rate_24h": failure_rate,
             "agents_online": agents_online, "agents_offline": agents.len() - agents_online,
-            "workers_online": 0, "workers_offline": 0, "commands_pending": pending,
+            "workers_online": workers, "workers_offline": 0, "commands_pending": pending,
             "commands_completed_24h": done(CommandState::Completed),
             "commands_failed_24h": done(CommandState::Failed),
-            "commands_timeout_24h": done(CommandState::Timeout), "queue_depths": [],
+            "commands_timeout_24h": done(CommandState::Timeout), "queue_depths": queues,
             "system_health": {
                 "status": if all_online { "healthy" } else { "critical" }, "agents_all_online": all_online,
                 "queue_depth_ok": true, "failure_rate_ok": true, "brain_db_ok": true,

@@ -10,7 +10,7 @@ use http::StatusCode;
 use serde::Serialize;
 use serde_json::json;
 use uuid::Uuid;
-use z4j_protocol::Value;
+use z4j_protocol::{Timestamp, Value};
 
 use super::answer::{Answer, Refused, json as answer, on_disk, without_zone};
 use super::query::{Query, cursor};
@@ -32,6 +32,9 @@ const STATES: [(&str, &str); 8] = [
 /// The words of the filter, in the real brain's order.
 pub(super) const STATE_WORDS: [&str; 9] =
     ["pending", "received", "started", "success", "failure", "retry", "revoked", "rejected", "unknown"];
+
+/// The words of the other filter, in the real brain's order.
+const PRIORITIES: [&str; 4] = ["critical", "high", "normal", "low"];
 
 /// A task.
 #[derive(Serialize)]
@@ -154,32 +157,50 @@ impl Task {
 struct Wanted {
     project: String,
     filters: Vec<(String, String)>,
+    /// Not received before.
+    since: Option<Timestamp>,
+    /// Not received after.
+    until: Option<Timestamp>,
 }
 
 impl Wanted {
-    fn of(query: &Query, project: String) -> Result<Self, Refused> {
+    fn of(query: &Query, project: String, [since, until]: [Option<Timestamp>; 2]) -> Result<Self, Refused> {
         let names = ["state", "priority", "name", "queue", "worker", "search"];
         let filters =
             names.into_iter().filter_map(|name| Some((name.to_owned(), query.get(name)?.to_owned())));
         let state = query.get("state").filter(|state| !STATE_WORDS.contains(state));
         if let Some(state) = state {
-            let details = json!({ "field": "state", "value": state, "allowed": STATE_WORDS });
-            let (code, message) = ("validation_error", "invalid task state filter".to_owned());
-            return Err(Refused::Domain(StatusCode::UNPROCESSABLE_ENTITY, code, message, details));
+            return Err(unknown_word("state", state, &STATE_WORDS));
         }
-        Ok(Self { project, filters: filters.collect() })
+        let of_priority = |word: &&str| !PRIORITIES.contains(word);
+        if let Some(word) = query.get("priority").and_then(|words| words.split(',').find(of_priority)) {
+            return Err(unknown_word("priority", word, &PRIORITIES));
+        }
+        Ok(Self { project, filters: filters.collect(), since, until })
     }
 
     fn takes(&self, task: &Task) -> bool {
-        self.filters.iter().all(|(name, value)| match name.as_str() {
-            "state" => task.state == value,
-            "priority" => task.priority == *value,
-            "name" => task.name == *value,
-            "queue" => task.queue.as_ref() == Some(value),
-            "worker" => task.worker_name.as_ref() == Some(value),
-            _ => task.name.contains(value) || task.task_id.contains(value),
-        })
+        let received = || task.received_at.as_deref().and_then(|text| Timestamp::parse_or_utc(text).ok());
+        let in_time = (self.since.is_none() && self.until.is_none())
+            || received().is_some_and(|at| {
+                self.since.is_none_or(|since| since <= at) && self.until.is_none_or(|until| at <= until)
+            });
+        in_time
+            && self.filters.iter().all(|(name, value)| match name.as_str() {
+                "state" => task.state == value,
+                "priority" => value.split(',').any(|word| task.priority == word),
+                "name" => task.name == *value,
+                "queue" => task.queue.as_ref() == Some(value),
+                "worker" => task.worker_name.as_ref() == Some(value),
+                _ => task.name.contains(value) || task.task_id.contains(value),
+            })
     }
+}
+
+fn unknown_word(field: &str, word: &str, known: &[&str]) -> Refused {
+    let details = json!({ "field": field, "value": word, "allowed": known });
+    let message = format!("invalid task {field} filter");
+    Refused::Domain(StatusCode::UNPROCESSABLE_ENTITY, "validation_error", message, details)
 }
 
 /// Every task of a project, each with its place in the order in which they came, without what is large.
@@ -224,9 +245,10 @@ struct Page {
 
 /// The newest first.
 pub(super) async fn list(hub: &Arc<Hub>, slug: &str, query: &Query) -> Answer {
+    let times = query.times(["since", "until"])?;
     let (limit, before, counted) = (query.limit()?, query.cursor(), query.is_on("include_total"));
     let project = super::active(hub, slug)?.id.to_string();
-    let wanted = Wanted::of(query, project)?;
+    let wanted = Wanted::of(query, project, times)?;
     let hub = Arc::clone(hub);
     let page = on_disk(move || {
         let tasks = (1..).zip(fold(&hub, &wanted.project)?).filter(|(_, task)| wanted.takes(task));

@@ -59,6 +59,8 @@ mod protocol;
 #[cfg(test)]
 mod rest;
 #[cfg(test)]
+mod rest_values;
+#[cfg(test)]
 mod sessions;
 #[cfg(test)]
 mod state;

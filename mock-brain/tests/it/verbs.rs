@@ -133,3 +133,48 @@ fn an_agent_that_is_not_there_is_told() {
     }
     assert_eq!(told(dir, &["violations", "--fail", "--agent", "demo-agent"]).0, 0);
 }
+
+#[test]
+fn what_changes_something_tells_it_in_json() {
+    let temporary = tempfile::tempdir().unwrap();
+    let dir = temporary.path();
+    let _serve = Serve::start(dir, &[]);
+    let out = dir.join("out").display().to_string();
+    assert_eq!(document(dir, &["agent", "add", "w", "--json"])["Z4J_AGENT_NAME"], "w");
+    assert_eq!(document(dir, &["agent", "token", "w", "--json"])["Z4J_AGENT_NAME"], "w");
+    assert_eq!(document(dir, &["env", "--agent", "w", "--json"])["Z4J_AGENT_NAME"], "w");
+    assert_eq!(document(dir, &["agent", "revoke", "w", "--json"])["items"][1]["revoked"], true);
+    let set = document(dir, &["fault", "set", "ack.drop", "first", "1", "--json"]);
+    assert_eq!(set["items"].as_array().unwrap().len(), 1, "{set}");
+    assert_eq!(document(dir, &["fault", "clear", "--json"]), json!({ "items": [] }));
+    assert_eq!(document(dir, &["project", "add", "shop", "--json"]), json!({ "slug": "shop" }));
+    assert!(document(dir, &["dashboard", "--json"])["url"].as_str().unwrap().starts_with("http://"));
+    let rotated = document(dir, &["cert", "rotate", "expired", "--json"]);
+    assert!(rotated["profile"] == "expired" && rotated["chain"].is_array(), "{rotated}");
+    let issued = document(dir, &["cert", "issue", "a.example.com", "--out", &out, "--json"]);
+    let files = issued["files"].as_array().unwrap();
+    assert_eq!(files.len(), 3, "{issued}");
+    assert!(files.iter().all(|file| std::path::Path::new(file.as_str().unwrap()).is_file()), "{issued}");
+}
+
+#[test]
+fn usage_is_told_with_a_way_out() {
+    let temporary = tempfile::tempdir().unwrap();
+    let dir = temporary.path();
+    for verb in ["agent", "cert", "command", "fault", "frame", "journal", "project"] {
+        let (code, text, _) = told(dir, &[verb, "--help"]);
+        assert!(
+            code == 0 && text.contains("Example") && text.contains(&format!("mock-brain {verb} ")),
+            "{text}"
+        );
+    }
+    for flag in ["--max-body", "--max-frame", "--journal-max"] {
+        let (code, _, error) = told(dir, &["serve", flag, "0"]);
+        assert!(code == 2 && error.contains("from 1 to 18446744073709551615"), "{error}");
+    }
+    let _serve = Serve::start(dir, &[]);
+    for arguments in [&["cert", "issue", ""][..], &["command", "send", ""]] {
+        let (code, text, error) = told(dir, arguments);
+        assert!(code == 2 && text.is_empty() && error.contains("a value is required"), "{code} {error}");
+    }
+}
