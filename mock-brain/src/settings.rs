@@ -13,7 +13,7 @@ use ipnet::IpNet;
 use serde::Deserialize;
 
 use crate::fault::FaultSpec;
-use crate::journal::DEFAULT_JOURNAL_BYTES;
+use crate::journal::{DEFAULT_JOURNAL_BYTES, MIN_JOURNAL_BYTES};
 use crate::limits::LimitSettings;
 use crate::pki::Profile;
 use crate::quote::quote;
@@ -165,6 +165,7 @@ impl Settings {
             ("project", self.project.is_none() && other.project.is_some()),
             ("agent", self.agent.is_none() && other.agent.is_some()),
             ("fault", self.fault.is_empty()),
+            ("journal-max", self.journal_max.is_none()),
             ("like-real", self.like_real.is_none() && other.like_real.is_some()),
         ];
         let keys = of_file.into_iter().filter_map(|(key, is)| is.then_some(key)).collect();
@@ -218,6 +219,7 @@ impl Settings {
         let admit = networks(origin, "admit", &self.admit)?;
         let trusted_proxies = networks(origin, "trusted-proxy", &self.trusted_proxy)?;
         check_hosts(origin, &self.host)?;
+        let journal_bytes = journal_bytes(origin, self.journal_max)?;
         let options = Options {
             hosts: self.host,
             admit,
@@ -231,8 +233,7 @@ impl Settings {
             redeliver: self.redeliver.unwrap_or(false),
             release,
             state_dir: Some(state_dir.clone()),
-            journal_bytes: (self.memory != Some(true))
-                .then(|| self.journal_max.map_or(DEFAULT_JOURNAL_BYTES, NonZeroU64::get)),
+            journal_bytes: (self.memory != Some(true)).then_some(journal_bytes),
             faults,
             seed: self.seed.unwrap_or_default(),
         };
@@ -250,6 +251,18 @@ fn directory(origin: &Origin, set: Option<PathBuf>) -> Result<PathBuf, SettingsE
     })?;
     std::path::absolute(&state_dir)
         .map_err(|error| SettingsError(format!("{} {state_dir:?}: {error}", origin.named("state-dir"))))
+}
+
+/// The bound of the journal on disk.
+fn journal_bytes(origin: &Origin, set: Option<NonZeroU64>) -> Result<u64, SettingsError> {
+    let bytes = set.map_or(DEFAULT_JOURNAL_BYTES, NonZeroU64::get);
+    if bytes >= MIN_JOURNAL_BYTES {
+        return Ok(bytes);
+    }
+    let way_out =
+        format!("say at least {MIN_JOURNAL_BYTES} (1 MiB), or keep the journal in memory (--memory)");
+    let key = origin.named("journal-max");
+    Err(SettingsError(format!("{key} {bytes}: too few bytes for a journal on disk; {way_out}")))
 }
 
 /// What the server shows; only over TLS.

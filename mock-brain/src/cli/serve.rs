@@ -78,7 +78,7 @@ pub(super) struct Args {
     /// Keep the journal in memory: events and what else was seen are gone when it ends
     #[arg(long, conflicts_with = "journal_max")]
     memory: bool,
-    /// How much of the journal is kept on disk; the oldest goes first [default: 4294967296]
+    /// How much of the journal is kept on disk; the oldest goes first; at least 1048576 [default: 4294967296]
     #[arg(long, value_name = "BYTES")]
     journal_max: Option<NonZeroU64>,
     /// A TOML file with the same keys as these flags, which win

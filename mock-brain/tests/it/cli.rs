@@ -149,6 +149,7 @@ fn errors_are_one_line_with_exit_code_2() {
         (&["--listen", "0.0.0.0:0"], &["0.0.0.0:0", "not loopback", "--allow-remote"]),
         (&["--listen", "here"], &["--listen \"here\"", "127.0.0.1:7700"]),
         (&["--state-dir", &below], &["file/below", "--state-dir"]),
+        (&["--journal-max", "1000000"], &["--journal-max 1000000: too few", "1048576", "--memory"]),
         (&["--config", &missing], &["missing.toml", "No such file", "--config"]),
         (&["--config", &config], &["config.toml\", line 2, \"listen-on\": unknown", "state-dir"]),
         (&["--fault", "tls.expird"], &["column 1", "did you mean tls.expired?"]),
@@ -186,6 +187,7 @@ fn a_bad_value_of_a_config_file_names_the_file() {
     for (value, complaint) in [
         ("listen = 'here'", "config.toml\", listen \"here\": not an IP"),
         ("control = '192.0.2.1:1'", "config.toml\", control 192.0.2.1:1 is not loopback"),
+        ("journal-max = 1000", "config.toml\", journal-max 1000: too few"),
         ("project = 'No Slug'", "config.toml\": project \"No Slug\""),
         ("agent = ''", "config.toml\": agent name"),
         ("name = ['a b']", "config.toml\": certificates cannot name \"a b\""),
