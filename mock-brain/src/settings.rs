@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 
 use ipnet::IpNet;
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 
 use crate::fault::FaultSpec;
 use crate::journal::{DEFAULT_JOURNAL_BYTES, MIN_JOURNAL_BYTES};
@@ -146,9 +147,25 @@ impl Settings {
             let message = error.message().replace('\n', " ");
             let written = text.lines().nth(line - 1).unwrap_or_default();
             let key = written.split('=').next().unwrap_or_default().trim();
-            SettingsError(format!("config file {path:?}, line {line}, {}: {message}", quote(key)))
+            let place = elsewhere(message.as_str(), key);
+            SettingsError(format!("config file {path:?}, line {line}, {}: {message}{place}", quote(key)))
         })?;
+        read.check_pairs(path)?;
         Ok(Self { origin: Origin { file: path.to_owned(), keys: Vec::new() }, ..read })
+    }
+
+    /// What flags exclude, a file does too.
+    fn check_pairs(&self, path: &Path) -> Result<(), SettingsError> {
+        let pairs = [
+            (self.strict == Some(true) && self.like_real.is_some(), "strict", "like-real"),
+            (self.memory == Some(true) && self.journal_max.is_some(), "memory", "journal-max"),
+        ];
+        match pairs.into_iter().find(|(both, ..)| *both) {
+            Some((_, one, other)) => Err(SettingsError(format!(
+                "config file {path:?}: the argument '{one}' cannot be used with '{other}'; leave one out"
+            ))),
+            None => Ok(()),
+        }
     }
 
     /// These settings where they say something, else the others.
@@ -239,6 +256,28 @@ impl Settings {
         };
         let limits = self.limits.resolve();
         Ok(Resolved { listen, control, state_dir, options, limits, origin: self.origin })
+    }
+}
+
+/// Where a key belongs that is not known where it stands.
+fn elsewhere(message: &str, key: &str) -> &'static str {
+    fn knows<T: DeserializeOwned>(key: &str) -> bool {
+        // A value of no key's type: a key that is known is refused for that.
+        let document = toml::from_str::<T>(&format!("{key} = [{{}}]"));
+        document.err().is_some_and(|error| !is_unknown(error.message()))
+    }
+    fn is_unknown(message: &str) -> bool {
+        message.starts_with("unknown field")
+    }
+    let is_bare = !key.is_empty() && key.chars().all(|c| c.is_ascii_alphanumeric() || c == '-');
+    if !is_bare || !is_unknown(message) {
+        ""
+    } else if knows::<LimitSettings>(key) {
+        "; it is a limit: write it below a line [limits]"
+    } else if knows::<Settings>(key) {
+        "; it is no limit: write it above the line [limits]"
+    } else {
+        ""
     }
 }
 

@@ -105,7 +105,11 @@ pub(super) struct Args {
 
 impl Args {
     fn settings(self) -> Result<Settings, Failure> {
-        let file = self.config.as_deref().map(Settings::read).transpose().map_err(Failure::usage)?;
+        let mut file = self.config.as_deref().map(Settings::read).transpose().map_err(Failure::usage)?;
+        if let Some(file) = file.as_mut().filter(|_| self.strict) {
+            // Flags exclude each other, and win over the file.
+            file.like_real = None;
+        }
         let flags = Settings {
             listen: self.listen,
             control: self.control,

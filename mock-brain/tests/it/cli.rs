@@ -187,6 +187,11 @@ fn a_bad_value_of_a_config_file_names_the_file() {
     for (value, complaint) in [
         ("listen = 'here'", "config.toml\", listen \"here\": not an IP"),
         ("control = '192.0.2.1:1'", "config.toml\", control 192.0.2.1:1 is not loopback"),
+        ("max-body = 65536", "config.toml\", line 1, \"max-body\": unknown field"),
+        ("max-body = 65536", "write it below a line [limits]"),
+        ("[limits]\nlisten = '127.0.0.1:0'", "write it above the line [limits]"),
+        ("strict = true\nlike-real = '1.5'", "the argument 'strict' cannot be used with 'like-real'"),
+        ("memory = true\njournal-max = 2000000", "the argument 'memory' cannot be used with 'journal-max'"),
         ("journal-max = 1000", "config.toml\", journal-max 1000: too few"),
         ("project = 'No Slug'", "config.toml\": project \"No Slug\""),
         ("agent = ''", "config.toml\": agent name"),
