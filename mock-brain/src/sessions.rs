@@ -3,7 +3,7 @@
 //! Owns the list that people look at and the rule that one slot has one connection. Must not close sockets:
 //! it wakes the session that has to go.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 
@@ -158,6 +158,8 @@ struct Inner {
     holders: HashMap<Serial, Uuid>,
     live: usize,
     presences: Presences,
+    /// Those whose counts the journal does not have yet.
+    counting: HashSet<Serial>,
 }
 
 /// The sessions of one brain.
@@ -247,11 +249,23 @@ impl Sessions {
     }
 
     pub(crate) fn counted(&self, serial: Serial, frame_type: FrameType) {
-        self.update(serial, |info, presences| {
+        let Inner { listed, presences, counting, .. } = &mut *lock(&self.inner);
+        if let Some(info) = listed.get_mut(&serial) {
             presences.seen(serial, clock::now());
             info.frames += 1;
             info.heartbeats += u64::from(frame_type == FrameType::Heartbeat);
-        });
+            counting.insert(serial);
+        }
+    }
+
+    /// Journals what was counted since the last time, for a brain that is killed.
+    pub(crate) fn keep_counts(&self) {
+        let Inner { listed, counting, .. } = &mut *lock(&self.inner);
+        for serial in counting.drain() {
+            if let Some(info) = listed.get(&serial).filter(|info| info.ended_at.is_none()) {
+                self.journal.put(Table::Sessions, serial, info);
+            }
+        }
     }
 
     /// Takes a worker slot, and ends the session that held it. Tells whether it may have one: there are
@@ -397,5 +411,31 @@ fn new_info(id: &str, transport: Transport, peer: SocketAddr) -> SessionInfo {
         close_reason: None,
         closed_by: None,
         detail: None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use super::*;
+
+    #[test]
+    fn what_was_counted_outlives_a_brain_that_is_killed() {
+        let dir = tempfile::tempdir().unwrap();
+        let journal = || Arc::new(Journal::open(dir.path(), 1 << 20, &Arc::default()).unwrap());
+        let sessions = Sessions::new(&journal()).unwrap();
+        let serial = sessions.open("s", Transport::Websocket, (Ipv4Addr::LOCALHOST, 1).into());
+        sessions.accepted(serial);
+        for kind in [FrameType::Heartbeat, FrameType::EventBatch, FrameType::EventBatch] {
+            sessions.counted(serial, kind);
+        }
+        sessions.keep_counts();
+        // Nobody told it that the session ended.
+        sessions.journal.close();
+        drop(sessions);
+        let list = Sessions::new(&journal()).unwrap().list();
+        let told: Vec<_> = list.iter().map(|info| (info.frames, info.heartbeats, info.closed_by)).collect();
+        assert_eq!(told, [(3, 1, Some(ClosedBy::Network))]);
     }
 }

@@ -11,9 +11,10 @@ use std::path::{Path, PathBuf};
 
 use ipnet::IpNet;
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 
 use crate::fault::FaultSpec;
-use crate::journal::DEFAULT_JOURNAL_BYTES;
+use crate::journal::{DEFAULT_JOURNAL_BYTES, MIN_JOURNAL_BYTES};
 use crate::limits::LimitSettings;
 use crate::pki::Profile;
 use crate::quote::quote;
@@ -146,9 +147,25 @@ impl Settings {
             let message = error.message().replace('\n', " ");
             let written = text.lines().nth(line - 1).unwrap_or_default();
             let key = written.split('=').next().unwrap_or_default().trim();
-            SettingsError(format!("config file {path:?}, line {line}, {}: {message}", quote(key)))
+            let place = elsewhere(message.as_str(), key);
+            SettingsError(format!("config file {path:?}, line {line}, {}: {message}{place}", quote(key)))
         })?;
+        read.check_pairs(path)?;
         Ok(Self { origin: Origin { file: path.to_owned(), keys: Vec::new() }, ..read })
+    }
+
+    /// What flags exclude, a file does too.
+    fn check_pairs(&self, path: &Path) -> Result<(), SettingsError> {
+        let pairs = [
+            (self.strict == Some(true) && self.like_real.is_some(), "strict", "like-real"),
+            (self.memory == Some(true) && self.journal_max.is_some(), "memory", "journal-max"),
+        ];
+        match pairs.into_iter().find(|(both, ..)| *both) {
+            Some((_, one, other)) => Err(SettingsError(format!(
+                "config file {path:?}: the argument '{one}' cannot be used with '{other}'; leave one out"
+            ))),
+            None => Ok(()),
+        }
     }
 
     /// These settings where they say something, else the others.
@@ -165,6 +182,7 @@ impl Settings {
             ("project", self.project.is_none() && other.project.is_some()),
             ("agent", self.agent.is_none() && other.agent.is_some()),
             ("fault", self.fault.is_empty()),
+            ("journal-max", self.journal_max.is_none()),
             ("like-real", self.like_real.is_none() && other.like_real.is_some()),
         ];
         let keys = of_file.into_iter().filter_map(|(key, is)| is.then_some(key)).collect();
@@ -218,6 +236,7 @@ impl Settings {
         let admit = networks(origin, "admit", &self.admit)?;
         let trusted_proxies = networks(origin, "trusted-proxy", &self.trusted_proxy)?;
         check_hosts(origin, &self.host)?;
+        let journal_bytes = journal_bytes(origin, self.journal_max)?;
         let options = Options {
             hosts: self.host,
             admit,
@@ -231,13 +250,34 @@ impl Settings {
             redeliver: self.redeliver.unwrap_or(false),
             release,
             state_dir: Some(state_dir.clone()),
-            journal_bytes: (self.memory != Some(true))
-                .then(|| self.journal_max.map_or(DEFAULT_JOURNAL_BYTES, NonZeroU64::get)),
+            journal_bytes: (self.memory != Some(true)).then_some(journal_bytes),
             faults,
             seed: self.seed.unwrap_or_default(),
         };
         let limits = self.limits.resolve();
         Ok(Resolved { listen, control, state_dir, options, limits, origin: self.origin })
+    }
+}
+
+/// Where a key belongs that is not known where it stands.
+fn elsewhere(message: &str, key: &str) -> &'static str {
+    fn knows<T: DeserializeOwned>(key: &str) -> bool {
+        // A value of no key's type: a key that is known is refused for that.
+        let document = toml::from_str::<T>(&format!("{key} = [{{}}]"));
+        document.err().is_some_and(|error| !is_unknown(error.message()))
+    }
+    fn is_unknown(message: &str) -> bool {
+        message.starts_with("unknown field")
+    }
+    let is_bare = !key.is_empty() && key.chars().all(|c| c.is_ascii_alphanumeric() || c == '-');
+    if !is_bare || !is_unknown(message) {
+        ""
+    } else if knows::<LimitSettings>(key) {
+        "; it is a limit: write it below a line [limits]"
+    } else if knows::<Settings>(key) {
+        "; it is no limit: write it above the line [limits]"
+    } else {
+        ""
     }
 }
 
@@ -250,6 +290,18 @@ fn directory(origin: &Origin, set: Option<PathBuf>) -> Result<PathBuf, SettingsE
     })?;
     std::path::absolute(&state_dir)
         .map_err(|error| SettingsError(format!("{} {state_dir:?}: {error}", origin.named("state-dir"))))
+}
+
+/// The bound of the journal on disk.
+fn journal_bytes(origin: &Origin, set: Option<NonZeroU64>) -> Result<u64, SettingsError> {
+    let bytes = set.map_or(DEFAULT_JOURNAL_BYTES, NonZeroU64::get);
+    if bytes >= MIN_JOURNAL_BYTES {
+        return Ok(bytes);
+    }
+    let way_out =
+        format!("say at least {MIN_JOURNAL_BYTES} (1 MiB), or keep the journal in memory (--memory)");
+    let key = origin.named("journal-max");
+    Err(SettingsError(format!("{key} {bytes}: too few bytes for a journal on disk; {way_out}")))
 }
 
 /// What the server shows; only over TLS.

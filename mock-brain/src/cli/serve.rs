@@ -78,7 +78,7 @@ pub(super) struct Args {
     /// Keep the journal in memory: events and what else was seen are gone when it ends
     #[arg(long, conflicts_with = "journal_max")]
     memory: bool,
-    /// How much of the journal is kept on disk; the oldest goes first [default: 4294967296]
+    /// How much of the journal is kept on disk; the oldest goes first; at least 1048576 [default: 4294967296]
     #[arg(long, value_name = "BYTES", value_parser = crate::limits::bytes)]
     journal_max: Option<NonZeroU64>,
     /// A TOML file with the same keys as these flags, which win
@@ -105,7 +105,11 @@ pub(super) struct Args {
 
 impl Args {
     fn settings(self) -> Result<Settings, Failure> {
-        let file = self.config.as_deref().map(Settings::read).transpose().map_err(Failure::usage)?;
+        let mut file = self.config.as_deref().map(Settings::read).transpose().map_err(Failure::usage)?;
+        if let Some(file) = file.as_mut().filter(|_| self.strict) {
+            // Flags exclude each other, and win over the file.
+            file.like_real = None;
+        }
         let flags = Settings {
             listen: self.listen,
             control: self.control,

@@ -3,8 +3,9 @@
 //! Owns who is woken for a command, and what an answer breaks. Must not hold commands (`commands`).
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use tokio::time::sleep;
+use tokio::time::{MissedTickBehavior, interval};
 use z4j_protocol::{Frame, FrameType};
 
 use crate::clock;
@@ -13,6 +14,9 @@ use crate::hub::Hub;
 use crate::quote::quote;
 use crate::registry::Agent;
 use crate::violation::{Found, Rule};
+
+/// How often the counts of sessions are journalled.
+const COUNTS: Duration = Duration::from_secs(1);
 
 impl Hub {
     /// Issues a command, and wakes whoever is to deliver it.
@@ -58,16 +62,19 @@ impl Hub {
         found.map(|(_, rule, what)| (rule, format!("{kind} {} {what}", quote(id)))).collect()
     }
 
-    /// Ends commands whose time is over, until the brain stops.
+    /// Ends commands whose time is over, and journals what was counted, until the brain stops.
     pub(crate) async fn keep_time(self: Arc<Self>) {
-        let interval = self.commands.sweep_interval();
+        let (mut sweeps, mut counts) = (interval(self.commands.sweep_interval()), interval(COUNTS));
+        for ticks in [&mut sweeps, &mut counts] {
+            ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        }
         loop {
             tokio::select! {
-                () = sleep(interval) => {}
+                _ = sweeps.tick() => if self.commands.sweep(clock::now()) {
+                    self.happened();
+                },
+                _ = counts.tick() => self.sessions.keep_counts(),
                 () = self.stopping() => return,
-            }
-            if self.commands.sweep(clock::now()) {
-                self.happened();
             }
         }
     }

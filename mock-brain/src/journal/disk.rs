@@ -66,7 +66,7 @@ pub(super) struct Disk {
 
 impl Disk {
     pub(super) fn open(dir: &Path, max_bytes: u64, index: &Arc<Index>) -> Result<Self, JournalError> {
-        let file = File::open(dir)?;
+        let file = File::open(dir, max_bytes)?;
         index.restore_counts(file.counters.accepted, file.counters.duplicates);
         let path = file.path.clone();
         let shared = Arc::new(Shared::default());

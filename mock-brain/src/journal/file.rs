@@ -46,7 +46,7 @@ CREATE TABLE state (
 INSERT INTO state VALUES (1, 0, 0, 0, 0, 0);";
 
 /// `synchronous=NORMAL`: a commit is in the kernel's hands, where kill -9 cannot reach it, and a power cut
-/// takes the last moments and leaves the file whole. The log is copied back every 16 MiB, and cut to that.
+/// takes the last moments and leaves the file whole.
 ///
 /// Opening does not wait for the disk: a file that was there is not written, and a new one has nothing to lose
 /// until the writer has brought it to the disk, the first thing that it does.
@@ -56,9 +56,19 @@ PRAGMA temp_store = MEMORY;
 PRAGMA cache_size = -16384;
 PRAGMA synchronous = OFF;
 PRAGMA journal_mode = WAL;
-PRAGMA wal_autocheckpoint = 2048;
-PRAGMA journal_size_limit = 16777216;
 PRAGMA trusted_schema = OFF;";
+
+/// `PRAGMA page_size`.
+const PAGE: u64 = 8_192;
+/// Largest log: it is copied back when it has grown to that, and cut to it.
+const MAX_LOG_BYTES: u64 = 16 << 20;
+/// Smallest one: copying back waits for the disk.
+const MIN_LOG_BYTES: u64 = 256 << 10;
+
+/// How large the log of a journal of so many bytes may be: a quarter of it, so that the bound means something.
+fn log_bytes(max_bytes: u64) -> u64 {
+    (max_bytes / 4).clamp(MIN_LOG_BYTES, MAX_LOG_BYTES)
+}
 
 /// What is counted, and stored with every change: opening never scans.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -116,14 +126,14 @@ pub(super) struct File {
 }
 
 impl File {
-    /// Opens the journal of a directory, making it where there is none.
-    pub(super) fn open(dir: &Path) -> Result<Self, JournalError> {
+    /// Opens the journal of a directory, making it where there is none. It is to hold at most so many bytes.
+    pub(super) fn open(dir: &Path, max_bytes: u64) -> Result<Self, JournalError> {
         // SQLite would refuse a link anywhere in the path, and directories may be links.
         let real = std::fs::canonicalize(dir).unwrap_or_else(|_| dir.to_owned());
         let path = real.join(FILE);
         create(&path).map_err(|error| JournalError::system(&path, &error))?;
         let failed = |error: rusqlite::Error| JournalError::sqlite(&path, &error);
-        let connection = connect(&path).map_err(failed)?;
+        let connection = connect(&path, max_bytes).map_err(failed)?;
         let new = match version(&connection).map_err(failed)? {
             (0, 0, true) => {
                 make(&connection).map_err(failed)?;
@@ -151,7 +161,7 @@ fn create(path: &Path) -> io::Result<()> {
     options.custom_flags(OFlag::O_NOFOLLOW.bits()).open(path).map(drop)
 }
 
-fn connect(path: &Path) -> rusqlite::Result<Connection> {
+fn connect(path: &Path, max_bytes: u64) -> rusqlite::Result<Connection> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
         | OpenFlags::SQLITE_OPEN_NO_MUTEX
         | OpenFlags::SQLITE_OPEN_NOFOLLOW
@@ -159,8 +169,13 @@ fn connect(path: &Path) -> rusqlite::Result<Connection> {
     let connection = Connection::open_with_flags(path, flags)?;
     connection.set_prepared_statement_cache_capacity(64);
     connection.busy_timeout(BUSY)?;
-    connection.execute_batch("PRAGMA page_size = 8192;")?;
+    connection.execute_batch(&format!("PRAGMA page_size = {PAGE};"))?;
     connection.execute_batch(SETTINGS)?;
+    let log = log_bytes(max_bytes);
+    connection.execute_batch(&format!(
+        "PRAGMA wal_autocheckpoint = {}; PRAGMA journal_size_limit = {log};",
+        log / PAGE
+    ))?;
     Ok(connection)
 }
 
@@ -203,4 +218,30 @@ pub(super) fn save(connection: &Connection, counters: &Counters) -> rusqlite::Re
     let sql = "UPDATE state SET last_seq = ?1, weight = ?2, events = ?3, accepted = ?4, duplicates = ?5";
     connection.prepare_cached(sql)?.execute(params![last_seq, weight, events, accepted, duplicates])?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_log_is_bounded_with_the_journal() {
+        let dir = tempfile::tempdir().unwrap();
+        for (bytes, log) in [(1 << 20, 256 << 10), (16 << 20, 4 << 20), (4 << 30, 16 << 20)] {
+            let file = File::open(dir.path(), bytes).unwrap();
+            let set = |name: &str| {
+                let sql = format!("PRAGMA {name}");
+                file.connection.query_row(&sql, [], |row| row.get::<_, u64>(0)).unwrap()
+            };
+            assert_eq!((set("journal_size_limit"), set("wal_autocheckpoint") * PAGE), (log, log));
+            // A log that has grown is cut again.
+            let sql = "INSERT INTO entries (at, kind, type, detail, size, weight, raw)
+                       VALUES (0, '', '', '', 0, 0, zeroblob(100000))";
+            for _ in 0..4 * log / 100_000 {
+                file.connection.execute(sql, []).unwrap();
+            }
+            let path = dir.path().join("journal.sqlite-wal");
+            assert!(std::fs::metadata(path).unwrap().len() < 2 * log, "{bytes}");
+        }
+    }
 }

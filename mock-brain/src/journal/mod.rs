@@ -34,6 +34,9 @@ use ring::Ring;
 /// How much of a journal is kept where nothing is said, in bytes: of everything that was received and sent.
 pub const DEFAULT_JOURNAL_BYTES: u64 = 4 << 30;
 
+/// Fewest bytes that `serve` takes for a journal: below that, the file without entries is what counts.
+pub(crate) const MIN_JOURNAL_BYTES: u64 = 1 << 20;
+
 /// How far the journal was, as [`Journal::committed`] takes it.
 pub(crate) type Mark = u64;
 

@@ -98,6 +98,7 @@ async fn a_restart_keeps_what_was_seen() {
     let states = [&done, &waiting, &pending].map(|command| brain.command(&command.id).unwrap().status);
     assert_eq!(states, [CommandState::Completed, CommandState::Dispatched, CommandState::Pending]);
     let mut agent = Agent::online(&brain).await;
+    assert_eq!(agent.hear().await.frame()["id"], waiting.id, "a strict brain sends it again");
     assert_eq!(agent.batch(batch).await, (3, 0, 3), "it knows what it accepted");
     let away = brain.credentials_of("away").unwrap();
     let mut other = Agent::connect_with(&brain, &format!("Bearer {}", away.token)).await;
