@@ -121,7 +121,7 @@ impl Adopter {
         if !place::beside(path, uid).unwrap_or(false) {
             return;
         }
-        if !path.exists() {
+        if !path.exists() && !files::is_log_alone(path) {
             // It died before it made its database, or after it removed it.
             if is_default_name(path) && files::remove(path).is_ok() {
                 let _ = lock.remove();

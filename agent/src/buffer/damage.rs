@@ -91,7 +91,8 @@ enum Untaken {
 }
 
 fn take(own: &mut Store, path: &Path, after: i64, bounds: Bounds, now: i64) -> Result<Found, Untaken> {
-    let direct = connect(path).ok();
+    // Opening an empty database would throw its log away.
+    let direct = if files::is_log_alone(path) { None } else { connect(path).ok() };
     let (count, size) = direct.as_ref().map_or((0, 0), |damaged| measure(damaged, after));
     if count > 0 {
         return take_from(own, direct.as_ref(), (count, size), after, bounds, now);

@@ -33,10 +33,20 @@ pub(super) fn sync_directory(path: &Path) -> io::Result<()> {
     File::open(path.parent().unwrap_or(Path::new("/")))?.sync_all()
 }
 
-/// Removes the database and what lies beside it. It goes first: a log without it is nothing.
+/// The header of a log, in bytes (sqlite.org/fileformat2.html, 4.1); what is behind it are pages.
+const LOG_HEADER: u64 = 32;
+
+/// Whether a log with pages lies at a name whose database is gone or empty. The pages may be events that are
+/// nowhere else, and SQLite throws such a log away when it opens the database.
+pub(super) fn is_log_alone(path: &Path) -> bool {
+    let size = |file: &Path| fs::symlink_metadata(file).map_or(0, |metadata| metadata.len());
+    size(path) == 0 && size(&with_suffix(path, "-wal")) > LOG_HEADER
+}
+
+/// Removes the database and what lies beside it. It goes last: a log without it looks like damage.
 pub(super) fn remove(path: &Path) -> io::Result<()> {
-    for file in of(path) {
-        match fs::remove_file(&file) {
+    for file in of(path).iter().rev() {
+        match fs::remove_file(file) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             _ => {}
         }

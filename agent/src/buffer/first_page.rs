@@ -76,6 +76,10 @@ fn copied(path: &Path, copy: &Path) -> io::Result<()> {
             Err(error) => return Err(error),
         }
     }
+    if !copy.exists() {
+        // The log is all there is.
+        files::create(copy)?;
+    }
     OpenOptions::new().write(true).open(copy)?.write_all_at(&page, 0)
 }
 

@@ -127,6 +127,10 @@ impl Store {
     /// Opens a buffer, making it where there is none. Its lock must be held.
     pub(super) fn open(path: &Path) -> Result<Self, Unusable> {
         match header(path).map_err(Unusable::Io)? {
+            Header::None | Header::Empty if files::is_log_alone(path) => {
+                let why = "it is gone or empty, and its log with events is still there";
+                return Err(Unusable::Corrupt(why.to_owned()));
+            }
             Header::None => {
                 // What lies beside no database belongs to one that is gone.
                 files::remove(path).map_err(Unusable::Io)?;

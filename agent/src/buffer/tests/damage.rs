@@ -123,3 +123,41 @@ async fn events_behind_a_damaged_header_are_read() -> TestResult {
     }
     Ok(())
 }
+
+/// SQLite throws the log of an empty database away, and so did we with that of a missing one.
+#[tokio::test]
+async fn a_log_whose_database_is_gone_or_empty_is_read_and_kept() -> TestResult {
+    for (is_gone, pid) in [(true, 7), (true, 8), (false, 7), (false, 8)] {
+        let world = World::new()?;
+        let path = orphan(&world, 500)?;
+        let log = fs::read(crate::buffer::files::with_suffix(&path, "-wal"))?;
+        if is_gone {
+            fs::remove_file(&path)?;
+        } else {
+            OpenOptions::new().write(true).open(&path)?.set_len(0)?;
+        }
+        let buffer = world.open(pid, ROOMY)?;
+        let aside = crate::buffer::files::with_suffix(&path, ".corrupt-1");
+        let (lock, kept) = (crate::paths::lock_of(&aside), crate::buffer::files::with_suffix(&aside, "-wal"));
+        eventually("it is not set aside", || kept.exists() && !lock.exists()).await;
+        assert_eq!(buffer.read(0, ALL).await.len(), 500, "{is_gone} {pid}");
+        assert_eq!(fs::read(&kept)?, log, "{is_gone} {pid}");
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn an_explicit_empty_file_with_a_log_is_set_aside() -> TestResult {
+    let world = World::new()?;
+    let path = world.home().join("own.sqlite");
+    let chooser = world.explicit(path.to_str().ok_or("no text")?);
+    crash(chooser.choose()?, &["{\"n\":1}"])?;
+    OpenOptions::new().write(true).open(&path)?.set_len(0)?;
+    let buffer = open(chooser.choose()?, ROOMY, Clock::system())?;
+    let kept = crate::buffer::files::with_suffix(&path, ".corrupt-1-wal");
+    eventually("it is not set aside", || kept.exists()).await;
+    buffer.append(vec![event(2)]).await?;
+    buffer.close().await;
+    assert!(fs::metadata(&kept)?.len() > 0);
+    Ok(())
+}
