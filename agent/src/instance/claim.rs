@@ -3,13 +3,13 @@
 use std::convert::Infallible;
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt, symlink};
+use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 
 use nix::libc;
 use tokio::time::{MissedTickBehavior, interval};
 
-use super::search::{is_private, live_in, places};
+use super::search::{is_private, live_in, parse_pidfile, places};
 use super::socket::check_length;
 use super::sweep::{remove_socket, remove_sockets, sweep};
 use super::{CURRENT_SOCKET, Instance, LOOK};
@@ -147,11 +147,11 @@ impl Claim {
     }
 
     /// Takes the name anew if its files are gone: cleaners of temporary directories take them too. Tells
-    /// whether that was so.
+    /// whether that was so. Where they are there, `agent.sock` is looked at.
     pub(super) fn mend(&mut self, ingest: &Path) -> io::Result<bool> {
         let pidfile = self.instance.pidfile();
         if self.is_held() {
-            return Ok(false);
+            return self.mend_link().map(|()| false);
         }
         let dir = &self.instance.dir;
         DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(|error| named(dir, &error))?;
@@ -172,9 +172,47 @@ impl Claim {
         there.is_ok_and(|there| held.is_ok_and(|held| identity(&held) == identity(&there)))
     }
 
-    /// Replaces `agent.sock` in one step. The target is relative: a directory is seen under other names in
-    /// other mount namespaces.
+    /// Points `agent.sock` at the newest live agent where it is gone, or leads to one that was killed. What
+    /// somebody put there that leads elsewhere stays.
+    fn mend_link(&self) -> io::Result<()> {
+        let current = self.current();
+        match fs::read_link(&current) {
+            Ok(target) => {
+                let live = live_in(std::slice::from_ref(&self.instance.dir), self.uid);
+                let leads_to = |agent: &Instance| Path::new(&format!("{}.sock", agent.name)) == target;
+                let pidfile = target.with_extension("pid");
+                let is_an_agents = pidfile.to_str().is_some_and(|file| parse_pidfile(file).is_some());
+                if live.iter().any(leads_to) || (!is_an_agents && current.exists()) {
+                    return Ok(());
+                }
+                self.point_at(self.newest(&live))
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                let live = live_in(std::slice::from_ref(&self.instance.dir), self.uid);
+                self.point_at(self.newest(&live))
+            }
+            // No link.
+            Err(_) => Ok(()),
+        }
+    }
+
+    /// The newest of live agents that listens already, else this one.
+    fn newest<'a>(&'a self, live: &'a [Instance]) -> &'a Instance {
+        live.iter().find(|agent| agent.ingest_socket().exists()).unwrap_or(&self.instance)
+    }
+
+    /// Replaces `agent.sock` in one step, unless it is neither a link nor a socket: that is somebody's. The
+    /// target is relative: a directory is seen under other names in other mount namespaces.
     fn point_at(&self, target: &Instance) -> io::Result<()> {
+        let found = fs::symlink_metadata(self.current());
+        if found.is_ok_and(|found| !found.is_symlink() && !found.file_type().is_socket()) {
+            tracing::warn!(
+                "{} is no link of an agent's and stays as it is; applications must use {}, or remove it",
+                self.current().display(),
+                self.instance.ingest_socket().display()
+            );
+            return Ok(());
+        }
         let fresh = self.instance.dir.join(format!(".{}.link", self.instance.name));
         let _ = fs::remove_file(&fresh);
         symlink(format!("{}.sock", target.name), &fresh).map_err(|error| named(&fresh, &error))?;

@@ -193,3 +193,49 @@ fn a_file_at_the_name_of_a_socket_is_left_alone() -> io::Result<()> {
     assert_eq!(fs::read_to_string(dir.path().join("agent-7.sock"))?, "precious");
     Ok(())
 }
+
+#[tokio::test]
+async fn a_link_that_leads_to_no_live_agent_is_made_again() -> io::Result<()> {
+    let dir = tempfile::tempdir()?;
+    let current = dir.path().join(CURRENT_SOCKET);
+    let mut living = claim(dir.path(), &environment(8))?;
+    let ingest = living.instance().ingest_socket();
+    let _listener = listen(&ingest)?;
+    living.announce(&ingest)?;
+    // One that was killed leaves its socket.
+    drop(UnixListener::bind(dir.path().join("agent-9.sock"))?);
+    let elsewhere = dir.path().join("elsewhere.sock");
+    drop(UnixListener::bind(&elsewhere)?);
+    for (target, wanted) in [
+        (Some("agent-9.sock"), "agent-8.sock"),
+        (None, "agent-8.sock"),
+        (Some("nowhere.sock"), "agent-8.sock"),
+        (Some("elsewhere.sock"), "elsewhere.sock"),
+    ] {
+        fs::remove_file(&current)?;
+        if let Some(target) = target {
+            symlink(target, &current)?;
+        }
+        assert!(!living.mend(&ingest)?);
+        assert_eq!(fs::read_link(&current)?, PathBuf::from(wanted), "{target:?}");
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_file_in_the_place_of_the_link_stays() -> io::Result<()> {
+    let dir = tempfile::tempdir()?;
+    let current = dir.path().join(CURRENT_SOCKET);
+    fs::write(&current, "precious")?;
+    let mut claim = claim(dir.path(), &environment(7))?;
+    let ingest = claim.instance().ingest_socket();
+    let _listener = listen(&ingest)?;
+    claim.announce(&ingest)?;
+    assert!(!claim.mend(&ingest)?);
+    assert_eq!(fs::read_to_string(&current)?, "precious");
+    // Once it is gone, the link is made.
+    fs::remove_file(&current)?;
+    assert!(!claim.mend(&ingest)?);
+    assert_eq!(fs::read_link(&current)?, PathBuf::from("agent-7.sock"));
+    Ok(())
+}
