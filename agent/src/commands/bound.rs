@@ -10,8 +10,8 @@ use super::adapter::Outcome;
 
 /// Most bytes of a result as it stands inside a JSON string. The rest of a body is for the frame around it.
 pub(super) const MAX_ESCAPED_BYTES: usize = 6_000;
-/// How long strings stay where items have to go too, in characters.
-const KEPT_CHARS: usize = 200;
+/// Strings up to so many characters stay whole: the mark in place of a shorter one would save nothing.
+const KEPT_CHARS: usize = 64;
 
 /// The payload of a `command_result`, within the bounds.
 pub(super) fn payload(outcome: Outcome, claim: Option<&str>) -> CanonicalText {
@@ -30,15 +30,15 @@ pub(super) fn payload(outcome: Outcome, claim: Option<&str>) -> CanonicalText {
         return text;
     }
     // The longest strings go first, then the last items and members.
-    let strings = greatest(MAX_ESCAPED_BYTES, |most| fitting(&shortened(&whole, most, usize::MAX)));
+    let strings = greatest(KEPT_CHARS, |most| fitting(&shortened(&whole, most, usize::MAX)));
     strings
-        .or_else(|| greatest(MAX_ESCAPED_BYTES, |nodes| fitting(&shortened(&whole, KEPT_CHARS, nodes))))
+        .or_else(|| greatest(0, |nodes| fitting(&shortened(&whole, KEPT_CHARS, nodes))))
         .unwrap_or_else(|| bare(&whole))
 }
 
-/// What the greatest number below a limit gives that gives anything, found by halving.
-fn greatest<T>(limit: usize, attempt: impl Fn(usize) -> Option<T>) -> Option<T> {
-    let (mut best, mut fits, mut fails) = (attempt(0)?, 0, limit);
+/// What the greatest number from `least` on gives that gives anything, found by halving.
+fn greatest<T>(least: usize, attempt: impl Fn(usize) -> Option<T>) -> Option<T> {
+    let (mut best, mut fits, mut fails) = (attempt(least)?, least, MAX_ESCAPED_BYTES);
     while fails - fits > 1 {
         let most = fits + (fails - fits) / 2;
         match attempt(most) {
@@ -175,11 +175,14 @@ mod tests {
     fn the_first_of_many_items_and_members_stay() {
         let numbers = Value::Array((0..5_000_u64).map(Value::from).collect());
         let members = (0..5_000_u64).map(|n| (format!("k{n:04}"), Value::from(n))).collect();
-        let rows = (0..2_000).map(|n| Value::object([("id", format!("row {n}").as_str().into())])).collect();
+        let rows =
+            (0..120).map(|n| Value::object([("id", format!("row {n:050}").as_str().into())])).collect();
+        let row = |n: usize| format!(r#"{{"id":"row {n:050}"}}"#);
+        let two_rows = format!(r#""result":{{"truncated":true,"value":[{},{},"#, row(0), row(1));
         for (value, first) in [
             (Value::object([("n", numbers)]), r#""result":{"n":[0,1,2,3,"#),
             (Value::Object(members), r#""result":{"k0000":0,"k0001":1,"#),
-            (Value::Array(rows), r#""result":{"truncated":true,"value":[{"id":"row 0"},{"id":"row 1"},"#),
+            (Value::Array(rows), &two_rows),
         ] {
             let text = payload(Outcome::Done(value), Some("claim"));
             assert!(text.as_str().contains(first), "{}", text.as_str());
