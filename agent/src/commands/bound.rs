@@ -10,6 +10,8 @@ use super::adapter::Outcome;
 
 /// Most bytes of a result as it stands inside a JSON string. The rest of a body is for the frame around it.
 pub(super) const MAX_ESCAPED_BYTES: usize = 6_000;
+/// Strings up to so many characters stay whole: the mark in place of a shorter one would save nothing.
+const KEPT_CHARS: usize = 64;
 
 /// The payload of a `command_result`, within the bounds.
 pub(super) fn payload(outcome: Outcome, claim: Option<&str>) -> CanonicalText {
@@ -27,13 +29,24 @@ pub(super) fn payload(outcome: Outcome, claim: Option<&str>) -> CanonicalText {
     if let Some(text) = fitting(&whole) {
         return text;
     }
-    // The longest strings go first: the greatest length that makes everything fit is found by halving.
-    let (mut fits, mut fails) = (0, MAX_ESCAPED_BYTES);
+    // The longest strings go first, then the last items and members.
+    let strings = greatest(KEPT_CHARS, |most| fitting(&shortened(&whole, most, usize::MAX)));
+    strings
+        .or_else(|| greatest(0, |nodes| fitting(&shortened(&whole, KEPT_CHARS, nodes))))
+        .unwrap_or_else(|| bare(&whole))
+}
+
+/// What the greatest number from `least` on gives that gives anything, found by halving.
+fn greatest<T>(least: usize, attempt: impl Fn(usize) -> Option<T>) -> Option<T> {
+    let (mut best, mut fits, mut fails) = (attempt(least)?, least, MAX_ESCAPED_BYTES);
     while fails - fits > 1 {
         let most = fits + (fails - fits) / 2;
-        if fitting(&shortened(&whole, most)).is_some() { fits = most } else { fails = most }
+        match attempt(most) {
+            Some(found) => (best, fits) = (found, most),
+            None => fails = most,
+        }
     }
-    fitting(&shortened(&whole, fits)).unwrap_or_else(|| bare(&whole))
+    Some(best)
 }
 
 /// The text, if it is within the bounds and can be signed.
@@ -46,10 +59,11 @@ fn escaped_len(text: &str) -> usize {
     text.len() + text.bytes().filter(|byte| matches!(byte, b'"' | b'\\')).count()
 }
 
-fn shortened(whole: &CommandResult, most: usize) -> CommandResult {
+/// Strings of at most so many characters, and the first so many items and members, counted at all depths.
+fn shortened(whole: &CommandResult, most: usize, mut nodes: usize) -> CommandResult {
     let mut short = cut_to(whole.clone(), most);
     short.result = short.result.map(|value| {
-        let mut value = cut_strings(value, most);
+        let mut value = cut_value(value, most, &mut nodes);
         if let Value::Object(object) = &mut value {
             object.insert("truncated", Value::Bool(true));
         }
@@ -63,7 +77,7 @@ fn cut_to(mut result: CommandResult, most: usize) -> CommandResult {
     result
 }
 
-/// What is left where even that does not fit: too many keys or numbers.
+/// What is left where even that does not fit: a claim or a key that is too long, or text that cannot be signed.
 fn bare(whole: &CommandResult) -> CanonicalText {
     let result = whole.result.as_ref().map(|_| Value::object([("truncated", Value::Bool(true))]));
     let error = whole.error.as_deref().map(|error| cut(error, 500));
@@ -78,16 +92,27 @@ fn failure(error: &str) -> CanonicalText {
 }
 
 /// Recursion is bounded by the parser's depth limit.
-fn cut_strings(value: Value, most: usize) -> Value {
+fn cut_value(value: Value, most: usize, nodes: &mut usize) -> Value {
     match value {
         Value::String(text) => Value::String(cut(&text, most)),
-        Value::Array(items) => Value::Array(items.into_iter().map(|item| cut_strings(item, most)).collect()),
-        Value::Object(object) => Value::Object(
-            object
-                .iter()
-                .map(|(key, value)| (key.to_owned(), cut_strings(value.clone(), most)))
-                .collect::<Object>(),
-        ),
+        Value::Array(items) => {
+            let mut kept = Vec::new();
+            for item in items {
+                let Some(rest) = nodes.checked_sub(1) else { break };
+                *nodes = rest;
+                kept.push(cut_value(item, most, nodes));
+            }
+            Value::Array(kept)
+        }
+        Value::Object(object) => {
+            let mut kept = Object::default();
+            for (key, value) in object.iter() {
+                let Some(rest) = nodes.checked_sub(1) else { break };
+                *nodes = rest;
+                kept.insert(key, cut_value(value.clone(), most, nodes));
+            }
+            Value::Object(kept)
+        }
         other => other,
     }
 }
@@ -147,12 +172,25 @@ mod tests {
     }
 
     #[test]
-    fn a_result_of_numbers_alone_is_left_out_whole() {
+    fn the_first_of_many_items_and_members_stay() {
         let numbers = Value::Array((0..5_000_u64).map(Value::from).collect());
-        let text = payload(Outcome::Done(Value::object([("n", numbers)])), Some("claim"));
-        let wanted =
-            r#"{"delivery_claim_token":"claim","error":null,"result":{"truncated":true},"status":"success"}"#;
-        assert_eq!(text.as_str(), wanted);
+        let members = (0..5_000_u64).map(|n| (format!("k{n:04}"), Value::from(n))).collect();
+        let rows =
+            (0..120).map(|n| Value::object([("id", format!("row {n:050}").as_str().into())])).collect();
+        let row = |n: usize| format!(r#"{{"id":"row {n:050}"}}"#);
+        let two_rows = format!(r#""result":{{"truncated":true,"value":[{},{},"#, row(0), row(1));
+        for (value, first) in [
+            (Value::object([("n", numbers)]), r#""result":{"n":[0,1,2,3,"#),
+            (Value::Object(members), r#""result":{"k0000":0,"k0001":1,"#),
+            (Value::Array(rows), &two_rows),
+        ] {
+            let text = payload(Outcome::Done(value), Some("claim"));
+            assert!(text.as_str().contains(first), "{}", text.as_str());
+            assert!(text.as_str().contains(r#""truncated":true"#));
+            assert!(escaped_len(text.as_str()) > MAX_ESCAPED_BYTES * 9 / 10, "as much as fits is kept");
+        }
+        let key = Value::Object([("k".repeat(9_000), Value::Null)].into_iter().collect());
+        assert!(payload(Outcome::Done(key), None).as_str().contains(r#""result":{"truncated":true}"#));
     }
 
     proptest! {

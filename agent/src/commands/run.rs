@@ -15,7 +15,7 @@ use super::{AT_ONCE, MOST_OPEN, Open, Redact, Shared, bound};
 use crate::buffer::{CLOSED, StoredResult};
 
 /// Longest time of a command, in seconds.
-const MAX_SECONDS: u64 = 3_600;
+pub(super) const MAX_SECONDS: u64 = 3_600;
 /// How long an adapter may take to end what ran out of time, before it is dropped.
 const SLACK: Duration = Duration::from_secs(6);
 

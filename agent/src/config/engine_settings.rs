@@ -44,7 +44,8 @@ pub(crate) struct ActionSettings {
     pub(crate) arguments: Vec<Template>,
     /// How long it may take; none for the command's own deadline.
     pub(crate) timeout: Option<Duration>,
-    /// How much of its output is kept, in bytes.
+    /// How much of its output is read and kept, in bytes. What is sent of it has a bound of its own: 6,000 bytes
+    /// of the whole result (`commands::bound`).
     pub(crate) output_bytes: usize,
     /// Variables that it gets beside PATH, HOME and LANG.
     pub(crate) env: BTreeMap<String, String>,

@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use regex::RegexBuilder;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
 use uuid::Uuid;
 
 use super::source::Setting;
@@ -267,14 +269,16 @@ impl Kind for CertificateFile {
     type Value = PathBuf;
 
     fn bounds(&self) -> String {
-        "a readable PEM file".to_owned()
+        "a readable PEM file with a certificate".to_owned()
     }
 
     fn read(&self, setting: &Setting, _: &Environment) -> Result<PathBuf, ConfigError> {
-        files::read(Path::new(&setting.value), MAX_CA_BYTES).map_err(|error| {
-            let fix = format!("set {} to the path of a readable PEM file", setting.name);
-            setting.invalid(&errno_text(&error), &fix)
-        })?;
+        let fix = format!("set {} to the path of {}", setting.name, self.bounds());
+        let bytes = files::read(Path::new(&setting.value), MAX_CA_BYTES)
+            .map_err(|error| setting.invalid(&errno_text(&error), &fix))?;
+        if !CertificateDer::pem_slice_iter(&bytes).any(|found| found.is_ok()) {
+            return Err(setting.invalid("it holds no PEM certificate", &fix));
+        }
         Ok(PathBuf::from(&setting.value))
     }
 }

@@ -92,6 +92,12 @@ fn values_that_cannot_be_used_are_refused_by_name() {
         ("Z4J_BUFFER_MAX_BYTES", "10", "config.invalid", "below 1048576"),
         ("Z4J_HOME", "relative", "config.invalid", "no absolute path"),
         ("Z4J_CA_FILE", "/nonexistent/ca.pem", "config.invalid", "ENOENT"),
+        (
+            "Z4J_CA_FILE",
+            concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml"),
+            "config.invalid",
+            "no PEM certificate",
+        ),
         ("export Z4J_AGENT_NAME", "x", "config.invalid", "begins with `export `"),
         ("Z4J_BRAIN_URL", "http://tasks.example.com", "config.plaintext", "plain text"),
         ("Z4J_BRAIN_URL", "https://me:pass@h/", "config.invalid", "user name or password"),

@@ -42,9 +42,7 @@ pub(crate) fn load(settings: &CaSettings) -> Roots {
             .for_each(|dir| loaded.dir(&dir));
     }
     if settings.cert_file.is_none() && settings.cert_dir.is_none() {
-        let native = rustls_native_certs::load_native_certs();
-        loaded.certificates.extend(native.certs);
-        loaded.problems.extend(native.errors.iter().map(ToString::to_string));
+        loaded.system();
     }
     if let Some(file) = &settings.extra_file {
         loaded.file("Z4J_CA_FILE", file);
@@ -67,6 +65,24 @@ struct Loaded {
 }
 
 impl Loaded {
+    /// Reads the system's store: where OpenSSL's distributions keep it.
+    ///
+    /// `rustls_native_certs::load_native_certs` is not asked: it reads the variables once more, and takes an
+    /// empty one for the path of a file, which counts as unset everywhere else here.
+    fn system(&mut self) {
+        let places = openssl_probe::probe();
+        let mut native = vec![rustls_native_certs::load_certs_from_paths(places.cert_file.as_deref(), None)];
+        let dirs = places.cert_dir.iter();
+        native.extend(dirs.map(|dir| rustls_native_certs::load_certs_from_paths(None, Some(dir))));
+        for loaded in native {
+            self.certificates.extend(loaded.certs);
+            self.problems.extend(loaded.errors.iter().map(ToString::to_string));
+        }
+        // The directories hold what the file holds.
+        self.certificates.sort_unstable_by(|one, other| one.as_ref().cmp(other.as_ref()));
+        self.certificates.dedup();
+    }
+
     /// Reads a PEM file; `name` is the setting that names it.
     fn file(&mut self, name: &str, file: &Path) {
         let bytes = match files::read(file, MAX_PEM_BYTES) {
@@ -119,6 +135,47 @@ fn source(settings: &CaSettings) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const PROBE: &str = "Z4J_TEST_SYSTEM_ROOTS";
+
+    /// Run by the test below, as a process of its own with the variables in question.
+    #[test]
+    fn child() {
+        let environment = crate::environment::Environment::capture();
+        if environment.path(PROBE).is_some() {
+            let settings = CaSettings {
+                cert_file: environment.path("SSL_CERT_FILE"),
+                cert_dir: environment.path("SSL_CERT_DIR"),
+                extra_file: None,
+            };
+            let roots = load(&settings);
+            println!("{PROBE}: {} {:?}", roots.store.len(), roots.problems);
+        }
+    }
+
+    #[test]
+    fn an_empty_variable_is_an_unset_one() -> std::io::Result<()> {
+        let found = |value: Option<&str>| -> std::io::Result<String> {
+            let mut command = std::process::Command::new(std::env::current_exe()?);
+            command.args(["--exact", "net::roots::tests::child", "--nocapture"]).env(PROBE, "1");
+            for name in ["SSL_CERT_FILE", "SSL_CERT_DIR"] {
+                match value {
+                    Some(value) => command.env(name, value),
+                    None => command.env_remove(name),
+                };
+            }
+            let output = String::from_utf8_lossy(&command.output()?.stdout).into_owned();
+            Ok(output
+                .split_once(&format!("{PROBE}: "))
+                .and_then(|(_, rest)| rest.lines().next())
+                .unwrap_or("nothing")
+                .to_owned())
+        };
+        let unset = found(None)?;
+        assert_ne!(unset, "nothing");
+        assert_eq!(found(Some(""))?, unset);
+        Ok(())
+    }
 
     #[test]
     fn what_cannot_be_read_is_named_by_its_setting() -> std::io::Result<()> {

@@ -20,6 +20,7 @@ use self::output::Output;
 use self::process::{Ended, Program};
 use super::Redact;
 use super::adapter::{Adapter, Call, Outcome, Running};
+use super::run::MAX_SECONDS;
 use super::template::Values;
 use crate::config::ActionSettings;
 use crate::environment::Environment;
@@ -83,10 +84,11 @@ impl ExecAdapter {
             Err(error) => return Outcome::failed(error),
         };
         let limit = action.timeout.unwrap_or(Duration::MAX).min(call.time_left);
+        let said = said_limit(action.timeout, &call);
         match program.run(limit, call.stopping).await {
             Ok((Ended::Exited(status), output)) => self.judge(status, &output),
             Ok((Ended::TimedOut, output)) => {
-                let error = format!("timed out after {} s, and the program was ended", limit.as_secs_f32());
+                let error = format!("timed out after {said} s, and the program was ended");
                 Outcome::indeterminate(self.with_tail(error, &output))
             }
             Ok((Ended::Stopped, output)) => {
@@ -147,6 +149,12 @@ impl Adapter for ExecAdapter {
         let text = |counter: &AtomicU64| counter.load(Ordering::Relaxed).to_string();
         BTreeMap::from([("running", text(&self.running)), ("failed", text(&self.failed))])
     }
+}
+
+/// The limit that holds, in seconds, as it was set: what is left of it is another odd number each time.
+fn said_limit(own: Option<Duration>, call: &Call) -> f64 {
+    let whole = Duration::from_secs(call.command.timeout_seconds.clamp(1, MAX_SECONDS));
+    own.filter(|own| *own < call.time_left).unwrap_or(whole).as_secs_f64()
 }
 
 /// One more while it lives.

@@ -123,6 +123,18 @@ async fn a_program_that_takes_too_long_is_ended_with_all_that_it_started() {
 }
 
 #[tokio::test]
+async fn a_timeout_names_the_limit_that_was_set() {
+    let (_stop, stopping) = watch::channel(false);
+    let time_left = Duration::from_micros(999_962);
+    for (own, wanted) in [(None, 5.0), (Some(9), 5.0), (Some(0), 0.0)] {
+        let mut command = command("{}");
+        command.timeout_seconds = 5;
+        let call = Call { id: "c-1".to_owned(), command, time_left, stopping: stopping.clone() };
+        assert!((said_limit(own.map(Duration::from_secs), &call) - wanted).abs() < 1e-9);
+    }
+}
+
+#[tokio::test]
 async fn a_stop_of_the_agent_ends_what_runs() {
     let (stop, stopping) = watch::channel(false);
     let running = tokio::spawn(run_with(action("/bin/sleep", &["300"]), "{}", stopping));
