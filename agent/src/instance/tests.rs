@@ -250,5 +250,8 @@ fn an_agent_beside_a_buffer_of_its_own_is_found() -> io::Result<()> {
     assert!(!found(&environment));
     environment.variables.insert("Z4J_BUFFER_PATH".into(), place.join("buffer.sqlite").into());
     assert!(found(&environment));
+    symlink(&place, dir.path().join("other"))?;
+    environment.variables.insert("Z4J_BUFFER_PATH".into(), dir.path().join("other/b").into());
+    assert_eq!(live(&environment, Some(&place)).len(), 1);
     Ok(())
 }
