@@ -11,7 +11,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use crate::buffer::{self, Bounds, Buffer};
+use crate::buffer::{self, Bounds, Buffer, BufferStatus};
 use crate::commands::{self, Dispatcher, DispatcherParts, Signs, is_orchestrated};
 use crate::config::{Config, Framework, Signing};
 use crate::control;
@@ -142,10 +142,34 @@ pub(crate) async fn run(
         }
     }
 
+    let left = what_stays(&buffer.status().borrow());
     buffer.close().await;
+    if let Some(left) = left {
+        tracing::warn!("{left}");
+    }
     helpers.iter().for_each(JoinHandle::abort);
     drop(hands.claim);
     Ok(())
+}
+
+/// What a stopped agent leaves behind, if anything.
+fn what_stays(buffer: &BufferStatus) -> Option<String> {
+    let counted = |count: u64, one: &str, more: &str| match count {
+        0 => None,
+        1 => Some(format!("1 {one}")),
+        count => Some(format!("{count} {more}")),
+    };
+    let events = counted(buffer.events, "event", "events");
+    let results = counted(buffer.unsettled_results, "result of a command", "results of commands");
+    let what: Vec<String> = events.into_iter().chain(results).collect();
+    let stays = if buffer.events + buffer.unsettled_results == 1 { "stays" } else { "stay" };
+    (!what.is_empty()).then(|| {
+        format!(
+            "{} not sent {stays} in {} for the next agent of this user and signing secret",
+            what.join(" and "),
+            buffer.path.display()
+        )
+    })
 }
 
 fn dispatcher(
@@ -348,5 +372,35 @@ fn identity(config: &Config, environment: &Environment, worker: &Worker, hands: 
         agent_name: config.agent_name.clone(),
         worker_id: worker.id.clone(),
         ingest: Some(hands.ingest.clone()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_left_is_counted_with_its_file() {
+        let status = |events, unsettled_results| BufferStatus {
+            path: "/home/x/.z4j/buffer.sqlite".into(),
+            buffer_id: String::new(),
+            events,
+            bytes: 0,
+            unsettled_results,
+            oldest_at_micros: None,
+            emptied_at_micros: None,
+            last_id: 0,
+            loss: buffer::Loss::default(),
+            refused: None,
+        };
+        assert_eq!(what_stays(&status(0, 0)), None);
+        for (events, results, wanted) in [
+            (1, 0, "1 event not sent stays in /home/x/.z4j/buffer.sqlite for the next agent"),
+            (5, 0, "5 events not sent stay in "),
+            (2, 1, "2 events and 1 result of a command not sent stay in "),
+        ] {
+            let said = what_stays(&status(events, results)).unwrap_or_default();
+            assert!(said.starts_with(wanted), "{said}");
+        }
     }
 }

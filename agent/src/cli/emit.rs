@@ -181,7 +181,9 @@ fn services(dir: &Path) -> Option<String> {
 /// Where agents are looked for.
 fn places(environment: &Environment, home: Option<&Path>) -> String {
     let home = home.map(Path::to_owned).or_else(|| environment.home_dir().map(|home| home.join(".z4j")));
-    let places = [environment.path("RUNTIME_DIRECTORY"), home, Some(temporary_name(environment))];
+    let buffers =
+        instance::beside_buffer(environment, home.as_deref()).filter(|dir| Some(dir) != home.as_ref());
+    let places = [environment.path("RUNTIME_DIRECTORY"), home, buffers, Some(temporary_name(environment))];
     let places: Vec<String> = places.into_iter().flatten().map(|place| place.display().to_string()).collect();
     places.join(", ")
 }

@@ -64,7 +64,7 @@ async fn restart(command: &Command, process: &Process<'_>) -> Outcome {
     if !process.orchestrated {
         return Outcome::failed(
             "nothing is known to start this agent anew, so it does not end itself: map [engine.NAME.action.\
-             restart_worker] in its z4j.toml, or create /etc/z4j-orchestrated and set Z4J_ORCHESTRATED=1",
+             restart_worker] in its z4j.toml, or set Z4J_ORCHESTRATED=1 if something starts it anew",
         );
     }
     let age = process.started_at.elapsed();

@@ -1,6 +1,7 @@
 //! Whether something starts this process anew when it exits.
 //!
-//! The rule is the Python agent's: without it, a restart would be an end. Reads the machine's files; must not
+//! Unasked, the rule is the Python agent's: without it, a restart would be an end. What the operator says goes
+//! before it. Reads the machine's files; must not
 //! act.
 
 use std::path::{Path, PathBuf};
@@ -41,17 +42,16 @@ impl Default for Signs {
     }
 }
 
-/// Whether something starts this process anew. The setting says no for certain; yes only beside a file that
-/// says it too. Without a setting it takes a file and a variable; the first process of a container needs
-/// neither.
+/// Whether something starts this process anew. A setting decides alone. Without one it takes a file and a
+/// variable; the first process of a container needs neither.
 pub(crate) fn is_orchestrated(setting: Option<bool>, environment: &Environment, signs: &Signs) -> bool {
-    if setting == Some(false) {
-        return false;
+    if let Some(told) = setting {
+        return told;
     }
     if environment.pid == 1 {
         return true;
     }
-    let told = setting == Some(true) || VARIABLES.iter().any(|name| environment.get(name).is_some());
+    let told = VARIABLES.iter().any(|name| environment.get(name).is_some());
     told && (signs.markers.iter().any(|marker| exists(marker)) || is_container(&signs.cgroup))
 }
 
@@ -87,7 +87,7 @@ mod tests {
             (None, "INVOCATION_ID", &none, &none, 7, false),
             (None, "NOTHING", &marker, &cgroup, 7, false),
             (Some(true), "NOTHING", &marker, &none, 7, true),
-            (Some(true), "NOTHING", &none, &none, 7, false),
+            (Some(true), "NOTHING", &none, &none, 7, true),
             (Some(false), "INVOCATION_ID", &marker, &cgroup, 1, false),
             (None, "NOTHING", &none, &none, 1, true),
         ] {

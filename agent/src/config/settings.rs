@@ -158,7 +158,7 @@ settings! {
         "File of settings (TOML); variables and flags win over it").not_in_file();
     AGENT_NAME: Text = Spec::new(("agent_name", "Z4J_AGENT_NAME"), "NAME", Text { most: 64 }, "The agent's name");
     AGENT_ID: UuidKind = Spec::new(("agent_id", "Z4J_AGENT_ID"), "UUID", UuidKind,
-        "The agent's UUID; long-poll needs it");
+        "The agent's UUID; long-poll takes the one that the brain names, if it names one");
     TRANSPORT: Choice<Transport> = Spec::new(("transport", "Z4J_TRANSPORT"), "TRANSPORT",
         Choice { words: &TRANSPORTS, told: 3, any_case: false },
         "auto, ws or longpoll; auto is WebSocket, and long-poll where that does not work").default("auto");
@@ -203,7 +203,7 @@ settings! {
     DISABLED: Choice<bool> = Spec::new(("disabled", "Z4J_DISABLED"), "BOOL", SWITCH,
         "Do not run: `run` says so and exits 0").switch("false");
     STOP_TIMEOUT: Time = Spec::new(("stop_timeout", "Z4J_STOP_TIMEOUT"), "TIME",
-        Time { most: Duration::from_secs(600) }, "How long `run` flushes before it stops").default("10s");
+        Time { most: Duration::from_secs(600) }, "How long `run` flushes before it stops; a brain that is away is asked once more").default("10s");
     INGEST: PathKind = Spec::new(("ingest", "Z4J_INGEST"), "PATH", PathKind,
         "Where `run` takes events, in place of the default socket");
     DEV_MODE: Choice<bool> = Spec::new(("dev_mode", ""), "BOOL", SWITCH,

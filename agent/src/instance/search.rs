@@ -28,12 +28,33 @@ pub(crate) fn places(environment: &Environment, home: Option<&Path>) -> Vec<Path
     let home = home.map(Path::to_owned).or_else(|| paths::home_root_of(environment));
     let temporary = paths::temporary_roots(environment);
     let mut places: Vec<PathBuf> = Vec::new();
-    for place in runtime_directory(environment).into_iter().chain(home).chain(temporary) {
-        if !places.contains(&place) {
+    let buffers = beside_buffer(environment, home.as_deref());
+    for place in runtime_directory(environment).into_iter().chain(home).chain(buffers).chain(temporary) {
+        // A directory under two names would show each of its agents twice.
+        let same = |other: &PathBuf| {
+            *other == place || real(other).is_some_and(|real_other| Some(real_other) == real(&place))
+        };
+        if !places.iter().any(same) {
             places.push(place);
         }
     }
     places
+}
+
+fn real(place: &Path) -> Option<PathBuf> {
+    fs::canonicalize(place).ok()
+}
+
+/// The directory of the buffer that `Z4J_BUFFER_PATH` names: an agent that keeps it there has its sockets there
+/// too.
+pub(crate) fn beside_buffer(environment: &Environment, home: Option<&Path>) -> Option<PathBuf> {
+    let written = environment.path("Z4J_BUFFER_PATH")?;
+    let path = match written.strip_prefix("~") {
+        Ok(rest) => environment.home_dir()?.join(rest),
+        Err(_) => written,
+    };
+    let path = if path.is_absolute() { path } else { home?.join(path) };
+    path.parent().map(Path::to_owned)
 }
 
 /// The first of `$RUNTIME_DIRECTORY`, a list with colons (systemd.exec(5)).

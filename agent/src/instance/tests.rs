@@ -239,3 +239,19 @@ async fn a_file_in_the_place_of_the_link_stays() -> io::Result<()> {
     assert_eq!(fs::read_link(&current)?, PathBuf::from("agent-7.sock"));
     Ok(())
 }
+
+#[test]
+fn an_agent_beside_a_buffer_of_its_own_is_found() -> io::Result<()> {
+    let dir = tempfile::tempdir()?;
+    let place = dir.path().join("deep/er");
+    let mut environment = environment(7);
+    let claim = claim(&place, &environment)?;
+    let found = |environment: &Environment| live(environment, Some(dir.path())).contains(claim.instance());
+    assert!(!found(&environment));
+    environment.variables.insert("Z4J_BUFFER_PATH".into(), place.join("buffer.sqlite").into());
+    assert!(found(&environment));
+    symlink(&place, dir.path().join("other"))?;
+    environment.variables.insert("Z4J_BUFFER_PATH".into(), dir.path().join("other/b").into());
+    assert_eq!(live(&environment, Some(&place)).len(), 1);
+    Ok(())
+}
