@@ -90,15 +90,12 @@ fn spoil(headers: &mut HeaderMap, fault: &Ws) {
     headers.insert(name, HeaderValue::from_static(value));
 }
 
-/// Changes the acceptance of the request's key, and so it is right for no request like it.
+/// RFC 6455's own example (1.3), which is for the key of that page; for that key, the one of another.
 fn of_another_key(headers: &mut HeaderMap) {
-    let Some(accept) = headers.get(SEC_WEBSOCKET_ACCEPT) else { return };
-    let mut bytes = accept.as_bytes().to_vec();
-    if let Some(first) = bytes.first_mut() {
-        *first = if *first == b'A' { b'B' } else { b'A' };
-    }
-    if let Ok(value) = HeaderValue::from_bytes(&bytes) {
-        headers.insert(SEC_WEBSOCKET_ACCEPT, value);
+    const EXAMPLES: [&str; 2] = ["s3pPLMBiTxaQ9kYGzzhZRbK+xOo=", "HSmrc0sMlYUkAGmm5OPpG2HaGWk="];
+    let right = headers.get(SEC_WEBSOCKET_ACCEPT);
+    if let Some(wrong) = EXAMPLES.into_iter().find(|example| right.is_none_or(|right| right != example)) {
+        headers.insert(SEC_WEBSOCKET_ACCEPT, HeaderValue::from_static(wrong));
     }
 }
 

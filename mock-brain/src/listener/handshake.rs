@@ -68,6 +68,8 @@ async fn answered(hub: &Arc<Hub>, mut wire: Wire, fault: Tls) -> io::Error {
         Tls::NotTls => proxy::PLAIN_400.to_vec(),
         Tls::Aborted | Tls::Shows(_) => Vec::new(),
     };
+    // Clients show how it begins: that is not to hang on how it is cut up.
+    wire.in_one_piece();
     if let Err(error) = wire.write_all(&answer).await {
         return error;
     }

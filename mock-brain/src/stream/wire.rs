@@ -89,6 +89,11 @@ impl Wire {
         self.pieces = Some(Box::new((quirks, 0)));
     }
 
+    /// What is written goes out as it is.
+    pub(crate) fn in_one_piece(&mut self) {
+        self.pieces = None;
+    }
+
     pub(crate) fn into_socket(mut self) -> Option<TcpStream> {
         self.socket.take()
     }
