@@ -142,9 +142,9 @@ pub(crate) async fn run(
         }
     }
 
-    let left = what_stays(&buffer.status().borrow());
     buffer.close().await;
-    if let Some(left) = left {
+    // What was acknowledged last is taken out only now.
+    if let Some(left) = what_stays(&buffer.status().borrow()) {
         tracing::warn!("{left}");
     }
     helpers.iter().for_each(JoinHandle::abort);
