@@ -219,6 +219,6 @@ async fn a_bad_acceptance_is_for_no_key() {
         let head = String::from_utf8(head).unwrap().to_lowercase();
         let told = head.split("sec-websocket-accept: ").nth(1).and_then(|rest| rest.lines().next()).unwrap();
         assert_ne!(told, right.to_lowercase());
-        assert_eq!(told[1..], right.to_lowercase()[1..], "{head}");
+        assert_eq!(told.len(), right.len(), "{head}");
     }
 }
