@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use crate::bad_agent;
 use crate::brain::Brain;
 use crate::chromium::{self, Chromium};
+use crate::program::eventually;
 
 /// Marks the page: a page that was loaded anew does not have it.
 const MARK: &str = "window.sameone = true; return true";
@@ -167,8 +168,11 @@ fn it_reads_and_acts_without_javascript() -> anyhow::Result<()> {
     brain.verb(&["wait", "--events", "1", "--timeout", "1m"])?;
     let chromium = Chromium::start(1360, 1000, "dark")?;
     chromium.devtools("Emulation.setScriptExecutionDisabled", &json!({ "value": true }))?;
-    chromium.open(&brain.link()?)?;
-    let page = chromium.text("body")?;
+    // The event counts a moment before its acknowledgement is in the journal.
+    let page = eventually("the acknowledgement", || {
+        chromium.open(&brain.link()?)?;
+        Ok(Some(chromium.text("body")?).filter(|page| page.contains("event_batch_ack")))
+    })?;
     for text in
         ["As of now: reload for more", "demo-agent", "mail-77", "event_batch_ack", "in 89 days", "z4j doctor"]
     {
@@ -177,9 +181,16 @@ fn it_reads_and_acts_without_javascript() -> anyhow::Result<()> {
     ensure!(!page.contains("Pause") && !page.contains("Copy"), "no button is there that does nothing");
     chromium.click(".catalog details:nth-of-type(2) > summary")?;
     chromium.click("button[aria-label=\"Set tls.self-signed\"]")?;
-    ensure!(brain.faults()? == ["tls.self-signed"]);
+    // A click need not wait for what the form does.
+    let faults_are =
+        |wanted: &[&str]| eventually("the faults", || Ok((brain.faults()? == wanted).then_some(())));
+    faults_are(&["tls.self-signed"])?;
+    chromium.until(
+        "the page after it",
+        "return document.querySelector('button[aria-label=\"Clear tls.self-signed\"]') !== null",
+    )?;
     chromium.click("button[aria-label=\"Clear tls.self-signed\"]")?;
-    ensure!(brain.faults()?.is_empty());
+    faults_are(&[])?;
     chromium.keep("without-javascript")?;
     chromium.expect_quiet()
 }
