@@ -203,7 +203,7 @@ settings! {
     DISABLED: Choice<bool> = Spec::new(("disabled", "Z4J_DISABLED"), "BOOL", SWITCH,
         "Do not run: `run` says so and exits 0").switch("false");
     STOP_TIMEOUT: Time = Spec::new(("stop_timeout", "Z4J_STOP_TIMEOUT"), "TIME",
-        Time { most: Duration::from_secs(600) }, "How long `run` flushes before it stops; a brain that is away is asked once more").default("10s");
+        Time { most: Duration::from_secs(600) }, "How long `run` flushes before it stops, and keeps asking a brain that is away").default("10s");
     INGEST: PathKind = Spec::new(("ingest", "Z4J_INGEST"), "PATH", PathKind,
         "Where `run` takes events, in place of the default socket");
     DEV_MODE: Choice<bool> = Spec::new(("dev_mode", ""), "BOOL", SWITCH,

@@ -20,6 +20,8 @@ use crate::words::printable;
 pub(super) const PROOF_AGE: Duration = Duration::from_secs(60);
 /// Every so many failures of a streak one is told of.
 const SUMMARY_EVERY: u64 = 10;
+/// How long before the end of the time to stop the last attempt begins, at the latest.
+const LAST_ATTEMPT: Duration = Duration::from_secs(1);
 /// The brain that this agent was tested with.
 const KNOWN_BRAIN: &str = "1.13";
 
@@ -40,6 +42,7 @@ pub(super) struct Progress {
     /// Whether the last line that somebody was told says so.
     last_told_online: bool,
     noted_brain: Option<String>,
+    is_stopping: bool,
 }
 
 impl Progress {
@@ -56,6 +59,7 @@ impl Progress {
             told_online: false,
             last_told_online: false,
             noted_brain: None,
+            is_stopping: false,
         }
     }
 
@@ -186,11 +190,16 @@ impl Progress {
         self.told_online = false;
     }
 
-    /// A failure: how long to wait before the next attempt.
-    pub(super) fn failed(&mut self, failure: &Failure) -> Duration {
+    /// A failure: how long to wait before the next attempt; none if that would not begin before `latest`, the
+    /// end of the time to stop.
+    pub(super) fn failed(&mut self, failure: &Failure, latest: Option<Instant>) -> Option<Duration> {
+        if latest.is_some() {
+            self.stopping();
+        }
         let share = (self.shares)();
         let (streak, wait) = self.backoff.fail(failure.class, share);
         let wait = wait.max(failure.retry_after.unwrap_or_default());
+        let wait = latest.map_or(Some(wait), |latest| before(latest, wait, failure));
         if streak == 1 {
             self.told_online = false;
         }
@@ -200,12 +209,15 @@ impl Progress {
         tell(failure, streak, wait, again);
         self.offline();
         let now = self.clock.now();
-        let micros = i64::try_from(wait.as_micros()).unwrap_or(i64::MAX);
-        let next = Timestamp::from_unix_micros(now.unix_micros().saturating_add(micros));
+        let next = wait.map(|wait| {
+            let micros = i64::try_from(wait.as_micros()).unwrap_or(i64::MAX);
+            Timestamp::from_unix_micros(now.unix_micros().saturating_add(micros)).to_string()
+        });
         let streaks = self.backoff.streaks();
+        let state = if self.is_stopping { LinkState::Stopping } else { LinkState::BackingOff };
         self.status.send_modify(|status| {
-            status.state = LinkState::BackingOff;
-            status.next_attempt_at = Some(next.to_string());
+            status.state = state;
+            status.next_attempt_at = next;
             status.streaks = streaks;
             status.last_failure = Some(LastFailure {
                 class: failure.class,
@@ -217,8 +229,11 @@ impl Progress {
         wait
     }
 
-    /// The order to stop has come.
+    /// The order to stop has come. Waits start small again, for the time to stop is short.
     pub(super) fn stopping(&mut self) {
+        if !std::mem::replace(&mut self.is_stopping, true) {
+            self.backoff = Backoff::default();
+        }
         self.status.send_modify(|status| {
             status.state = LinkState::Stopping;
             status.next_attempt_at = None;
@@ -230,29 +245,42 @@ impl Progress {
     }
 }
 
+/// A wait that ends before the time to stop is up. Where it would not, a brain that is away is still asked a
+/// last time, unless it wants to be left alone.
+fn before(latest: Instant, wait: Duration, failure: &Failure) -> Option<Duration> {
+    let left = latest.saturating_duration_since(Instant::now());
+    let may_be_asked = failure.class == FailureClass::Connection && failure.retry_after.is_none();
+    match left.checked_sub(LAST_ATTEMPT) {
+        _ if wait < left => Some(wait),
+        Some(rest) if may_be_asked && rest >= LAST_ATTEMPT => Some(rest),
+        _ => None,
+    }
+}
+
 /// One line a streak, at the level of its class; then every tenth, and the first `again` after a session that
 /// did not prove itself.
-fn tell(failure: &Failure, streak: u64, wait: Duration, again: bool) {
+fn tell(failure: &Failure, streak: u64, wait: Option<Duration>, again: bool) {
     let diagnosis = &failure.diagnosis;
     let code = diagnosis.code.map(|code| format!(" [{code}]")).unwrap_or_default();
     let fix = diagnosis.fix.as_deref().map(|fix| fix.replace(":\n", ": ").replace('\n', "; "));
     let fix = fix.map(|fix| format!("; fix: {fix}")).unwrap_or_default();
-    let seconds = wait.as_secs_f64();
+    let next = match wait {
+        Some(wait) => format!("the next attempt is in {:.1} s", wait.as_secs_f64()),
+        None => "no other attempt is made before the stop".to_owned(),
+    };
     let sentence = &diagnosis.sentence;
     match (streak, failure.class) {
         (1, FailureClass::Incompatible) => {
-            tracing::error!("offline: {sentence}{code}{fix}; the next attempt is in {seconds:.1} s");
+            tracing::error!("offline: {sentence}{code}{fix}; {next}");
         }
-        (1, _) => tracing::warn!("offline: {sentence}{code}{fix}; the next attempt is in {seconds:.1} s"),
+        (1, _) => tracing::warn!("offline: {sentence}{code}{fix}; {next}"),
         _ if again => {
-            tracing::info!(
-                "offline again: {sentence}{code}; the next attempt is in {seconds:.1} s, and longer each time"
-            );
+            tracing::info!("offline again: {sentence}{code}; {next}, and longer each time");
         }
         (streak, _) if streak % SUMMARY_EVERY == 0 => {
             tracing::info!("still offline after {streak} attempts: {sentence}{code}");
         }
-        _ => tracing::debug!("still offline: {sentence}{code}; the next attempt is in {seconds:.1} s"),
+        _ => tracing::debug!("still offline: {sentence}{code}; {next}"),
     }
 }
 
@@ -277,7 +305,7 @@ mod tests {
         let names =
             |ids: &Ids| ids.get().into_iter().map(|(name, id)| format!("{name}={id}")).collect::<Vec<_>>();
         assert_eq!(names(&ids), ["agent_id=a", "project_id=p", "session_id=s"]);
-        progress.failed(&failure());
+        progress.failed(&failure(), None);
         assert_eq!(names(&ids), ["agent_id=a", "project_id=p"]);
     }
 
@@ -290,13 +318,13 @@ mod tests {
         let (mut progress, seen) = progress();
         for seconds in [1, 2, 4, 8] {
             progress.online("websocket", None, &binding());
-            assert_eq!(progress.failed(&failure()), Duration::from_secs(seconds));
+            assert_eq!(progress.failed(&failure(), None), Some(Duration::from_secs(seconds)));
         }
         assert_eq!(seen.borrow().streaks.connection, 4);
         progress.online("websocket", None, &binding());
         progress.proved();
         assert_eq!(seen.borrow().streaks.connection, 0);
-        assert_eq!(progress.failed(&failure()), Duration::from_secs(1));
+        assert_eq!(progress.failed(&failure(), None), Some(Duration::from_secs(1)));
         let status = seen.borrow();
         assert_eq!((status.state, status.session_id.as_deref()), (LinkState::BackingOff, None));
         assert_eq!(status.last_failure.as_ref().map(|last| last.text.as_str()), Some("gone"));
@@ -309,7 +337,7 @@ mod tests {
         for _ in 0..4 {
             progress.online("websocket", None, &binding());
             told.push(progress.last_told_online);
-            progress.failed(&failure());
+            progress.failed(&failure(), None);
             assert!(!progress.last_told_online);
         }
         assert_eq!(told, [true, true, false, false]);
@@ -338,6 +366,26 @@ mod tests {
     async fn a_wait_that_the_brain_asks_for_is_kept() {
         let (mut progress, _seen) = progress();
         let asked = Failure { retry_after: Some(Duration::from_secs(9)), ..failure() };
-        assert_eq!(progress.failed(&asked), Duration::from_secs(9));
+        assert_eq!(progress.failed(&asked, None), Some(Duration::from_secs(9)));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_stop_starts_small_and_has_no_attempt_behind_its_end() {
+        let (mut progress, seen) = progress();
+        for _ in 0..9 {
+            progress.failed(&failure(), None);
+        }
+        let latest = Some(Instant::now() + Duration::from_secs(5));
+        for seconds in [1, 2, 4] {
+            assert_eq!(progress.failed(&failure(), latest), Some(Duration::from_secs(seconds)));
+            assert_eq!(seen.borrow().state, LinkState::Stopping);
+        }
+        assert_eq!(progress.failed(&failure(), latest), Some(Duration::from_secs(4)), "a last one");
+        let asked = Failure { retry_after: Some(Duration::from_secs(6)), ..failure() };
+        assert_eq!(progress.failed(&asked, latest), None);
+        assert_eq!(progress.failed(&failure(), Some(Instant::now())), None);
+        let refused = Failure::uncoded(FailureClass::Auth, "no");
+        assert_eq!(progress.failed(&refused, latest), None);
+        assert_eq!(seen.borrow().next_attempt_at, None);
     }
 }

@@ -97,7 +97,7 @@ impl Supervisor {
                 }
                 Ended::Switched(opened) => switched = Some(opened),
                 Ended::Failed(failure) => {
-                    let wait = self.progress.failed(&failure);
+                    let wait = self.progress.failed(&failure, self.latest_attempt());
                     if !self.may_go_on(wait).await {
                         return;
                     }
@@ -106,19 +106,25 @@ impl Supervisor {
         }
     }
 
-    /// Waits before the next attempt. Whether there is to be one: an agent that stops makes one more, if
-    /// something waits to be sent.
-    async fn may_go_on(&mut self, wait: Duration) -> bool {
-        if self.instructions.stop_at().is_some() {
-            return false;
-        }
+    /// Waits before the next attempt. Whether there is to be one: an agent that stops makes more for as long as
+    /// its time lasts, if something waits to be sent.
+    async fn may_go_on(&mut self, wait: Option<Duration>) -> bool {
+        let Some(wait) = wait else { return false };
+        let is_stopping = self.instructions.stop_at().is_some();
         match self.instructions.unless(|| false, sleep(wait)).await {
             Ok(()) | Err(Order::Reconnect) => true,
+            Err(Order::Stop) if is_stopping => false,
             Err(Order::Stop) => {
                 self.progress.stopping();
                 self.has_something_to_send()
             }
         }
+    }
+
+    /// Before when another attempt has to begin; none where that does not matter.
+    fn latest_attempt(&self) -> Option<Instant> {
+        let stop_at = self.instructions.stop_at()?;
+        Some(if self.has_something_to_send() { stop_at } else { Instant::now() })
     }
 
     fn has_something_to_send(&self) -> bool {

@@ -222,6 +222,25 @@ async fn what_comes_in_while_it_connects_is_flushed_as_well() -> Outcome {
 }
 
 #[tokio::test]
+async fn a_stop_asks_a_brain_that_is_away_until_it_is_back() -> Outcome {
+    let brain = Brain::start().await?;
+    let agent = Agent::start(brain.port, "ws", 2).await?;
+    drop(brain.connection().await?);
+    agent.until(|status| status.streaks.connection == 1).await?;
+    agent.commander.stop();
+    // At once, and again after that: a stopping agent does not give up at the first failure.
+    drop(brain.connection().await?);
+    let mut peer = brain.session().await?;
+    let (id, sent) = batch(&mut peer).await?;
+    assert_eq!(sent, [0, 1]);
+    peer.ack(&id).await?;
+    assert_eq!(peer.closed().await?, Some(1000));
+    agent.until_buffered(0).await?;
+    soon(agent.running).await??;
+    Ok(())
+}
+
+#[tokio::test]
 async fn a_reconnect_drops_a_live_connection_and_a_back_off() -> Outcome {
     let brain = Brain::start().await?;
     let agent = Agent::start(brain.port, "ws", 0).await?;
