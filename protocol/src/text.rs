@@ -57,6 +57,13 @@ impl CanonicalText {
         &self.0
     }
 
+    /// Its length in bytes as it stands in a string inside JSON: quotes and backslashes take a byte more, and
+    /// characters that would take more than that are escaped in a canonical text already.
+    #[must_use]
+    pub fn quoted_len(&self) -> usize {
+        self.0.len() + self.0.bytes().filter(|byte| matches!(byte, b'"' | b'\\')).count()
+    }
+
     /// The text, to keep.
     #[must_use]
     pub fn into_string(self) -> String {

@@ -23,6 +23,7 @@ use tokio::sync::{Semaphore, watch};
 use z4j_protocol::payload::Command;
 use z4j_protocol::{CanonicalText, Value};
 
+pub(crate) use bound::{Room, shortened};
 pub(crate) use orchestrator::{Signs, is_orchestrated};
 pub(crate) use route::Adapters;
 pub(crate) use template::Template;

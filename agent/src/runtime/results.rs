@@ -5,9 +5,6 @@
 
 use std::collections::BTreeMap;
 
-use z4j_protocol::payload::CommandResult;
-use z4j_protocol::{CanonicalText, Value};
-
 use crate::buffer::StoredResult;
 
 /// The results of one session.
@@ -47,17 +44,10 @@ impl Results {
     }
 }
 
-/// What is said in place of a result that no frame can hold.
-pub(super) fn too_large(payload: &CanonicalText, size: usize, limit: usize) -> CanonicalText {
-    let error = format!("the result takes {size} bytes, and the brain takes frames of {limit} bytes at most");
-    let value = Value::parse(payload.as_str().as_bytes()).ok();
-    let token = value.and_then(|value| Some(value.get("delivery_claim_token")?.as_str()?.to_owned()));
-    let result = CommandResult { delivery_claim_token: token, ..CommandResult::failed(&error) };
-    CanonicalText::from_serialize(&result).unwrap_or_else(|_| payload.clone())
-}
-
 #[cfg(test)]
 mod tests {
+    use z4j_protocol::CanonicalText;
+
     use super::*;
 
     fn stored(id: &str) -> StoredResult {
@@ -77,15 +67,5 @@ mod tests {
         assert_eq!(results.acked(1), Vec::<String>::new());
         assert_eq!(results.acked(2), ["b"]);
         assert!(results.is_empty());
-    }
-
-    #[test]
-    fn what_stands_for_a_result_is_small_and_keeps_the_token() -> Result<(), serde_json::Error> {
-        let long = format!(r#"{{"delivery_claim_token":"t","result":"{}"}}"#, "x".repeat(100_000));
-        let text = too_large(&CanonicalText::kept(long), 100_200, 4096);
-        let value: serde_json::Value = serde_json::from_str(text.as_str())?;
-        assert_eq!((&value["delivery_claim_token"], &value["status"]), (&"t".into(), &"failed".into()));
-        assert!(value["error"].as_str().is_some_and(|error| error.contains("100200 bytes")));
-        Ok(())
     }
 }

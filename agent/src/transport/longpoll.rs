@@ -34,6 +34,12 @@ impl RoundTrip {
         let accepted = answer.json().and_then(|body| body.get("accepted")?.as_u64());
         answer.status == 200 && accepted == Some(1)
     }
+
+    /// Whether the session did not stand: its signature failed, or the brain does not know it any more.
+    pub(crate) fn is_conflict(&self) -> bool {
+        let answer = self.batch.as_ref().unwrap_or(&self.probe);
+        answer.as_ref().is_ok_and(|answer| answer.status == 409)
+    }
 }
 
 /// The agent's and the project's UUID, as an answer tells them.

@@ -7,6 +7,7 @@ use std::collections::VecDeque;
 use z4j_protocol::{CanonicalText, FrameType};
 
 use crate::buffer::{Row, StoredResult};
+use crate::commands::{Room, shortened};
 use crate::transport::frame_id;
 use crate::transport::session::Signed;
 
@@ -20,6 +21,11 @@ const BATCH_BYTES: usize = 20;
 pub(super) const MAX_FRAMES: usize = 500;
 /// Most events in a batch.
 pub(super) const MAX_EVENTS: usize = 500;
+
+/// What a frame that has a body of so many bytes for itself has room for.
+pub(super) const fn room(limit: usize) -> Room {
+    Room::Quoted(limit.saturating_sub(BODY_BYTES + ENVELOPE_BYTES))
+}
 
 /// A frame that is no batch of events.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,9 +46,10 @@ impl Control {
         Self { kind, id, payload, is_stored: false }
     }
 
-    /// A result.
-    pub(super) fn result(result: StoredResult, is_stored: bool) -> Self {
+    /// A result, cut to what a body of so many bytes has room for.
+    pub(super) fn result(result: StoredResult, is_stored: bool, limit: usize) -> Self {
         let StoredResult { command_id, payload } = result;
+        let payload = shortened(payload, room(limit));
         Self { kind: FrameType::CommandResult, id: command_id, payload, is_stored }
     }
 
@@ -99,7 +106,7 @@ impl Outbox {
         let mut body = String::from("{\"frames\":[");
         let (mut posted, mut size) = (Posted::default(), BODY_BYTES);
         for control in &self.controls {
-            let more = ENVELOPE_BYTES + quoted(control.payload.as_str());
+            let more = ENVELOPE_BYTES + control.payload.quoted_len();
             let fits = posted.frames < measure.frames && size + more <= measure.bytes;
             if posted.frames > 0 && !fits {
                 posted.is_full = true;
@@ -129,7 +136,7 @@ impl Outbox {
         size += ENVELOPE_BYTES + BATCH_BYTES;
         let mut taken = 0;
         for row in &self.rows {
-            size += quoted(row.text.as_str()) + 1;
+            size += row.text.quoted_len() + 1;
             let fits = posted.frames < measure.frames && size <= measure.bytes;
             if taken == measure.events || !fits && (taken > 0 || posted.frames > 0) {
                 break;
@@ -146,12 +153,6 @@ impl Outbox {
         posted.frames += 1;
         posted.events = taken;
     }
-}
-
-/// The length of a canonical text within a JSON text: quotes and backslashes take a byte more, and characters
-/// that take more than that are not in it.
-fn quoted(text: &str) -> usize {
-    text.len() + text.bytes().filter(|byte| matches!(byte, b'"' | b'\\')).count()
 }
 
 fn add(body: &mut String, frame: &str) {

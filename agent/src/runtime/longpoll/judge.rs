@@ -7,11 +7,11 @@ use z4j_protocol::payload::{Command, CommandAck};
 use z4j_protocol::{CanonicalText, FrameType};
 
 use super::super::failure::{Failure, SCHEDULER_UPGRADE};
-use super::super::results::too_large;
-use super::body::{Control, Posted};
+use super::body::{Control, Posted, room};
 use super::session::Session;
 use super::suspicion::Advice;
 use crate::buffer::Loss;
+use crate::commands::shortened;
 use crate::net::http::Answer;
 use crate::status::FailureClass;
 use crate::transport::longpoll::RoundTrip;
@@ -36,12 +36,12 @@ impl Session<'_> {
                 self.memory.sizes.refused(posted.bytes);
                 let smallest = self.memory.sizes.limit() >= posted.bytes;
                 let advice = self.suspicion.too_large(posted, smallest);
-                self.follow(advice, posted, true).await;
+                self.follow(advice, true).await;
                 Ok(())
             }
             415 | 422 => {
                 let advice = self.suspicion.refused(posted);
-                self.follow(advice, posted, false).await;
+                self.follow(advice, false).await;
                 Ok(())
             }
             _ => Err(self.refused(Some(answer), answer)),
@@ -59,6 +59,9 @@ impl Session<'_> {
             return self.stalled(&body["accepted"], posted);
         }
         self.stalls = 0;
+        if !self.memory.has_accepted(&self.link.secret) {
+            self.memory.accepted = Some(self.link.secret.clone());
+        }
         self.memory.sizes.passed(posted.bytes, posted.is_full);
         self.suspicion.passed(posted);
         let controls: Vec<Control> = self.outbox.controls.drain(..posted.controls).collect();
@@ -95,11 +98,11 @@ impl Session<'_> {
         Ok(())
     }
 
-    async fn follow(&mut self, advice: Advice, posted: &Posted, for_size: bool) {
+    async fn follow(&mut self, advice: Advice, for_size: bool) {
         match advice {
             Advice::Less => {}
             Advice::Again => self.post_after = Some(Instant::now() + REFUSAL_WAIT),
-            Advice::DropFrame => self.drop_frame(posted, for_size).await,
+            Advice::DropFrame => self.drop_frame(for_size).await,
             Advice::DropEvent => {
                 if let Some(row) = self.outbox.rows.pop_front() {
                     tracing::warn!(
@@ -112,14 +115,14 @@ impl Session<'_> {
         }
     }
 
-    /// Gives the first frame up. A result that is too large is replaced by one that says so.
-    async fn drop_frame(&mut self, posted: &Posted, for_size: bool) {
+    /// Gives the first frame up. A result that is too large is cut first, until there is nothing left to cut.
+    async fn drop_frame(&mut self, for_size: bool) {
         let Some(mut control) = self.outbox.controls.pop_front() else { return };
         if control.kind != FrameType::CommandResult {
             tracing::debug!("the brain refuses a frame of type {}; it is dropped", control.kind);
             return;
         }
-        let smaller = too_large(&control.payload, posted.bytes, self.memory.sizes.limit());
+        let smaller = shortened(control.payload.clone(), room(self.memory.sizes.limit()));
         if for_size && smaller.as_str().len() < control.payload.as_str().len() {
             control.payload = smaller;
             self.outbox.controls.push_front(control);
@@ -177,13 +180,13 @@ impl Session<'_> {
         let payload = payload.unwrap_or_else(|_| CanonicalText::kept("{}".to_owned()));
         self.outbox.controls.push_back(Control::new(FrameType::CommandAck, id.to_owned(), payload));
         if let Some(known) = self.link.dispatcher.take(id, command).await {
-            self.outbox.controls.push_back(Control::result(known, false));
+            self.outbox.controls.push_back(Control::result(known, false, self.memory.sizes.limit()));
         }
     }
 
     /// A status that ends the session, by the words of the doctor.
     fn refused(&self, batch: Option<&Answer>, answer: &Answer) -> Failure {
-        if answer.status == 409 && self.progress.is_proved() {
+        if answer.status == 409 && self.memory.has_accepted(&self.link.secret) {
             let words = "the brain has forgotten the session (409)";
             return Failure::uncoded(FailureClass::Connection, words);
         }

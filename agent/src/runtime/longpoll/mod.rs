@@ -17,7 +17,7 @@ use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use z4j_protocol::Binding;
+use z4j_protocol::{Binding, HmacSecret};
 
 pub(super) use session::run;
 
@@ -45,15 +45,21 @@ pub(super) struct Memory {
     wait: u64,
     /// Requests for commands that were cut while they waited.
     silence: Silence,
+    /// The secret under which a frame was accepted: who refuses such frames later has forgotten the session.
+    accepted: Option<HmacSecret>,
 }
 
 impl Default for Memory {
     fn default() -> Self {
-        Self { sizes: Sizes::default(), wait: FIRST_WAIT, silence: Silence::default() }
+        Self { sizes: Sizes::default(), wait: FIRST_WAIT, silence: Silence::default(), accepted: None }
     }
 }
 
 impl Memory {
+    fn has_accepted(&self, secret: &HmacSecret) -> bool {
+        self.accepted.as_ref() == Some(secret)
+    }
+
     /// A request for commands was not answered. Whether it is enough to wait for less long: something on the
     /// way cuts connections that are quiet.
     fn cut(&mut self, failed: &LineFailure, waited: Duration) -> bool {

@@ -291,7 +291,8 @@ impl Session<'_> {
     async fn queue_results(&mut self) {
         for result in self.link.buffer.unsettled_results().await {
             if self.carried.insert(result.command_id.clone()) {
-                self.outbox.controls.push_back(Control::result(result, true));
+                let limit = self.memory.sizes.limit();
+                self.outbox.controls.push_back(Control::result(result, true, limit));
             }
         }
     }

@@ -1,14 +1,16 @@
 //! Sessions against a brain that does what each test says.
 
 use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use z4j_protocol::{FrameType, Value, Verifier};
+use z4j_protocol::{CanonicalText, FrameType, Value, Verifier};
 
 use super::super::fixtures::{
     Agent, Asked, Outcome, Reply, event, http, keys, now, numbers, serve_http, sized_event, soon,
     with_held_time,
 };
+use crate::buffer::StoredResult;
 use crate::status::{FailureClass, LinkState};
 use crate::transport::random_bytes;
 
@@ -185,6 +187,46 @@ async fn a_command_is_acked_and_answered() -> Outcome {
     let place = |kind| seen.kinds.iter().position(|seen| *seen == kind);
     assert!(place(FrameType::CommandAck).is_some());
     assert!(place(FrameType::CommandAck) < place(FrameType::CommandResult));
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_result_has_what_a_body_holds() -> Outcome {
+    const COMMAND: &str = "4c5f2f0e-3e1b-4d7e-9a51-0c2f3f1f9d11";
+    let rule: Rule = |asked, _| (asked.body.len() > 8_192).then_some("413 Content Too Large");
+    let (port, seen) = brain(rule).await?;
+    let agent = Agent::start(port, "longpoll", 0).await?;
+    let text =
+        format!(r#"{{"error":null,"result":{{"stdout":"{}"}},"status":"success"}}"#, "\\\"".repeat(25_000));
+    agent.buffer.begin_command(COMMAND, None).await?;
+    let payload = CanonicalText::kept(text);
+    agent.buffer.finish_command(StoredResult { command_id: COMMAND.into(), payload }).await?;
+    agent.commander.reconnect();
+    let mut status = agent.buffer.status();
+    soon(status.wait_for(|status| status.unsettled_results == 0)).await??;
+    agent.stop().await?;
+    let seen = lock(&seen);
+    assert!(seen.kinds.contains(&FrameType::CommandResult));
+    assert_eq!(seen.refusals, 0, "its size is known beforehand");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_brain_that_forgets_sessions_does_not_blame_the_secret() -> Outcome {
+    // Every session takes one POST, and is forgotten then.
+    static POSTS: AtomicUsize = AtomicUsize::new(0);
+    let rule: Rule = |_, _| (POSTS.fetch_add(1, Ordering::SeqCst) > 0).then_some("409 Conflict");
+    let (port, _seen) = brain(rule).await?;
+    let agent = Agent::start(port, "longpoll", 0).await?;
+    for streak in 1..=2 {
+        agent.buffer.append(vec![event(streak)?]).await?;
+        let status = agent.until(|status| status.streaks.connection >= streak as u64).await?;
+        let last = status.last_failure.unwrap_or_else(|| panic!("a failure"));
+        assert_eq!(last.code, None, "{}", last.text);
+        assert!(last.text.contains("forgotten the session"), "{}", last.text);
+        agent.commander.reconnect();
+    }
+    agent.running.abort();
     Ok(())
 }
 

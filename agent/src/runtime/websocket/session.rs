@@ -17,10 +17,11 @@ use super::super::heartbeat::Reporter;
 use super::super::instructions::{Instructions, Order};
 use super::super::progress::Progress;
 use super::super::reader::Reader;
-use super::super::results::{Results, too_large};
+use super::super::results::Results;
 use super::super::window::Window;
 use super::{FAREWELL, Memory, Opened, within};
 use crate::buffer::{Loss, Row, StoredResult};
+use crate::commands::{Room, shortened};
 use crate::doctor::diagnosis::Journey;
 use crate::status::FailureClass;
 use crate::transport::frame_id;
@@ -29,7 +30,7 @@ use crate::transport::websocket::{Incoming, Socket};
 use crate::words::printable;
 
 const _: () = assert!(MAX_EVENTS <= MAX_EVENTS_PER_BATCH);
-/// Everything of a signed `event_batch` but its events, in bytes, at most.
+/// Everything of a signed frame but its payload, in bytes, at most.
 const ENVELOPE_BYTES: usize = 256;
 /// A frame limit below this is not believed: every event would be thrown away for a brain's mistake.
 const SMALLEST_FRAME: u64 = 4 * 1024;
@@ -206,18 +207,16 @@ impl Session<'_> {
     async fn send_results(&mut self) -> Result<(), Exit> {
         let stored = self.link.buffer.unsettled_results().await;
         for result in self.results.unsent(stored) {
-            self.send_result(&result).await?;
-            self.results.sent(result.command_id, self.window.sent());
+            let id = result.command_id.clone();
+            self.send_result(result).await?;
+            self.results.sent(id, self.window.sent());
         }
         Ok(())
     }
 
-    async fn send_result(&mut self, result: &StoredResult) -> Result<(), Exit> {
-        let mut frame = self.signed.text(FrameType::CommandResult, &result.command_id, &result.payload);
-        if frame.len() > self.max_frame {
-            let payload = too_large(&result.payload, frame.len(), self.max_frame);
-            frame = self.signed.text(FrameType::CommandResult, &result.command_id, &payload);
-        }
+    async fn send_result(&mut self, result: StoredResult) -> Result<(), Exit> {
+        let payload = shortened(result.payload, Room::Plain(self.max_frame - ENVELOPE_BYTES));
+        let frame = self.signed.text(FrameType::CommandResult, &result.command_id, &payload);
         self.send(frame).await
     }
 
@@ -309,7 +308,7 @@ impl Session<'_> {
         let frame = self.signed.text(FrameType::CommandAck, id, &payload);
         self.send(frame).await?;
         match self.link.dispatcher.take(id, command).await {
-            Some(known) => self.send_result(&known).await,
+            Some(known) => self.send_result(known).await,
             None => Ok(()),
         }
     }

@@ -155,17 +155,26 @@ async fn a_command_is_acked_first_and_its_result_settled_by_a_batch_behind_it() 
 }
 
 #[tokio::test]
-async fn a_result_that_fits_no_frame_becomes_one_that_says_so() -> Outcome {
+async fn a_result_has_what_the_brains_frames_hold_and_is_cut_to_that() -> Outcome {
     let brain = Brain::start().await?;
     let agent = Agent::start(brain.port, "ws", 0).await?;
     agent.buffer.begin_command(COMMAND, None).await?;
-    let text = format!(r#"{{"error":null,"result":"{}","status":"success"}}"#, "x".repeat(50_000));
+    let text =
+        format!(r#"{{"error":null,"result":{{"stdout":"{}"}},"status":"success"}}"#, "x".repeat(50_000));
     let result = StoredResult { command_id: COMMAND.into(), payload: CanonicalText::kept(text) };
     agent.buffer.finish_command(result).await?;
-    let mut peer = brain.upgraded().await?;
-    peer.greet(8_192).await?;
-    let (_, result) = peer.next(FrameType::CommandResult).await?;
-    assert_eq!(result["status"], "failed");
+    for (max_frame, least, most) in [(8_192, 7_000, 8_000), (1 << 20, 50_000, 50_000)] {
+        let mut peer = brain.upgraded().await?;
+        peer.greet(max_frame).await?;
+        let (_, result) = peer.next(FrameType::CommandResult).await?;
+        let stdout = result["result"]["stdout"].as_str().map_or(0, str::len);
+        assert!((least..=most).contains(&stdout), "{stdout} of {max_frame}");
+        assert_eq!(
+            (&result["status"], &result["result"]["truncated"] == true),
+            (&"success".into(), most < 50_000)
+        );
+        peer.close(1012).await?;
+    }
     agent.running.abort();
     Ok(())
 }
