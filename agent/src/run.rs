@@ -23,6 +23,7 @@ use crate::instance::{self, Claim};
 use crate::log::Ids;
 use crate::notify;
 use crate::orders::{Commander, Orders};
+use crate::paths;
 use crate::redaction::{RedactionError, Redactor};
 use crate::runtime::{self, Link, Reread};
 use crate::status::{Identity, LinkStatus, Snapshot};
@@ -253,7 +254,7 @@ impl Hands {
     ) -> Result<Self, RunError> {
         let buffer_path = buffer.status().borrow().path.clone();
         let beside = buffer_path.parent().map(std::path::Path::to_owned).unwrap_or_default();
-        let dir = instance::place(environment, &beside);
+        let dir = instance::place(environment, paths::home_root(environment, config).as_deref(), &beside);
         let claim = instance::claim(&dir, environment).map_err(RunError::Files)?;
         // Others are led to it by a link, from another directory.
         let absolute = |path: &PathBuf| environment.current_dir.clone().unwrap_or_default().join(path);

@@ -63,16 +63,25 @@ fn runtime_directory(environment: &Environment) -> Option<PathBuf> {
     std::env::split_paths(list).next().filter(|dir| dir.is_absolute())
 }
 
-/// Where a new agent puts its pidfile and sockets: `$RUNTIME_DIRECTORY` where it serves, else beside the
-/// buffer.
-pub(crate) fn place(environment: &Environment, buffer_dir: &Path) -> PathBuf {
+/// Where a new agent puts its pidfile and sockets: `$RUNTIME_DIRECTORY`, or else the root that its buffer lies
+/// in, where others look whatever the buffer is called; beside the buffer where neither serves.
+pub(crate) fn place(environment: &Environment, home: Option<&Path>, buffer_dir: &Path) -> PathBuf {
     let serves = |dir: &PathBuf| {
         let longest = Instance { dir: dir.clone(), name: "agent-4194304-9".to_owned(), pid: 1 };
         is_private(dir, environment.account.uid)
             && check_length(&longest.control_socket()).is_ok()
             && access(dir, AccessFlags::W_OK | AccessFlags::X_OK).is_ok()
     };
-    runtime_directory(environment).filter(serves).unwrap_or_else(|| buffer_dir.to_owned())
+    let real_buffer_dir = real(buffer_dir);
+    let holds = |root: &PathBuf| {
+        real(root).zip(real_buffer_dir.as_ref()).is_some_and(|(root, dir)| dir.starts_with(root))
+    };
+    let roots = paths::every_root(environment, home).into_iter().filter(holds);
+    runtime_directory(environment)
+        .into_iter()
+        .chain(roots)
+        .find(serves)
+        .unwrap_or_else(|| buffer_dir.to_owned())
 }
 
 /// Whether a directory is this user's, and nobody else can put anything there.

@@ -137,19 +137,34 @@ fn the_runtime_directory_serves_if_it_is_ours() -> io::Result<()> {
     let (run, buffer) = (dir.path().join("run"), dir.path().join("buffer"));
     fs::create_dir(&run)?;
     let mut environment = environment(7);
-    assert_eq!(place(&environment, &buffer), buffer);
+    assert_eq!(place(&environment, None, &buffer), buffer);
     let list = format!("{}:{}", run.display(), dir.path().display());
     environment.variables.insert("RUNTIME_DIRECTORY".into(), list.into());
-    assert_eq!(place(&environment, &buffer), run);
+    assert_eq!(place(&environment, None, &buffer), run);
     assert_eq!(places(&environment, Some(&buffer))[..2], [run.clone(), buffer.clone()]);
     fs::set_permissions(&run, fs::Permissions::from_mode(0o777))?;
-    assert_eq!(place(&environment, &buffer), buffer);
+    assert_eq!(place(&environment, None, &buffer), buffer);
     let long = dir.path().join("x".repeat(90));
     fs::create_dir(&long)?;
     environment.variables.insert("RUNTIME_DIRECTORY".into(), long.clone().into());
-    assert_eq!(place(&environment, &buffer), buffer);
+    assert_eq!(place(&environment, None, &buffer), buffer);
     let refused = claim(&long, &environment).map(|_| ()).map_err(|error| error.to_string()).err();
     assert!(refused.is_some_and(|text| text.contains("107") && text.contains("Z4J_HOME")));
+    Ok(())
+}
+
+#[test]
+fn an_agent_is_found_in_its_root_whatever_its_buffer_is_called() -> io::Result<()> {
+    let dir = tempfile::tempdir()?;
+    let (home, environment) = (fs::canonicalize(dir.path())?.join("home"), environment(7));
+    let buffers = home.join("sub/buffers");
+    fs::create_dir_all(&buffers)?;
+    fs::set_permissions(&home, fs::Permissions::from_mode(0o700))?;
+    let claim = claim(&place(&environment, Some(&home), &buffers), &environment)?;
+    assert_eq!(live(&environment, Some(&home)), [claim.instance().clone()]);
+    // A root that others may write has no sockets.
+    fs::set_permissions(&home, fs::Permissions::from_mode(0o777))?;
+    assert_eq!(place(&environment, Some(&home), &buffers), buffers);
     Ok(())
 }
 
