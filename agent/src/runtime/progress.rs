@@ -42,7 +42,8 @@ pub(super) struct Progress {
     /// Whether the last line that somebody was told says so.
     last_told_online: bool,
     noted_brain: Option<String>,
-    is_stopping: bool,
+    /// Since the order to stop: waits that start small again, for the time to stop is short.
+    stopping: Option<Backoff>,
 }
 
 impl Progress {
@@ -59,7 +60,7 @@ impl Progress {
             told_online: false,
             last_told_online: false,
             noted_brain: None,
-            is_stopping: false,
+            stopping: None,
         }
     }
 
@@ -198,6 +199,7 @@ impl Progress {
         }
         let share = (self.shares)();
         let (streak, wait) = self.backoff.fail(failure.class, share);
+        let wait = self.stopping.as_mut().map_or(wait, |backoff| backoff.fail(failure.class, share).1);
         let wait = wait.max(failure.retry_after.unwrap_or_default());
         let wait = latest.map_or(Some(wait), |latest| before(latest, wait, failure));
         if streak == 1 {
@@ -214,7 +216,7 @@ impl Progress {
             Timestamp::from_unix_micros(now.unix_micros().saturating_add(micros)).to_string()
         });
         let streaks = self.backoff.streaks();
-        let state = if self.is_stopping { LinkState::Stopping } else { LinkState::BackingOff };
+        let state = if self.stopping.is_some() { LinkState::Stopping } else { LinkState::BackingOff };
         self.status.send_modify(|status| {
             status.state = state;
             status.next_attempt_at = next;
@@ -229,11 +231,9 @@ impl Progress {
         wait
     }
 
-    /// The order to stop has come. Waits start small again, for the time to stop is short.
+    /// The order to stop has come.
     pub(super) fn stopping(&mut self) {
-        if !std::mem::replace(&mut self.is_stopping, true) {
-            self.backoff = Backoff::default();
-        }
+        self.stopping.get_or_insert_default();
         self.status.send_modify(|status| {
             status.state = LinkState::Stopping;
             status.next_attempt_at = None;
@@ -252,7 +252,7 @@ fn before(latest: Instant, wait: Duration, failure: &Failure) -> Option<Duration
     let may_be_asked = failure.class == FailureClass::Connection && failure.retry_after.is_none();
     match left.checked_sub(LAST_ATTEMPT) {
         _ if wait < left => Some(wait),
-        Some(rest) if may_be_asked && rest >= LAST_ATTEMPT => Some(rest),
+        Some(rest) if may_be_asked && !rest.is_zero() => Some(rest),
         _ => None,
     }
 }
