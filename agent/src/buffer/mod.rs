@@ -5,9 +5,11 @@
 
 mod adopt;
 mod damage;
+mod duties;
 mod events;
 mod files;
 mod first_page;
+mod group;
 mod lock;
 mod open;
 mod pending;
@@ -36,8 +38,8 @@ use z4j_protocol::{CanonicalText, Timestamp};
 pub(crate) use open::{OpenError, open};
 pub(crate) use place::{PlaceError, choose};
 
+use group::Write;
 use pending::Deed;
-use writer::Write;
 
 /// Most requests that wait for the writer; callers wait behind them.
 const QUEUE: usize = 64;

@@ -7,11 +7,12 @@ use std::sync::{Arc, Mutex};
 use tokio::sync::{mpsc, watch};
 
 use super::adopt::Adopter;
+use super::duties::Due;
 use super::pending::{Deed, Pending};
 use super::place::{Place, PlaceError};
 use super::refusal::Inquiry;
 use super::store::{Durability, Store, Unusable};
-use super::writer::{Due, Writer};
+use super::writer::Writer;
 use super::{Bounds, Buffer, BufferStatus, QUEUE, damage, rebuild};
 use crate::clock::Clock;
 
