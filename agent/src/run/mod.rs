@@ -3,11 +3,13 @@
 //! Owns start and end: the buffer first and last, the intake before the link, the flush after the intake has
 //! ended. Must not do any part's work.
 
-use std::path::PathBuf;
+mod error;
+mod hands;
+mod signals;
+
 use std::sync::Arc;
 use std::time::Instant;
 
-use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
@@ -19,14 +21,16 @@ use crate::engine::Abilities;
 use crate::environment::Environment;
 use crate::hello::{self, Worker};
 use crate::ingest::{self, Intake};
-use crate::instance::{self, Claim};
 use crate::log::Ids;
 use crate::notify;
 use crate::orders::{Commander, Orders};
-use crate::paths;
 use crate::redaction::{RedactionError, Redactor};
 use crate::runtime::{self, Link, Reread};
 use crate::status::{Identity, LinkStatus, Snapshot};
+
+pub(crate) use error::RunError;
+use hands::Hands;
+use signals::Signals;
 
 /// What is asked for beside the configuration.
 #[derive(Clone, Copy, Debug)]
@@ -35,57 +39,6 @@ pub(crate) struct Order {
     pub(crate) framework: Framework,
     /// Take events from stdin too, and end with it.
     pub(crate) stdin: bool,
-}
-
-/// Why an agent does not start.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum RunError {
-    /// There is no secret to sign with.
-    #[error(
-        "Z4J_HMAC_SECRET is not set: set it, or Z4J_HMAC_SECRET_FILE, to the secret that the brain showed when the agent was made"
-    )]
-    NoSecret,
-    /// The secret is unusable; the text names the setting and the reason.
-    #[error("{0}: set it to the secret that the brain showed when the agent was made, whole")]
-    Secret(String),
-    /// A pattern of redaction is unusable.
-    #[error(transparent)]
-    Redaction(#[from] RedactionError),
-    /// There is no place for the buffer.
-    #[error(transparent)]
-    Place(#[from] buffer::PlaceError),
-    /// The buffer does not open.
-    #[error(transparent)]
-    Buffer(#[from] buffer::OpenError),
-    /// The agent's files cannot be made.
-    #[error("no place for the agent's sockets: {0}")]
-    Files(#[source] std::io::Error),
-    /// There is no ingest socket.
-    #[error(transparent)]
-    Ingest(#[from] ingest::IngestError),
-    /// Signals cannot be handled.
-    #[error("signals cannot be handled: {0}")]
-    Signals(#[source] std::io::Error),
-}
-
-impl RunError {
-    /// Whether a setting is to blame, rather than the machine.
-    pub(crate) const fn is_setting(&self) -> bool {
-        use buffer::PlaceError::{Foreign, Outside};
-        use ingest::IngestError;
-        matches!(
-            self,
-            Self::NoSecret
-                | Self::Secret(_)
-                | Self::Redaction(_)
-                | Self::Place(Outside { .. } | Foreign { .. })
-                | Self::Ingest(
-                    IngestError::TooLong { .. }
-                        | IngestError::Foreign { .. }
-                        | IngestError::NoDirectory { .. }
-                )
-        )
-    }
 }
 
 /// Runs an agent until it is told to stop.
@@ -235,41 +188,6 @@ fn open_buffer(config: &Config, environment: &Environment) -> Result<Buffer, Run
     Ok(buffer::open(place, bounds, environment.clock)?)
 }
 
-/// What others reach the agent by: its name, its two sockets, and the intake behind one of them.
-struct Hands {
-    claim: Claim,
-    ingest: PathBuf,
-    intake: Intake,
-    serving: JoinHandle<()>,
-    control: tokio::net::UnixListener,
-}
-
-impl Hands {
-    async fn take(
-        config: &Config,
-        environment: &Environment,
-        buffer: &Buffer,
-        redactor: &Arc<Redactor>,
-        orders: &watch::Receiver<Orders>,
-    ) -> Result<Self, RunError> {
-        let buffer_path = buffer.status().borrow().path.clone();
-        let beside = buffer_path.parent().map(std::path::Path::to_owned).unwrap_or_default();
-        let dir = instance::place(environment, paths::home_root(environment, config).as_deref(), &beside);
-        let claim = instance::claim(&dir, environment).map_err(RunError::Files)?;
-        // Others are led to it by a link, from another directory.
-        let absolute = |path: &PathBuf| environment.current_dir.clone().unwrap_or_default().join(path);
-        let ingest = config.ingest.as_ref().map_or_else(|| claim.instance().ingest_socket(), absolute);
-        let listener = ingest::bind(&ingest).await?;
-        let control = instance::listen(&claim.instance().control_socket()).map_err(RunError::Files)?;
-        let intake = Intake::new(buffer.clone(), Arc::clone(redactor), environment.clock);
-        let serving = tokio::spawn(ingest::serve(listener, intake.clone(), orders.clone()));
-        // Only now: who follows the link is served.
-        claim.announce(&ingest).map_err(RunError::Files)?;
-        tracing::info!("takes events at {}; buffers in {}", ingest.display(), buffer_path.display());
-        Ok(Self { claim, ingest, intake, serving, control })
-    }
-}
-
 /// The orders as the link gets them: to stop only once intake and commands have ended, so that the flush has
 /// everything.
 fn after_intake(
@@ -303,41 +221,6 @@ async fn take_stdin(intake: Intake, orders: watch::Receiver<Orders>, commander: 
         Err(error) => tracing::error!("stdin cannot be read: {error}"),
     }
     commander.stop();
-}
-
-/// The signals that a service manager sends.
-struct Signals {
-    terminate: Signal,
-    interrupt: Signal,
-    hang_up: Signal,
-}
-
-impl Signals {
-    fn new() -> std::io::Result<Self> {
-        Ok(Self {
-            terminate: signal(SignalKind::terminate())?,
-            interrupt: signal(SignalKind::interrupt())?,
-            hang_up: signal(SignalKind::hangup())?,
-        })
-    }
-
-    /// The first signal to end flushes, the second does not wait for that.
-    async fn follow(mut self, commander: Commander) {
-        let mut told = false;
-        loop {
-            let ends = tokio::select! {
-                _ = self.terminate.recv() => true,
-                _ = self.interrupt.recv() => true,
-                _ = self.hang_up.recv() => false,
-            };
-            match (ends, told) {
-                (false, _) => commander.reconnect(),
-                (true, false) => commander.stop(),
-                (true, true) => commander.stop_at_once(),
-            }
-            told |= ends;
-        }
-    }
 }
 
 /// Waits for the order that cuts the flush short.
