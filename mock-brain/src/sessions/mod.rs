@@ -3,16 +3,19 @@
 //! Owns the list that people look at and the rule that one slot has one connection. Must not close sockets:
 //! it wakes the session that has to go.
 
+mod info;
+mod signals;
+
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 
-use serde::{Deserialize, Serialize};
-use tokio::sync::{Notify, watch};
-use utoipa::ToSchema;
 use uuid::Uuid;
 use z4j_protocol::payload::Hello;
 use z4j_protocol::{FrameType, close};
+
+pub use info::{ClosedBy, SessionInfo, Transport};
+pub(crate) use signals::Signals;
 
 use crate::clock;
 use crate::journal::{Entry, Journal, JournalError, Kind, Table};
@@ -23,124 +26,9 @@ use crate::verdict::Closing;
 
 /// Most sessions listed; the oldest ended ones go first.
 const MAX_LISTED: usize = 10_000;
-/// Most characters of a peer's text in the list.
-const MAX_TEXT_CHARS: usize = 128;
-/// Most engine names of a session in the list.
-const MAX_ENGINES: usize = 16;
-
-/// How an agent is connected.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[serde(rename_all = "kebab-case")]
-pub enum Transport {
-    /// `/ws/agent`.
-    Websocket,
-    /// `/api/v1/agent/…`.
-    LongPoll,
-}
-
-/// Who ended a session.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum ClosedBy {
-    /// This brain.
-    Brain,
-    /// The agent, by a close frame.
-    Agent,
-    /// Nobody said so: the connection ended.
-    Network,
-}
-
-impl ClosedBy {
-    /// The word for it.
-    pub(crate) const fn as_str(self) -> &'static str {
-        match self {
-            Self::Brain => "brain",
-            Self::Agent => "agent",
-            Self::Network => "network",
-        }
-    }
-}
-
-/// A session: every websocket that was accepted, and every long-poll session that sent a good frame.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-pub struct SessionInfo {
-    /// The id told in hello_ack; one of our own for long-poll.
-    pub id: String,
-    /// How the agent is connected.
-    pub transport: Transport,
-    /// The peer's address.
-    pub peer: String,
-    /// The agent's name, once the token is known.
-    pub agent_name: Option<String>,
-    /// The agent's UUID.
-    pub agent_id: Option<String>,
-    /// The worker slot that hello asked for.
-    pub worker_id: Option<String>,
-    /// The agent's release, from hello.
-    pub agent_version: Option<String>,
-    /// The framework, from hello.
-    pub framework: Option<String>,
-    /// The first engines, from hello.
-    pub engines: Vec<String>,
-    /// Whether a hello_ack was sent (for long-poll: a frame verified).
-    pub accepted: bool,
-    /// Signed frames that were verified.
-    pub frames: u64,
-    /// How many of them were heartbeats.
-    pub heartbeats: u64,
-    /// When the upgrade was accepted, ISO 8601.
-    pub opened_at: String,
-    /// When it ended; none while it lives.
-    pub ended_at: Option<String>,
-    /// The close code that was sent or received; 409 for a long-poll session that was invalidated.
-    pub close_code: Option<u16>,
-    /// The close reason that was sent or received.
-    pub close_reason: Option<String>,
-    /// Who ended it.
-    pub closed_by: Option<ClosedBy>,
-    /// Which check refused it, or what ended it, in words.
-    pub detail: Option<String>,
-}
 
 /// A session's place in the list.
 pub(crate) type Serial = u64;
-
-/// What others tell a session while it runs.
-#[derive(Default)]
-pub(crate) struct Signals {
-    end: watch::Sender<Option<Closing>>,
-    commands: Notify,
-}
-
-impl Signals {
-    /// Tells the session to close; the first one to say so is heard.
-    fn close(&self, closing: Closing) {
-        self.end.send_if_modified(|end| {
-            let first = end.is_none();
-            if first {
-                *end = Some(closing);
-            }
-            first
-        });
-    }
-
-    /// Returns once somebody told the session to close.
-    pub(crate) async fn closed(&self) -> Closing {
-        let mut end = self.end.subscribe();
-        let told = end.wait_for(Option::is_some).await;
-        // An error would mean that the sender is gone, and it lives in `self`.
-        told.ok().and_then(|told| told.clone()).unwrap_or_else(|| Closing::new(close::INTERNAL, ""))
-    }
-
-    /// Returns once there may be commands to deliver.
-    pub(crate) async fn commands(&self) {
-        self.commands.notified().await;
-    }
-
-    pub(crate) fn deliver_commands(&self) {
-        self.commands.notify_one();
-    }
-}
 
 struct Slot {
     /// The worker id that hello gave; none is a slot too.
@@ -191,7 +79,7 @@ impl Sessions {
         let serial = inner.next;
         inner.next += 1;
         inner.live += 1;
-        inner.listed.insert(serial, new_info(id, transport, peer));
+        inner.listed.insert(serial, SessionInfo::new(id, transport, peer));
         if inner.listed.len() > MAX_LISTED {
             let ended =
                 inner.listed.iter().find(|(_, info)| info.ended_at.is_some()).map(|(serial, _)| *serial);
@@ -226,10 +114,7 @@ impl Sessions {
     pub(crate) fn greeted(&self, serial: Serial, hello: &Hello) {
         self.update(serial, |info, presences| {
             presences.greeted(serial, hello, clock::now());
-            info.worker_id = hello.worker_id.as_deref().map(cut);
-            info.agent_version = Some(cut(&hello.agent_version));
-            info.framework = Some(cut(&hello.framework));
-            info.engines = hello.engines.iter().take(MAX_ENGINES).map(|engine| cut(engine)).collect();
+            info.greeted(hello);
         });
     }
 
@@ -319,14 +204,8 @@ impl Sessions {
         let mut inner = lock(&self.inner);
         inner.presences.ended(serial, clock::now());
         if let Some(info) = inner.listed.get_mut(&serial).filter(|info| info.ended_at.is_none()) {
-            info.ended_at = Some(clock::now().to_string());
-            info.closed_by = Some(by);
-            info.close_code = closing.map(|closing| closing.code);
-            info.close_reason = closing.map(|closing| cut(&closing.reason));
-            info.detail = closing.map(|closing| closing.detail.clone()).filter(|detail| !detail.is_empty());
-            let code = info.close_code.map(|code| format!(" with {code}")).unwrap_or_default();
-            let detail = info.detail.as_deref().map(|detail| format!(": {detail}")).unwrap_or_default();
-            self.keep(serial, info, "ended", &format!("by {}{code}{detail}", by.as_str()));
+            let how = info.ended(by, closing);
+            self.keep(serial, info, "ended", &how);
             inner.live -= 1;
         }
         let agent = inner.holders.remove(&serial)?;
@@ -383,34 +262,6 @@ impl Sessions {
     /// Every listed session, oldest first.
     pub(crate) fn list(&self) -> Vec<SessionInfo> {
         lock(&self.inner).listed.values().cloned().collect()
-    }
-}
-
-/// A peer's text as it is listed: cut, because thousands of sessions are kept.
-fn cut(text: &str) -> String {
-    text.chars().take(MAX_TEXT_CHARS).collect()
-}
-
-fn new_info(id: &str, transport: Transport, peer: SocketAddr) -> SessionInfo {
-    SessionInfo {
-        id: id.to_owned(),
-        transport,
-        peer: peer.to_string(),
-        agent_name: None,
-        agent_id: None,
-        worker_id: None,
-        agent_version: None,
-        framework: None,
-        engines: Vec::new(),
-        accepted: false,
-        frames: 0,
-        heartbeats: 0,
-        opened_at: clock::now().to_string(),
-        ended_at: None,
-        close_code: None,
-        close_reason: None,
-        closed_by: None,
-        detail: None,
     }
 }
 

@@ -2,6 +2,9 @@
 //!
 //! Owns their order and the service's environment. Must not know what the steps are about.
 
+mod error;
+mod service;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -14,11 +17,14 @@ use crate::agent::AgentProgram;
 use crate::dns;
 use crate::emitted::Emitted;
 use crate::sandbox::{
-    Command, Ids, Input, Journal, Launch, LayoutError, Machine, Manifest, NOTIFY_SOCKET, Operation, Output,
-    Sandbox, SandboxError, Scratch, Sockets,
+    Command, Ids, Input, Journal, LayoutError, Machine, Manifest, NOTIFY_SOCKET, Operation, Output, Sandbox,
+    Scratch, Sockets,
 };
 use crate::scenario::{AgentName, BrainStep, Count, Loaded, Scenario, Start};
 use crate::stand_in::StandIns;
+
+pub(crate) use error::StageError;
+use service::{exec_start, expand_variables};
 
 /// Prints which of its arguments can be written to.
 const TRY_WRITING: &str =
@@ -43,44 +49,6 @@ pub(crate) struct Stage {
     pub(crate) violations: Count,
     /// The state of the sandbox's files before the first step.
     pub(crate) start: Manifest,
-}
-
-/// Why a stage cannot be put up, or does not carry a step.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum StageError {
-    /// This machine cannot show the scenario.
-    #[error("{0}")]
-    Unavailable(String),
-    /// The scenario contradicts itself.
-    #[error(transparent)]
-    Layout(LayoutError),
-    #[error(transparent)]
-    Sandbox(SandboxError),
-    #[error("the mock brain does not start: {0}")]
-    Brain(#[from] mock_brain::StartError),
-    #[error("{0}")]
-    Io(#[from] std::io::Error),
-    /// The scenario would prove nothing.
-    #[error("void: {0}")]
-    Void(String),
-}
-
-impl From<SandboxError> for StageError {
-    fn from(error: SandboxError) -> Self {
-        match error {
-            SandboxError::Unavailable(reason) => Self::Unavailable(reason),
-            other => Self::Sandbox(other),
-        }
-    }
-}
-
-impl From<LayoutError> for StageError {
-    fn from(error: LayoutError) -> Self {
-        match error {
-            LayoutError::NeedsRoot { .. } => Self::Unavailable(error.to_string()),
-            other => Self::Layout(other),
-        }
-    }
 }
 
 impl Stage {
@@ -172,30 +140,6 @@ impl Stage {
         Ok(())
     }
 
-    fn command(&self, scenario: &Scenario, arguments: Vec<String>, limit: Duration) -> Command {
-        let service = &self.machine.service;
-        Command {
-            arguments,
-            environment: self.environment(scenario),
-            environment_files: service.environment_files.clone(),
-            unset: service.unset.clone(),
-            credentials: service.credentials.clone(),
-            input: None,
-            launch: Launch {
-                ids: service.ids,
-                map: !self.machine.plan.privileged,
-                umask: service.umask,
-                working_directory: service.working_directory.clone(),
-                no_new_privileges: service.no_new_privileges,
-                capabilities: service.capabilities,
-                file_bytes: service.file_bytes,
-                open_files: service.open_files,
-                watched: false,
-            },
-            limit_millis: u64::try_from(limit.as_millis()).unwrap_or(u64::MAX),
-        }
-    }
-
     /// Empties what systemd removes when the service has ended.
     ///
     /// # Errors
@@ -253,13 +197,6 @@ impl Stage {
             return Err(StageError::Unavailable(reason));
         }
         Ok(account.ids)
-    }
-
-    /// A text with the agent's settings for `${Z4J_TOKEN}`, `${Z4J_HMAC_SECRET}` and so on.
-    pub(crate) fn filled_in(&self, scenario: &Scenario, text: &str) -> String {
-        self.settings(scenario)
-            .iter()
-            .fold(text.to_owned(), |text, (name, value)| text.replace(&format!("${{{name}}}"), value))
     }
 
     /// Files of the machine that name secrets get them.
@@ -327,32 +264,6 @@ impl Stage {
         self.scratch.keep()
     }
 
-    /// What an agent has to know to reach the brain.
-    fn settings<'s>(&'s self, scenario: &'s Scenario) -> [(&'static str, &'s str); 5] {
-        let credentials = &self.credentials;
-        [
-            ("Z4J_BRAIN_URL", &scenario.brain.url.text),
-            ("Z4J_TOKEN", &credentials.token),
-            ("Z4J_HMAC_SECRET", &credentials.hmac_secret),
-            ("Z4J_PROJECT_ID", &credentials.project_id),
-            ("Z4J_AGENT_NAME", &credentials.agent_name),
-        ]
-    }
-
-    /// The manager's environment, then the brain's, then the service's own.
-    fn environment(&self, scenario: &Scenario) -> BTreeMap<String, String> {
-        let brain = self.settings(scenario).map(|(name, value)| (name.to_owned(), value.to_owned()));
-        let mut environment = BTreeMap::from(brain);
-        environment.extend(self.machine.service.environment.clone());
-        for value in environment.values_mut() {
-            // Said by the scenario: which of several agents' secrets, say.
-            if value.contains("${Z4J_") {
-                *value = self.filled_in(scenario, value);
-            }
-        }
-        environment
-    }
-
     /// What is said to be closed must refuse the service before the agent is asked, or nothing is shown.
     fn prove_closed_paths(&mut self, scenario: &Scenario) -> Result<(), StageError> {
         let closed = self.machine.plan.mounts.iter().filter(|mount| mount.closes());
@@ -368,29 +279,6 @@ impl Stage {
             None => Ok(()),
         }
     }
-}
-
-/// The words of `ExecStart=`.
-fn exec_start(scenario: &Scenario) -> Result<Option<Vec<String>>, StageError> {
-    let Some(line) = &scenario.service.exec_start else { return Ok(None) };
-    let words = crate::scenario::words(line);
-    words.map(Some).map_err(|problem| StageError::Void(format!("ExecStart=: {problem}")))
-}
-
-/// `${NAME}` in a word, and `$NAME` as a word of its own, which may become several (systemd.service(5)).
-fn expand_variables(words: &[String], environment: &BTreeMap<String, String>) -> Vec<String> {
-    let mut out = Vec::new();
-    for word in words {
-        if let Some(value) = word.strip_prefix('$').and_then(|name| environment.get(name)) {
-            out.extend(value.split_whitespace().map(str::to_owned));
-            continue;
-        }
-        let word = environment
-            .iter()
-            .fold(word.clone(), |word, (name, value)| word.replace(&format!("${{{name}}}"), value));
-        out.push(word.replace("$$", "$"));
-    }
-    out
 }
 
 fn start_servers(
