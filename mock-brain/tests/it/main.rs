@@ -53,6 +53,8 @@ mod oddities;
 #[cfg(test)]
 mod outage;
 #[cfg(test)]
+mod pace;
+#[cfg(test)]
 mod packets;
 #[cfg(test)]
 mod protocol;

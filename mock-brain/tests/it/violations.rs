@@ -1,7 +1,7 @@
 //! What agents must not do: each rule broken once, and what is kept of it.
 
 use mock_brain::violation::RULES;
-use mock_brain::{Brain, Limits, NewCommand, Options, Violation};
+use mock_brain::{Brain, NewCommand, Options, Violation};
 use serde_json::{Value as Json, json};
 use tokio::io::AsyncWriteExt;
 use tokio_tungstenite::tungstenite::Message;
@@ -9,21 +9,21 @@ use tokio_tungstenite::tungstenite::Message;
 use crate::cli::{Serve, told};
 use crate::kill::online;
 use crate::longpoll::{POLL, PROBE, Poller};
-use crate::support::{Agent, Heard, at, closed, event, hello_with, listener, plain, request, start, within};
+use crate::support::{Agent, Heard, at, closed, event, hello_with, plain, request, start, within};
 
-fn options() -> Options {
+pub(crate) fn options() -> Options {
     Options { tls: false, strict: true, ..Options::default() }
 }
 
-async fn strict() -> Brain {
+pub(crate) async fn strict() -> Brain {
     start(options()).await
 }
 
-fn rules(brain: &Brain) -> Vec<String> {
+pub(crate) fn rules(brain: &Brain) -> Vec<String> {
     brain.violations().into_iter().map(|violation| violation.rule).collect()
 }
 
-fn heartbeat() -> Json {
+pub(crate) fn heartbeat() -> Json {
     json!({"v": 2, "type": "heartbeat", "id": "h", "payload": {"buffer_size": 3}})
 }
 
@@ -256,37 +256,6 @@ async fn what_breaks_the_websocket_without_an_error_is_noticed() {
 }
 
 #[tokio::test]
-async fn heartbeats_that_stop_are_noticed_at_the_next_frame() {
-    let brain = strict().await;
-    let mut agent = Agent::online(&brain).await;
-    let mut frame = heartbeat();
-    frame["ts"] = json!(at(-50));
-    agent.say_signed(&frame).await;
-    for _ in 0..2 {
-        agent.batch(json!([])).await;
-    }
-    assert_eq!(rules(&brain), ["heartbeat.late"]);
-}
-
-#[tokio::test]
-async fn heartbeats_that_never_come_are_noticed_at_the_end() {
-    let limits =
-        Limits { ping: std::time::Duration::from_millis(200), heartbeat_seconds: 1, ..Limits::default() };
-    let brain = Brain::start_with(options(), listener(), limits).unwrap();
-    let mut agent = Agent::online(&brain).await;
-    // Pings are answered for longer than twice the interval and 5 s.
-    let _ = tokio::time::timeout(std::time::Duration::from_secs(8), agent.hear()).await;
-    assert_eq!(rules(&brain), [""; 0]);
-    drop(agent);
-    within(async {
-        while rules(&brain) != ["heartbeat.late"] {
-            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
-        }
-    })
-    .await;
-}
-
-#[tokio::test]
 async fn a_result_comes_after_its_acknowledgement() {
     let brain = strict().await;
     let mut agent = Agent::online(&brain).await;
@@ -297,19 +266,6 @@ async fn a_result_comes_after_its_acknowledgement() {
     agent.say_signed(&result).await;
     agent.batch(json!([])).await;
     assert_eq!(rules(&brain), ["command.result-error", "command.result-unacked"]);
-}
-
-#[tokio::test]
-async fn a_peer_that_only_answers_pings_is_idle() {
-    let limits = Limits {
-        ping: std::time::Duration::from_millis(50),
-        idle: std::time::Duration::from_millis(400),
-        ..Limits::default()
-    };
-    let brain = Brain::start_with(options(), listener(), limits).unwrap();
-    let mut agent = Agent::online(&brain).await;
-    assert_eq!(agent.hear().await, closed(4408));
-    assert_eq!(rules(&brain), ["ws.idle"]);
 }
 
 #[tokio::test]
@@ -345,51 +301,6 @@ async fn long_poll_requests_are_judged() {
     let good = poller.heartbeat();
     assert_eq!(poller.post(&[good, "garbage".to_owned()]).await.0, 200);
     assert_eq!(rules(&brain)[6..], ["frame.malformed"]);
-}
-
-#[tokio::test]
-async fn who_hammers_is_noticed() {
-    let brain = plain().await;
-    let token = format!("Bearer {}", brain.credentials().token);
-    brain.revoke_agent("demo-agent").unwrap();
-    let refused = async || {
-        let mut agent = Agent::connect_with(&brain, &token).await;
-        assert_eq!(agent.hear().await, closed(4401));
-    };
-    // 64 workers may come at once, with a poll and a post each.
-    for _ in 0..128 {
-        refused().await;
-    }
-    assert_eq!(rules(&brain), [""; 0]);
-    for _ in 0..1_000 {
-        if rules(&brain).is_empty() {
-            refused().await;
-        }
-    }
-    assert_eq!(rules(&brain), ["connect.too-fast"]);
-    assert_eq!(brain.violations()[0].agent.as_deref(), Some("demo-agent"));
-}
-
-#[tokio::test]
-async fn each_worker_waits_for_itself() {
-    let brain = plain().await;
-    let refused = async |worker: &str| {
-        let mut agent = Agent::connect(&brain).await;
-        let mut hello = hello_with("worker_id", json!(worker));
-        hello["payload"]["project_id"] = json!("other");
-        agent.say(hello.to_string()).await;
-        assert_eq!(agent.hear().await, Heard::Close(4403, "project_mismatch".to_owned()));
-        while agent.hear().await != Heard::Ended {}
-    };
-    for number in 0..8 {
-        refused(&format!("w{number}")).await;
-    }
-    assert_eq!(rules(&brain), [""; 0]);
-    for _ in 0..5 {
-        refused("w0").await;
-    }
-    assert_eq!(rules(&brain), ["connect.too-fast"]);
-    assert_eq!(brain.violations()[0].agent.as_deref(), Some("demo-agent"));
 }
 
 #[tokio::test]
