@@ -55,35 +55,43 @@ impl Redactor {
 
     /// Redacts a value in place. Nothing is allocated where nothing is found.
     pub(crate) fn redact(&self, value: &mut Value) {
-        self.walk(value, 0, false);
+        self.walk(value, (0, self.string_bytes), false);
     }
 
-    /// `hidden`: a key above says that nothing here may be seen. The structure stays, its leaves go.
-    fn walk(&self, value: &mut Value, depth: usize, hidden: bool) {
+    /// The same, and cuts nothing: for what has bounds of its own.
+    pub(crate) fn redact_uncut(&self, value: &mut Value) {
+        self.walk(value, (0, usize::MAX), false);
+    }
+
+    /// `most`: bytes of a string. `hidden`: a key above says that nothing here may be seen. The structure
+    /// stays, its leaves go.
+    fn walk(&self, value: &mut Value, (depth, most): (usize, usize), hidden: bool) {
         if depth >= MAX_DEPTH {
             *value = Value::from(MARKER);
             return;
         }
         match value {
-            Value::Object(object) => self.walk_members(object, depth, hidden),
-            Value::Array(items) => items.iter_mut().for_each(|item| self.walk(item, depth + 1, hidden)),
+            Value::Object(object) => self.walk_members(object, (depth, most), hidden),
+            Value::Array(items) => {
+                items.iter_mut().for_each(|item| self.walk(item, (depth + 1, most), hidden));
+            }
             _ if hidden => *value = Value::from(MARKER),
-            Value::String(text) => self.clean(text),
+            Value::String(text) => self.clean(text, most),
             _ => {}
         }
     }
 
-    fn walk_members(&self, object: &mut Object, depth: usize, hidden: bool) {
+    fn walk_members(&self, object: &mut Object, (depth, most): (usize, usize), hidden: bool) {
         let mut dirty_key = false;
         for (key, value) in object.iter_mut() {
-            self.walk(value, depth + 1, hidden || self.is_sensitive_key(key));
-            dirty_key = dirty_key || key.len() > self.string_bytes || self.is_sensitive_text(key);
+            self.walk(value, (depth + 1, most), hidden || self.is_sensitive_key(key));
+            dirty_key = dirty_key || key.len() > most || self.is_sensitive_text(key);
         }
         if dirty_key {
             let members = std::mem::take(object).into_members().into_iter();
             *object = members
                 .map(|(mut key, value)| {
-                    self.clean(&mut key);
+                    self.clean(&mut key, most);
                     (key, value)
                 })
                 .collect();
@@ -91,9 +99,9 @@ impl Redactor {
     }
 
     /// Truncates first: what is matched is what would be sent.
-    fn clean(&self, text: &mut String) {
-        if text.len() > self.string_bytes {
-            *text = truncated(text, self.string_bytes);
+    fn clean(&self, text: &mut String, most: usize) {
+        if text.len() > most {
+            *text = truncated(text, most);
         }
         if self.is_sensitive_text(text) {
             MARKER.clone_into(text);

@@ -61,7 +61,7 @@ fn long_texts_as_the_reference() {
     let redactor = redactor(&[], &[]).unwrap();
     for (count, tail, bytes, expected) in vectors().cuts {
         let mut text = format!("{}{tail}", "a".repeat(count));
-        redactor.clean(&mut text);
+        redactor.clean(&mut text, redactor.string_bytes);
         let last: Vec<char> = text.chars().rev().take(45).collect();
         assert_eq!((text.len(), last.iter().rev().collect()), (bytes, expected), "{count} {tail}");
     }
@@ -111,4 +111,15 @@ fn what_cannot_be_signed_is_hidden_below_a_sensitive_key_only() {
     let after = redacted(&redactor, value);
     assert_eq!(after.get("token"), Some(&Value::Array(vec![Value::from(MARKER), Value::from(MARKER)])));
     assert_eq!(after.get("x"), Some(&Value::LoneSurrogate));
+}
+
+#[test]
+fn what_has_bounds_of_its_own_is_redacted_and_not_cut() {
+    let redactor = redactor(&[], &[]).unwrap();
+    let long = "x ".repeat(50_000);
+    let mail = format!("{long}someone@example.com");
+    let mut value = Value::object([("stdout", long.as_str().into()), ("stderr", mail.as_str().into())]);
+    redactor.redact_uncut(&mut value);
+    assert_eq!(value.get("stdout").and_then(Value::as_str), Some(long.as_str()));
+    assert_eq!(value.get("stderr"), Some(&Value::from(MARKER)));
 }

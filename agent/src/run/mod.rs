@@ -132,7 +132,7 @@ fn dispatcher(
     (buffer, commander, started_at): (&Buffer, &Commander, Instant),
     redactor: Arc<Redactor>,
 ) -> Dispatcher {
-    let redact: commands::Redact = Arc::new(move |value| redactor.redact(value));
+    let redact: commands::Redact = Arc::new(move |value| redactor.redact_uncut(value));
     Dispatcher::new(DispatcherParts {
         buffer: buffer.clone(),
         adapters: commands::adapters(&config.engines, environment, &redact),
