@@ -268,6 +268,7 @@ fn a_session_that_ends_early_is_told_by_its_end() -> Outcome {
         (61, Stage::Online, closed(4403, ""), "ws.clock-skew"),
         (-61, Stage::Batch, refused(z4j_protocol::Reason::TsSkew), "ws.clock-skew"),
         (0, Stage::Batch, refused(z4j_protocol::Reason::HmacMismatch), "ws.hmac-mismatch"),
+        (0, Stage::Online, refused(z4j_protocol::Reason::HmacMismatch), "ws.hmac-mismatch"),
         (0, Stage::Hello, refused(z4j_protocol::Reason::Version), "ws.protocol-refused"),
         (0, Stage::Hello, refused(z4j_protocol::Reason::NotJson), "ws.not-a-brain"),
         (0, Stage::Batch, closed(1011, "x"), "ws.closed"),
@@ -286,6 +287,9 @@ fn a_session_that_ends_early_is_told_by_its_end() -> Outcome {
         evidence.websocket = timed(trial(welcome, TrialEnd::Early(stage, end)));
         let report = judge(&case(&config, &account), &evidence);
         assert_eq!(report.probes[4].code, Some(code), "{shown}");
+        // A secret under which the brain has taken frames is not to blame.
+        let blamed = report.probes[4].message.contains("Z4J_HMAC_SECRET");
+        assert_eq!(blamed, code == "ws.hmac-mismatch" && stage != Stage::Online, "{shown}");
     }
     Ok(())
 }

@@ -253,6 +253,11 @@ fn refused(case: &Case<'_>, seen: &WebsocketEvidence, stage: Stage, refusal: Ref
             "the brain's {} is not of protocol version {PROTOCOL_VERSION_TEXT}",
             stage.awaited()
         )),
+        (Class::InvalidSignature, Reason::HmacMismatch) if stage == Stage::Online => Verdict::fail(
+            "ws.hmac-mismatch",
+            "a signed frame of the brain does not verify, though it takes ours under the same secret: it was changed on the way, or signed with another secret".to_owned(),
+            "look at the brain's log, and at what inspects WebSocket messages on the way",
+        ),
         (Class::InvalidSignature, Reason::HmacMismatch) => {
             hmac_mismatch("the brain's signed frame does not verify with it")
         }
