@@ -26,11 +26,12 @@ test *ARGS:
 build:
     cargo build --workspace --bins --locked
 
-# Formatting, lints, licences and sources of dependencies, generated files.
+# Formatting, lints, licences and sources of dependencies, generated files, the lock file of the fuzz targets.
 check: _cargo-deny build
     cargo fmt --all --check
     cargo clippy --workspace --all-targets --locked -- -D warnings
     {{ target }}/tools/bin/cargo-deny --locked check bans licenses sources
+    cargo metadata --manifest-path fuzz/Cargo.toml --locked --format-version 1 > {{ target }}/fuzz-metadata.json
     cargo test --quiet --package e2e --test it --locked generated
 
 # Write anew what the docs take from the code.
