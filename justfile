@@ -31,7 +31,7 @@ check: _cargo-deny build
     cargo fmt --all --check
     cargo clippy --workspace --all-targets --locked -- -D warnings
     {{ target }}/tools/bin/cargo-deny --locked check bans licenses sources
-    cargo metadata --manifest-path fuzz/Cargo.toml --locked --format-version 1 > {{ target }}/fuzz-metadata.json
+    cargo metadata --manifest-path fuzz/Cargo.toml --locked --format-version 1 --filter-platform "$(rustc -vV | sed -n "s/^host: //p")" > {{ target }}/fuzz-metadata.json
     cargo test --quiet --package e2e --test it --locked generated
 
 # Write anew what the docs take from the code.
