@@ -109,6 +109,14 @@ impl Pending {
         })
     }
 
+    /// The result of a command.
+    pub(super) fn result(&self, id: &str) -> Option<&StoredResult> {
+        self.0.iter().rev().find_map(|deed| match deed {
+            Deed::Finish(result) if result.command_id == id => Some(result),
+            _ => None,
+        })
+    }
+
     /// Brings results that were read up to date.
     pub(super) fn amend(&self, results: &mut Vec<StoredResult>) {
         for deed in &self.0 {
@@ -152,5 +160,6 @@ mod tests {
         let mut results = vec![result("a"), result("b")];
         pending.amend(&mut results);
         assert_eq!(results, [result("b"), result("c")]);
+        assert_eq!((pending.result("c"), pending.result("b")), (Some(&result("c")), None));
     }
 }

@@ -82,6 +82,17 @@ fn told(refusal: &Refusal) -> String {
     format!("{}: {refusal}", refusal.wanted.display())
 }
 
+/// Which names serve.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Wish {
+    /// A free one, or one of a dead process.
+    Any,
+    /// The same, and who named it is told where another one is taken.
+    Explicit,
+    /// One that nothing bears.
+    New,
+}
+
 /// Chooses a place, makes its directory, and takes its lock.
 ///
 /// # Errors
@@ -108,6 +119,11 @@ fn deployment(config: &Config) -> String {
 impl Chooser {
     /// The place by the rules of the start.
     pub(super) fn choose(&self) -> Result<Place, PlaceError> {
+        let wish = if self.written.is_some() { Wish::Explicit } else { Wish::Any };
+        self.chosen(wish)
+    }
+
+    fn chosen(&self, wish: Wish) -> Result<Place, PlaceError> {
         let choice = paths::choose(self.written.as_deref(), self.home.as_deref(), &self.environment);
         let dir = match choice.outcome {
             BufferOutcome::Writable { dir } => dir,
@@ -135,13 +151,13 @@ impl Chooser {
                 choice.path.display()
             ));
         }
-        self.claim(&choice.path, self.written.is_some(), warnings)
+        self.claim(&choice.path, wish, warnings)
     }
 
-    /// A place in the directory of an earlier one, which may have to be made again; else wherever the rules
-    /// lead.
+    /// A new place in the directory of an earlier one, which may have to be made again; else wherever the rules
+    /// lead. Nothing lies there: not even what a dead process left.
     pub(super) fn again(&self, path: &Path) -> Result<Place, PlaceError> {
-        let Some(dir) = path.parent() else { return self.choose() };
+        let Some(dir) = path.parent() else { return self.chosen(Wish::New) };
         let below = |home: &Path| paths::real_path(home).is_ok_and(|home| dir.starts_with(home));
         let at_home = self.written.is_some()
             || self.home.as_deref().is_some_and(|home| dir.starts_with(home) || below(home));
@@ -149,15 +165,15 @@ impl Chooser {
         match paths::open_directory(dir, trust, &self.environment) {
             Ok(open) => {
                 open.keep();
-                self.claim(path, false, Vec::new())
+                self.claim(path, Wish::New, Vec::new())
             }
-            Err(_) => self.choose(),
+            Err(_) => self.chosen(Wish::New),
         }
     }
 
     /// The next free name beside one that is held.
     pub(super) fn beside(&self, path: &Path) -> Result<Place, PlaceError> {
-        self.claim(path, false, Vec::new())
+        self.claim(path, Wish::Any, Vec::new())
     }
 
     /// Where orphans are looked for: every root of ours, and the directory of our own file.
@@ -174,19 +190,23 @@ impl Chooser {
     }
 
     /// Takes a name, or the first of its siblings that is free.
-    fn claim(&self, wanted: &Path, explicit: bool, mut warnings: Vec<String>) -> Result<Place, PlaceError> {
+    fn claim(&self, wanted: &Path, wish: Wish, mut warnings: Vec<String>) -> Result<Place, PlaceError> {
         let mut holder = "another live agent holds that";
         for sibling in 0..=SIBLINGS {
             let path = sibling_name(wanted, sibling);
-            match claim(&path, self.uid(), &self.deployment) {
+            let claimed = match wish {
+                Wish::New => make(&path, &self.deployment),
+                Wish::Any | Wish::Explicit => claim(&path, self.uid(), &self.deployment),
+            };
+            match claimed {
                 Ok(lock) => {
-                    if sibling > 0 && explicit {
+                    if sibling > 0 && wish == Wish::Explicit {
                         let (path, wanted) = (path.display(), wanted.display());
                         warnings.push(format!("the buffer is {path} and not {wanted}: {holder}"));
                     }
                     return Ok(Place { path, warnings, lock, chooser: self.clone() });
                 }
-                Err(Blocked::Foreign(what)) if explicit && sibling == 0 => {
+                Err(Blocked::Foreign(what)) if wish == Wish::Explicit && sibling == 0 => {
                     return Err(PlaceError::Foreign { path, what: what.to_owned() });
                 }
                 Err(Blocked::Others) if sibling == 0 => {
@@ -254,17 +274,22 @@ fn claim(path: &Path, uid: u32, deployment: &str) -> Result<Lock, Blocked> {
             Err(Blocked::Gone) => {}
             Err(blocked) => return Err(blocked),
         }
-        // Without its lock, whatever bears one of a buffer's names is somebody else's.
-        if super::files::of(path).iter().any(|file| fs::symlink_metadata(file).is_ok()) {
-            return Err(FOREIGN);
-        }
-        match Lock::create(path, deployment) {
+        match make(path, deployment) {
             // One that looks for orphans may hold a lock for the moment in which it is being made.
             Err(Blocked::Gone | Blocked::Held) => {}
             other => return other,
         }
     }
     Err(Blocked::Held)
+}
+
+/// Takes a name that nothing bears.
+fn make(path: &Path, deployment: &str) -> Result<Lock, Blocked> {
+    // Without its lock, whatever bears one of a buffer's names is somebody else's.
+    if super::files::of(path).iter().any(|file| fs::symlink_metadata(file).is_ok()) {
+        return Err(FOREIGN);
+    }
+    Lock::create(path, deployment)
 }
 
 const FOREIGN: Blocked = Blocked::Foreign("a file without the lock of an agent");

@@ -31,6 +31,16 @@ pub(super) struct StoredCommand {
 impl Store {
     /// What is known of a command; a new one is begun.
     pub(super) fn begin(&self, id: &str, claim: Option<&str>, now: i64) -> rusqlite::Result<Remembered> {
+        let known = self.known(id)?;
+        if known == Remembered::New {
+            let sql = "INSERT INTO commands (id, at, claim) VALUES (?1, ?2, ?3)";
+            self.connection.prepare_cached(sql)?.execute(params![id, now, claim])?;
+        }
+        Ok(known)
+    }
+
+    /// What is known of a command.
+    pub(super) fn known(&self, id: &str) -> rusqlite::Result<Remembered> {
         let known: Option<Option<String>> = self
             .connection
             .prepare_cached("SELECT payload FROM commands WHERE id = ?1")?
@@ -42,11 +52,7 @@ impl Store {
                 payload: CanonicalText::kept(payload),
             }),
             Some(None) => Remembered::Begun,
-            None => {
-                let sql = "INSERT INTO commands (id, at, claim) VALUES (?1, ?2, ?3)";
-                self.connection.prepare_cached(sql)?.execute(params![id, now, claim])?;
-                Remembered::New
-            }
+            None => Remembered::New,
         })
     }
 

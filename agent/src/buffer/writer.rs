@@ -114,7 +114,9 @@ impl Writer {
         for write in writes {
             match write {
                 Write::Append(_, answer) => _ = answer.send(Err(refused.clone())),
-                Write::Begin { answer, .. } => _ = answer.send(Err(refused.clone())),
+                Write::Begin { id, answer, .. } => {
+                    _ = answer.send(self.known(&id).ok_or_else(|| refused.clone()));
+                }
                 Write::Deed(deed, answer) => {
                     let of_commands = deed.is_of_commands();
                     self.pending.push(deed);
@@ -125,6 +127,12 @@ impl Writer {
                 }
             }
         }
+    }
+
+    /// What is known of a command that cannot be begun now: it may have been carried out already.
+    fn known(&self, id: &str) -> Option<Remembered> {
+        let known = self.pending.result(id).cloned().map(Remembered::Done);
+        known.or_else(|| self.store.known(id).ok().filter(|known| *known != Remembered::New))
     }
 
     fn read(&mut self, request: Request) {

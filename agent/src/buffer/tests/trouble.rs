@@ -2,6 +2,8 @@ use std::fs;
 use std::process::Command;
 
 use super::*;
+use crate::buffer::Remembered;
+use crate::buffer::store::Durability;
 
 #[tokio::test]
 async fn files_that_are_cleared_away_are_made_anew() -> TestResult {
@@ -31,6 +33,31 @@ async fn files_that_are_cleared_away_are_made_anew() -> TestResult {
         buffer.close().await;
         let buffer = world.open(8, ROOMY)?;
         until(&buffer, |status| status.events == 1_501).await?;
+    }
+    Ok(())
+}
+
+/// What another process left keeps its name and its events, also where a new name is looked for beside it.
+#[test]
+fn a_new_file_is_never_made_of_another_processs() -> TestResult {
+    for victim in ["", ".lock"] {
+        let world = World::new()?;
+        let place = world.chooser(7).choose()?;
+        let path = place.path.clone();
+        let (mut writer, _status) = open::writer(place, ROOMY, Clock::system())?;
+        writer.store.write(Durability::Full, |store| store.insert(1, "{\"n\":1}"))?;
+        crash(world.chooser(7).choose()?, &["{\"n\":2}"])?;
+        let orphan = world.home().join("buffer-7-1.sqlite");
+        assert!(orphan.exists());
+        fs::remove_file(crate::buffer::files::with_suffix(&path, victim))?;
+        writer.mend().map_err(|refused| refused.to_string())?;
+        assert_eq!((writer.store.counters.events, orphan.exists()), (1, true), "{victim}");
+        assert_ne!(writer.store.path, orphan);
+        // It is adopted as ever.
+        for _ in 0..4 {
+            writer.duties();
+        }
+        assert_eq!((writer.store.counters.events, orphan.exists()), (2, false), "{victim}");
     }
     Ok(())
 }
@@ -113,6 +140,8 @@ async fn a_full_file_system_refuses_and_recovers() -> TestResult {
     let _ = buffer.finish_command(result("a")).await;
     assert_eq!(buffer.read(0, Limit { events: 1, bytes: 1 }).await[0].id, first[9].id + 1);
     assert_eq!(buffer.unsettled_results().await, [result("a")]);
+    // A command that was carried out is not said to be not.
+    assert_eq!(buffer.begin_command("a", None).await, Ok(Remembered::Done(result("a"))));
     fs::remove_file(&filler)?;
     // What is settled makes room, and it goes on by itself.
     for first in (0..10_000).step_by(500) {
