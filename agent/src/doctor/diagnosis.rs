@@ -6,6 +6,8 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use z4j_protocol::close;
+
 use super::evidence::{
     DnsEvidence, Evidence, TcpEvidence, Timed, TlsEvidence, Trial, TrialEnd, WebsocketEvidence,
 };
@@ -95,6 +97,9 @@ impl Patient<'_> {
         end: End,
     ) -> Diagnosis {
         let answer = Some(Answer { status: 101, ..Answer::default() });
+        // Doctors meet each other in a slot of their own; who takes an agent's is another agent.
+        let is_replaced = matches!(end, End::Closed { code: Some(close::REPLACED), .. });
+        let stage = if is_replaced && stage != Stage::Online { Stage::Quiet } else { stage };
         self.of_trial(journey, welcome, answer, TrialEnd::Early(stage, end))
     }
 

@@ -260,6 +260,8 @@ pub(super) fn ahead(evidence: &WebsocketEvidence) -> Option<i64> {
         }
     }
     let round_trip = evidence.longpoll.as_ref()?;
-    let there = round_trip.probe.as_ref().ok().and_then(crate::transport::date_of)?;
+    // The later answer: a session's probe may be old by now.
+    let answer = round_trip.batch.as_ref().unwrap_or(&round_trip.probe);
+    let there = answer.as_ref().ok().and_then(crate::transport::date_of)?;
     Some(ahead(evidence.longpoll_at?, there))
 }

@@ -15,8 +15,8 @@ const MAX_BODY_BYTES: usize = 64 * 1024;
 /// Most header lines; their bytes are bounded as well.
 const MAX_HEADERS: usize = 1024;
 
-/// A request.
-#[derive(Clone, Debug)]
+/// A request. It is never shown: its headers bear the token.
+#[derive(Clone)]
 pub(crate) struct Request {
     /// `GET`, `POST`.
     pub(crate) method: &'static str,

@@ -42,6 +42,8 @@ pub(super) struct Progress {
     /// Whether the last line that somebody was told says so.
     last_told_online: bool,
     noted_brain: Option<String>,
+    /// The codes that the lines of this streak have named.
+    told_codes: Vec<&'static str>,
     /// Since the order to stop: waits that start small again, for the time to stop is short.
     stopping: Option<Backoff>,
 }
@@ -60,6 +62,7 @@ impl Progress {
             told_online: false,
             last_told_online: false,
             noted_brain: None,
+            told_codes: Vec::new(),
             stopping: None,
         }
     }
@@ -204,11 +207,16 @@ impl Progress {
         let wait = latest.map_or(Some(wait), |latest| before(latest, wait, failure));
         if streak == 1 {
             self.told_online = false;
+            self.told_codes.clear();
+        }
+        let is_new = failure.diagnosis.code.is_some_and(|code| !self.told_codes.contains(&code));
+        if is_new {
+            self.told_codes.extend(failure.diagnosis.code);
         }
         // A log that ends with "online" must not lie.
         let again = std::mem::take(&mut self.last_told_online) && streak > 1;
         // The line still names the session that ended.
-        tell(failure, streak, wait, again);
+        tell(failure, if is_new { 1 } else { streak }, wait, again);
         self.offline();
         let now = self.clock.now();
         let next = wait.map(|wait| {
@@ -257,7 +265,7 @@ fn before(latest: Instant, wait: Duration, failure: &Failure) -> Option<Duration
     }
 }
 
-/// One line a streak, at the level of its class; then every tenth, and the first `again` after a session that
+/// One line a streak, and one for each other code in it, at the level of its class; then every tenth, and the first `again` after a session that
 /// did not prove itself.
 fn tell(failure: &Failure, streak: u64, wait: Option<Duration>, again: bool) {
     let diagnosis = &failure.diagnosis;
@@ -367,6 +375,25 @@ mod tests {
         let (mut progress, _seen) = progress();
         let asked = Failure { retry_after: Some(Duration::from_secs(9)), ..failure() };
         assert_eq!(progress.failed(&asked, None), Some(Duration::from_secs(9)));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn each_code_of_a_streak_is_told_once() {
+        let (mut progress, _seen) = progress();
+        let of = |code| {
+            let diagnosis = crate::doctor::diagnosis::Diagnosis { code, ..failure().diagnosis };
+            Failure::connection(diagnosis)
+        };
+        for (code, told) in
+            [(None, 0), (Some("tcp.refused"), 1), (Some("tcp.refused"), 1), (Some("ws.path"), 2)]
+        {
+            progress.failed(&of(code), None);
+            assert_eq!(progress.told_codes.len(), told);
+        }
+        progress.online("websocket", None, &binding());
+        progress.proved();
+        progress.failed(&of(Some("ws.path")), None);
+        assert_eq!(progress.told_codes, ["ws.path"]);
     }
 
     #[tokio::test(start_paused = true)]

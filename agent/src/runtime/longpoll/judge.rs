@@ -9,6 +9,7 @@ use z4j_protocol::{CanonicalText, FrameType};
 use super::super::failure::{Failure, SCHEDULER_UPGRADE};
 use super::body::{Control, Posted, room};
 use super::session::Session;
+use super::size::SMALLEST;
 use super::suspicion::Advice;
 use crate::buffer::Loss;
 use crate::commands::shortened;
@@ -32,6 +33,8 @@ impl Session<'_> {
     pub(super) async fn judge_post(&mut self, answer: &Answer, posted: &Posted) -> Result<(), Failure> {
         match answer.status {
             200 => self.accepted(answer, posted).await,
+            // Nothing smaller can be sent, and no event is to blame for that.
+            413 if posted.bytes <= SMALLEST => Err(self.refused(Some(answer), answer)),
             413 => {
                 self.memory.sizes.refused(posted.bytes);
                 let smallest = self.memory.sizes.limit() >= posted.bytes;
@@ -185,16 +188,21 @@ impl Session<'_> {
     }
 
     /// A status that ends the session, by the words of the doctor.
-    fn refused(&self, batch: Option<&Answer>, answer: &Answer) -> Failure {
-        if answer.status == 409 && self.memory.has_accepted(&self.link.secret) {
-            let words = "the brain has forgotten the session (409)";
-            return Failure::uncoded(FailureClass::Connection, words);
+    fn refused(&mut self, batch: Option<&Answer>, answer: &Answer) -> Failure {
+        // Whose frames were taken is forgotten at most; if the next session is refused too, something is wrong.
+        let is_forgotten = answer.status == 409 && self.memory.has_accepted(&self.link.secret);
+        if is_forgotten {
+            self.memory.accepted = None;
         }
         let round_trip = match batch {
             Some(batch) => RoundTrip { probe: Ok(self.probe.clone()), batch: Some(Ok(batch.clone())) },
             None => RoundTrip { probe: Ok(answer.clone()), batch: None },
         };
         let diagnosis = self.link.patient().failed_longpoll(&self.journey, round_trip);
+        if is_forgotten && diagnosis.code != Some("ws.clock-skew") {
+            let words = "the brain has forgotten the session (409)";
+            return Failure::uncoded(FailureClass::Connection, words);
+        }
         Failure::answered(answer, diagnosis)
     }
 }

@@ -45,7 +45,7 @@ pub(super) struct Memory {
     wait: u64,
     /// Requests for commands that were cut while they waited.
     silence: Silence,
-    /// The secret under which a frame was accepted: who refuses such frames later has forgotten the session.
+    /// The secret under which a frame was accepted, since a session was last refused.
     accepted: Option<HmacSecret>,
 }
 

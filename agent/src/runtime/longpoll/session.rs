@@ -76,7 +76,7 @@ pub(super) struct Session<'a> {
     pub(super) post_after: Option<Instant>,
     /// No request for commands before this.
     pub(super) poll_after: Option<Instant>,
-    /// POSTs in a row of which not everything was accepted, or that met a dead connection.
+    /// POSTs in a row of which not everything was accepted.
     pub(super) stalls: u32,
     pub(super) stopping: bool,
     /// Losses that the last heartbeat told of.
@@ -202,11 +202,13 @@ impl Session<'_> {
         if !is_leaving && self.post.is_none() && !self.outbox.is_empty() && may(self.post_due()) {
             self.start_post(now);
         }
-        if !is_leaving && !self.stopping && self.poll.is_none() && may(self.poll_after) {
+        // What a request for commands brings must not be lost when a WebSocket takes over: one at a time.
+        let due = self.trial.is_none() && self.tried_at.is_some_and(|at| at + WEBSOCKET_AGAIN <= now);
+        let is_free = self.poll.is_none() && self.trial.is_none() && !is_leaving && !self.stopping;
+        if is_free && !due && may(self.poll_after) {
             self.start_poll(now);
         }
-        let due = self.tried_at.is_some_and(|at| at + WEBSOCKET_AGAIN <= now);
-        if due && self.trial.is_none() && !is_leaving && !self.stopping {
+        if is_free && due {
             self.tried_at = Some(now);
             self.trial = Some(Box::pin(websocket::open(self.link)));
         }
@@ -278,7 +280,6 @@ impl Session<'_> {
         match opened {
             Ok(opened) => {
                 tracing::info!("a WebSocket works again, and takes over from long-poll");
-                self.poll = None;
                 self.better = Some(Box::new(opened));
             }
             Err(unopened) => {
@@ -300,8 +301,9 @@ impl Session<'_> {
     fn next_deadline(&self, orders: &Instructions) -> Instant {
         let post = self.post_due().filter(|_| self.post.is_none() && !self.outbox.is_empty());
         // What is not begun while stopping must not be woken up for either.
-        let poll = self.poll_after.filter(|_| self.poll.is_none() && !self.stopping);
-        let trial = self.tried_at.filter(|_| self.trial.is_none() && !self.stopping);
+        let poll = self.poll_after.filter(|_| self.poll.is_none() && self.trial.is_none() && !self.stopping);
+        // A request for commands that is under way is waited for first.
+        let trial = self.tried_at.filter(|_| self.trial.is_none() && self.poll.is_none() && !self.stopping);
         let trial = trial.map(|at| at + WEBSOCKET_AGAIN);
         let others = [post, poll, trial, self.progress.proof_due(), orders.stop_at()];
         others.into_iter().flatten().fold(self.beat_at, Instant::min)

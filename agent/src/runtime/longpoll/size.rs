@@ -6,7 +6,7 @@
 /// The size to begin with, in bytes of body.
 const FIRST: usize = 8_192;
 /// The size that is never left below.
-const SMALLEST: usize = 1_024;
+pub(super) const SMALLEST: usize = 1_024;
 /// The size that is never gone beyond on purpose.
 const LARGEST: usize = 1 << 20;
 

@@ -213,19 +213,60 @@ async fn a_result_has_what_a_body_holds() -> Outcome {
 
 #[tokio::test]
 async fn a_brain_that_forgets_sessions_does_not_blame_the_secret() -> Outcome {
-    // Every session takes one POST, and is forgotten then.
+    // Every other POST is forgotten.
     static POSTS: AtomicUsize = AtomicUsize::new(0);
-    let rule: Rule = |_, _| (POSTS.fetch_add(1, Ordering::SeqCst) > 0).then_some("409 Conflict");
-    let (port, _seen) = brain(rule).await?;
+    let rule: Rule =
+        |_, _| (!POSTS.fetch_add(1, Ordering::SeqCst).is_multiple_of(2)).then_some("409 Conflict");
+    let (port, seen) = brain(rule).await?;
     let agent = Agent::start(port, "longpoll", 0).await?;
-    for streak in 1..=2 {
-        agent.buffer.append(vec![event(streak)?]).await?;
-        let status = agent.until(|status| status.streaks.connection >= streak as u64).await?;
+    for number in 1..=3 {
+        agent.buffer.append(vec![event(number)?]).await?;
+        let until = |seen: &Seen| seen.refusals >= number;
+        soon(async {
+            while !until(&lock(&seen)) {
+                tokio::task::yield_now().await;
+            }
+        })
+        .await?;
+        let status = agent.until(|status| status.last_failure.is_some()).await?;
         let last = status.last_failure.unwrap_or_else(|| panic!("a failure"));
         assert_eq!(last.code, None, "{}", last.text);
         assert!(last.text.contains("forgotten the session"), "{}", last.text);
         agent.commander.reconnect();
     }
+    agent.running.abort();
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_secret_that_goes_wrong_is_named_after_one_more_session() -> Outcome {
+    static POSTS: AtomicUsize = AtomicUsize::new(0);
+    let rule: Rule = |_, _| (POSTS.fetch_add(1, Ordering::SeqCst) > 0).then_some("409 Conflict");
+    let (port, seen) = brain(rule).await?;
+    let agent = Agent::start(port, "longpoll", 0).await?;
+    agent.until(|status| status.state == LinkState::Online).await?;
+    soon(async {
+        while lock(&seen).kinds.is_empty() {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await?;
+    agent.buffer.append(vec![event(1)?]).await?;
+    let status = agent.until(|status| status.streaks.connection >= 2).await?;
+    let last = status.last_failure.unwrap_or_else(|| panic!("a failure"));
+    assert_eq!(last.code.as_deref(), Some("ws.hmac-mismatch"), "{}", last.text);
+    agent.running.abort();
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_brain_that_takes_no_body_at_all_costs_no_event() -> Outcome {
+    let (port, seen) = brain(|_, _| Some("413 Content Too Large")).await?;
+    let agent = Agent::start(port, "longpoll", 3).await?;
+    let status = agent.until(|status| status.streaks.connection >= 1).await?;
+    assert!(status.last_failure.is_some_and(|last| last.text.contains("413")));
+    assert_eq!(agent.buffer.status().borrow().events, 3);
+    assert!(lock(&seen).refusals < 20, "{}", lock(&seen).refusals);
     agent.running.abort();
     Ok(())
 }
