@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap::Subcommand;
 
-use super::NO;
+use super::USAGE;
 use super::output::{complain, print, warn};
 use crate::config::{ConfigFlags, Shown};
 use crate::environment::Environment;
@@ -27,7 +27,7 @@ A file of settings has the variables' names without Z4J_, in lower case:
   argv = [\"/srv/picker/bin/retry\", \"--id={task_id}\"]
   timeout = \"30s\"
 
-Exit codes: 0 an agent can be built from this; 1 it cannot.")]
+Exit codes: 0 an agent can be built from this; 2 it cannot.")]
     Show {
         /// One JSON document on stdout
         #[arg(long)]
@@ -45,5 +45,5 @@ pub(super) fn config(ConfigCommand::Show { json, config }: &ConfigCommand) -> Ex
         complain(&complaint);
     }
     let printed = print(&if *json { shown.json() } else { shown.text() });
-    if shown.ok { printed } else { ExitCode::from(NO) }
+    if shown.ok { printed } else { ExitCode::from(USAGE) }
 }

@@ -128,7 +128,7 @@ fn find(args: &EmitArgs, environment: &Environment) -> Result<PathBuf, String> {
     if let Some(path) = &args.socket {
         return Ok(path.clone());
     }
-    let home = args.home.clone().or_else(|| environment.path("Z4J_HOME"));
+    let home = args.home.clone();
     let agents = instance::live(environment, home.as_deref());
     let agent = match args.pid {
         None => agents.first(),
@@ -180,11 +180,12 @@ fn services(dir: &Path) -> Option<String> {
 
 /// Where agents are looked for.
 fn places(environment: &Environment, home: Option<&Path>) -> String {
-    let home = home.map(Path::to_owned).or_else(|| environment.home_dir().map(|home| home.join(".z4j")));
-    let buffers =
-        instance::beside_buffer(environment, home.as_deref()).filter(|dir| Some(dir) != home.as_ref());
-    let places = [environment.path("RUNTIME_DIRECTORY"), home, buffers, Some(temporary_name(environment))];
-    let places: Vec<String> = places.into_iter().flatten().map(|place| place.display().to_string()).collect();
+    let mut places = instance::places(environment, home);
+    let temporary = temporary_name(environment);
+    if !places.contains(&temporary) {
+        places.push(temporary);
+    }
+    let places: Vec<String> = places.iter().map(|place| place.display().to_string()).collect();
     places.join(", ")
 }
 

@@ -25,7 +25,7 @@ use crate::orders::Orders;
 const CHUNK_BYTES: usize = 32 * 1024;
 /// A line that grows beyond this needs one of the few places for long lines.
 const SHORT_LINE_BYTES: usize = 16 * 1024;
-/// Reading stops while more of the replies is unread.
+/// Reading stops, and so does settling, while more of the replies is unread.
 const MAX_UNREAD_REPLIES: usize = 64 * 1024;
 /// How long a client may leave replies unread, or a long line unfinished.
 const STALL: Duration = Duration::from_secs(30);
@@ -121,7 +121,7 @@ impl Connection {
     async fn converse(&mut self, orders: &mut watch::Receiver<Orders>) -> Result<(), End> {
         loop {
             self.advance();
-            if self.ended && self.commit.is_none() {
+            if self.ended && self.commit.is_none() && self.group.is_empty() {
                 return if self.stopping { Err(End::Stopping) } else { Ok(()) };
             }
             match self.step(orders).await {
@@ -140,10 +140,11 @@ impl Connection {
         }
     }
 
-    /// Takes the lines that are there, and sets a group on its way when there is none.
+    /// Takes the lines that are there, and sets a group on its way when there is none, unless too many replies
+    /// wait: refusals alone could be many times what was read.
     fn advance(&mut self) {
         self.take_lines();
-        while self.commit.is_none() && !self.group.is_empty() {
+        while self.commit.is_none() && !self.group.is_empty() && self.out.len() < MAX_UNREAD_REPLIES {
             let mut group = std::mem::take(&mut self.group);
             let share = std::mem::replace(&mut self.share, self.common.budget.share());
             let (events, settled) = group.take_events();

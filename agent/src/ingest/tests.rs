@@ -410,3 +410,27 @@ async fn emit_says_up_to_where_lines_are_durable_when_the_agent_stops() {
     assert_eq!(emission.error.unwrap().code, "stopping");
     drop(writer);
 }
+
+#[tokio::test]
+async fn refusals_wait_for_a_client_that_reads_none() {
+    let world = World::new().await;
+    let (mut read, mut write) = world.connect().await.into_split();
+    let lines = 16_000;
+    // One read of the agent's.
+    write.write_all("x\n".repeat(lines).as_bytes()).await.unwrap();
+    write.shutdown().await.unwrap();
+    let settled = || world.intake.counters.status().refused;
+    timeout(PATIENCE, async {
+        while settled() == 0 {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await
+    .unwrap();
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    assert!(settled() < 10_000, "{}", settled());
+    let mut answer = Vec::new();
+    timeout(PATIENCE, read.read_to_end(&mut answer)).await.unwrap().unwrap();
+    assert_eq!(refusals(&replies(&answer)).len(), lines);
+    world.stop().await;
+}

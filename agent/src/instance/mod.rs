@@ -12,7 +12,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 pub(crate) use claim::{Claim, claim};
-pub(crate) use search::{beside_buffer, is_private, live, live_in, place, places};
+pub(crate) use search::{is_private, live, live_in, place, places};
 pub(crate) use socket::{check_length, listen};
 
 /// The link to the newest live agent's ingest socket, beside the agents' own files.

@@ -47,7 +47,7 @@ fn real(place: &Path) -> Option<PathBuf> {
 
 /// The directory of the buffer that `Z4J_BUFFER_PATH` names: an agent that keeps it there has its sockets there
 /// too.
-pub(crate) fn beside_buffer(environment: &Environment, home: Option<&Path>) -> Option<PathBuf> {
+fn beside_buffer(environment: &Environment, home: Option<&Path>) -> Option<PathBuf> {
     let written = environment.path("Z4J_BUFFER_PATH")?;
     let path = match written.strip_prefix("~") {
         Ok(rest) => environment.home_dir()?.join(rest),
