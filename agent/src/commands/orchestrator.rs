@@ -1,8 +1,7 @@
 //! Whether something starts this process anew when it exits.
 //!
 //! Unasked, the rule is the Python agent's: without it, a restart would be an end. What the operator says goes
-//! before it. Reads the machine's files; must not
-//! act.
+//! before it. Reads the machine's files; must not act.
 
 use std::path::{Path, PathBuf};
 

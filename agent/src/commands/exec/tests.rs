@@ -31,13 +31,19 @@ fn command(parameters: &str) -> Command {
     }
 }
 
-async fn run_with(action: ActionSettings, parameters: &str, stopping: watch::Receiver<bool>) -> Outcome {
+fn adapter(action: ActionSettings) -> ExecAdapter {
     let environment = environment(&[("LANG", "C"), ("PATH", "/usr/bin:/bin")]);
     let redactor = crate::redaction::Redactor::new(&[], &[], 8_192).unwrap();
     let redact: Redact = std::sync::Arc::new(move |value| redactor.redact(value));
-    let adapter = ExecAdapter::new(BTreeMap::from([("act".to_owned(), action)]), &environment, redact);
-    let call = Call { id: "c-1".to_owned(), command: command(parameters), time_left: PATIENCE, stopping };
-    adapter.run(call).await
+    ExecAdapter::new(BTreeMap::from([("act".to_owned(), action)]), &environment, redact)
+}
+
+fn call(parameters: &str, stopping: watch::Receiver<bool>) -> Call {
+    Call { id: "c-1".to_owned(), command: command(parameters), time_left: PATIENCE, stopping }
+}
+
+async fn run_with(action: ActionSettings, parameters: &str, stopping: watch::Receiver<bool>) -> Outcome {
+    adapter(action).run(call(parameters, stopping)).await
 }
 
 async fn run(action: ActionSettings, parameters: &str) -> Outcome {
@@ -112,14 +118,29 @@ async fn a_program_gets_no_variable_of_the_agents() {
 
 #[tokio::test]
 async fn a_program_that_takes_too_long_is_ended_with_all_that_it_started() {
-    // timeout(1) starts a child of its own, in the same group because of --foreground.
-    let mut sleeper = action("/usr/bin/timeout", &["--foreground", "300", "/bin/sleep", "300"]);
-    sleeper.timeout = Some(Duration::from_millis(200));
+    let dir = tempfile::tempdir().unwrap();
+    let pids = dir.path().join("pids");
+    let script = format!("sleep 300 & echo $$ $! > {}; wait", pids.display());
+    let mut sleeper = action("/bin/sh", &["-c", &script]);
+    sleeper.timeout = Some(Duration::from_millis(500));
     let began = Instant::now();
     let said = text(&run(sleeper, "{}").await);
-    assert!(said.starts_with("timed out after 0.2 s"), "{said}");
+    assert!(said.starts_with("timed out after 0.5 s"), "{said}");
     assert!(said.ends_with(r#"| {"indeterminate":true}"#), "{said}");
     assert!(began.elapsed() < PATIENCE);
+    let written = std::fs::read_to_string(&pids).unwrap();
+    let lives = || written.split_whitespace().any(runs);
+    assert_eq!(written.split_whitespace().count(), 2);
+    while lives() {
+        assert!(began.elapsed() < PATIENCE, "{written} live on");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+/// Whether a process is there that has not ended (proc_pid_stat(5)).
+fn runs(pid: &str) -> bool {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    stat.rsplit_once(") ").is_some_and(|(_, rest)| !rest.starts_with(['Z', 'X']))
 }
 
 #[tokio::test]
@@ -146,10 +167,15 @@ async fn a_stop_of_the_agent_ends_what_runs() {
 #[tokio::test]
 async fn endless_output_is_bounded() {
     let mut yes = action("/usr/bin/yes", &[]);
-    yes.timeout = Some(Duration::from_millis(300));
     yes.output_bytes = 10;
-    let said = text(&tokio::time::timeout(PATIENCE, run(yes, "{}")).await.unwrap());
-    assert!(said.starts_with("timed out"), "{said}");
+    let (_keep, stopping) = watch::channel(false);
+    let program = adapter(yes.clone()).program(&yes, &call("{}", stopping.clone())).unwrap();
+    let ran =
+        tokio::time::timeout(PATIENCE, program.run(Duration::from_millis(300), stopping)).await.unwrap();
+    let (ended, output) = ran.unwrap();
+    assert!(matches!(ended, Ended::TimedOut));
+    assert_eq!(output.stdout, b"y\ny\ny\ny\ny\n");
+    assert!(output.stdout_cut > 10_000, "{}", output.stdout_cut);
 }
 
 #[tokio::test]
