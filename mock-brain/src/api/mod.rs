@@ -63,7 +63,9 @@ pub(crate) struct Api {
 impl Api {
     /// The Host header, if it names this address.
     pub(crate) fn own_host<'h>(&self, headers: &'h HeaderMap) -> Result<&'h str, Refusal> {
-        let host = headers.get(HOST).and_then(|value| value.to_str().ok()).unwrap_or_default();
+        let mut hosts = headers.get_all(HOST).iter();
+        let only = hosts.next().filter(|_| hosts.next().is_none());
+        let host = only.and_then(|value| value.to_str().ok()).unwrap_or_default();
         let local = format!("localhost:{}", self.address.port());
         if host == self.address.to_string() || host == local {
             return Ok(host);

@@ -56,7 +56,7 @@ pub(super) fn known_agent(api: &Api, name: Option<&str>) -> Result<(), Refusal> 
         (status = "4XX", description = "refused: what, why and the way out", body = ApiError)))]
 pub(super) async fn events(State(api): State<Arc<Api>>) -> Result<Json<Events>, Refusal> {
     let hub = Arc::clone(&api.hub);
-    let items = on_disk(move || hub.events()).await?;
+    let items = on_disk(move || hub.events()).await??;
     Ok(Json(Events { items, duplicates: api.hub.store.duplicates() }))
 }
 

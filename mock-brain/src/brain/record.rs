@@ -9,10 +9,14 @@ use crate::store::StoredEvent;
 use crate::violation::Violation;
 
 impl Brain {
-    /// Every accepted event once, oldest first; read from the disk if the journal is there.
+    /// Every accepted event once, oldest first; read from the disk if the journal is there. None, and an error in
+    /// the log, where it cannot be read.
     #[must_use]
     pub fn events(&self) -> Vec<StoredEvent> {
-        self.hub.events()
+        self.hub.events().unwrap_or_else(|error| {
+            tracing::error!(%error, "events cannot be read");
+            Vec::new()
+        })
     }
 
     /// How many events were accepted so far, in earlier runs of the journal too: as many as [`Brain::events`]

@@ -226,8 +226,7 @@ async fn find(args: &Args, environment: &Environment) -> Result<Found, Failure> 
         let login = Login { email: email.clone(), password: password(file)? };
         return by_rest(args, target, login, project.as_deref().unwrap_or("default")).await;
     }
-    // A token that was given is of a brain that was given.
-    if let (Some(token), Some(url), false) = (token, &url, args.mint) {
+    if let (Some(token), Some(url), false) = (token.clone(), &url, args.mint) {
         let secret =
             secret.ok_or_else(|| Failure::usage("no HMAC secret: say --secret, or set Z4J_HMAC_SECRET"))?;
         let target = at(url, ca.as_deref())?;
@@ -247,7 +246,10 @@ async fn find(args: &Args, environment: &Environment) -> Result<Found, Failure> 
         let minted = load::by_control(&client, args.agents as usize, args.project.as_deref()).await;
         minted.map_err(Failure::no)?
     } else {
-        vec![load::identity(answer.credentials).map_err(Failure::no)?]
+        let own = load::identity(answer.credentials).map_err(Failure::no)?;
+        // What is given goes before what the running brain has.
+        let (token, secret) = (token.unwrap_or(own.token), secret.unwrap_or(own.secret));
+        vec![Identity { token, secret, project: project.or(own.project) }]
     };
     Ok(Found { target, identities, minted: None })
 }

@@ -123,13 +123,11 @@ impl<'s, 'h> Established<'s, 'h> {
     async fn push_commands(&mut self) -> Result<(), Ending> {
         let hub = self.session.hub;
         while let Some(command) = hub.commands.push(self.agent.id, self.session.serial, clock::now()) {
-            let fault = match self.send_command(&command).await {
-                Ok(fault) => fault,
-                Err(ending) => {
-                    hub.commands.unsent(self.agent.id, &command, clock::now());
-                    return Err(ending);
-                }
-            };
+            // Until it is written: the session may end in the middle of that.
+            let command = Arc::new(command);
+            self.session.sending = Some(Arc::clone(&command));
+            let fault = self.send_command(&command).await?;
+            self.session.sending = None;
             if let Some(Fault::Command(fault::Command::Twice)) = fault {
                 let text = self.pen.command(&command, self.session.now());
                 self.session.send(FrameType::Command, text.map_err(|error| unsendable(&error))?).await?;

@@ -94,7 +94,7 @@ pub(super) struct Link {
     quirks: Option<Quirks>,
     /// The stream of messages ended in an error: the peer's close frame can no longer be read as one.
     broken: bool,
-    /// A message over the frame limit, until it is noted.
+    /// A message over the frame limit, or the head of a frame that is none, until it is noted.
     refused: Option<Bytes>,
 }
 
@@ -216,6 +216,8 @@ impl Link {
             Some(Ok(Message::Ping(_) | Message::Frame(_))) => return None,
             Some(Err(error)) => {
                 self.broken = true;
+                let framing = self.socket.get_ref().framing.as_ref();
+                self.refused = framing.map(|framing| Bytes::copy_from_slice(framing.last_head()));
                 failed(&error)
             }
             None => Arrival::Gone("the connection ended".to_owned()),
@@ -237,7 +239,7 @@ impl Link {
         self.answered.map(Instant::into_std)
     }
 
-    /// The message over the frame limit, once.
+    /// What was refused, once: a message over the frame limit, or the head of a frame that is none.
     pub(super) const fn take_refused(&mut self) -> Option<Bytes> {
         self.refused.take()
     }
@@ -291,19 +293,18 @@ impl Link {
         }
     }
 
-    /// Sends a close frame, waits for the peer's, and ends the connection.
+    /// Sends a close frame, waits for the peer's, and ends the connection. Of what else comes nothing is kept.
     pub(super) async fn close(mut self, closing: &Closing) {
         let frame = CloseFrame { code: closing.code.into(), reason: closing.reason.as_str().into() };
-        let broken = self.broken;
-        let farewell = async {
-            self.socket.send(Message::Close(Some(frame))).await.ok()?;
-            while !broken && self.socket.next().await?.is_ok() {}
-            broken.then_some(())
-        };
-        let unread = timeout(self.limits.close, farewell).await;
-        if let Ok(Some(())) = unread {
-            drain(self.socket.into_inner(), self.limits.close).await;
+        let (broken, limit) = (self.broken, self.limits.close);
+        if !matches!(timeout(limit, self.socket.send(Message::Close(Some(frame)))).await, Ok(Ok(()))) {
+            return;
         }
+        let mut stream = self.socket.into_inner();
+        if broken {
+            let _ = stream.shutdown().await;
+        }
+        let _ = timeout(limit, discard(stream, !broken)).await;
     }
 
     /// Answers the peer's close frame.
@@ -345,13 +346,12 @@ fn odd_messages(quirks: &mut Quirks, bytes: Bytes) -> Vec<Message> {
     out
 }
 
-/// Reads what the peer still sends. Closing with bytes unread would send a RST, and that can overtake the
-/// close frame (RFC 1122, 4.2.2.13).
-async fn drain(mut stream: Served, limit: Duration) {
-    let _ = stream.shutdown().await;
+/// Reads what the peer still sends, to its close frame if that is waited for. Closing with bytes unread would
+/// send a RST, and that can overtake our close frame (RFC 1122, 4.2.2.13).
+async fn discard(mut stream: Served, to_close: bool) {
     let mut buffer = vec![0; READ_BUFFER];
-    let reading = async { while stream.read(&mut buffer).await.is_ok_and(|count| count > 0) {} };
-    let _ = timeout(limit, reading).await;
+    let has_closed = |stream: &Served| to_close && stream.framing.as_ref().is_some_and(Framing::has_closed);
+    while !has_closed(&stream) && stream.read(&mut buffer).await.is_ok_and(|count| count > 0) {}
 }
 
 async fn until(due: Option<Instant>) {

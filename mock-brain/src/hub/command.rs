@@ -62,7 +62,7 @@ impl Hub {
         found.map(|(_, rule, what)| (rule, format!("{kind} {} {what}", quote(id)))).collect()
     }
 
-    /// Ends commands whose time is over, and journals what was counted, until the brain stops.
+    /// Ends commands whose time is over, journals what was counted, and forgets what fell idle, until the brain stops.
     pub(crate) async fn keep_time(self: Arc<Self>) {
         let (mut sweeps, mut counts) = (interval(self.commands.sweep_interval()), interval(COUNTS));
         for ticks in [&mut sweeps, &mut counts] {
@@ -73,7 +73,10 @@ impl Hub {
                 _ = sweeps.tick() => if self.commands.sweep(clock::now()) {
                     self.happened();
                 },
-                _ = counts.tick() => self.sessions.keep_counts(),
+                _ = counts.tick() => {
+                    self.sessions.keep_counts();
+                    self.longpoll.forget_idle(&self, clock::now());
+                }
                 () = self.stopping() => return,
             }
         }

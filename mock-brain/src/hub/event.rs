@@ -8,14 +8,8 @@ use crate::store::StoredEvent;
 
 impl Hub {
     /// Every accepted event that is kept, oldest first. Waits for the disk, if the journal is there.
-    pub(crate) fn events(&self) -> Vec<StoredEvent> {
-        if !self.journal.is_on_disk() {
-            return self.store.list();
-        }
-        self.journal.events().unwrap_or_else(|error| {
-            tracing::error!(%error, "events cannot be read");
-            Vec::new()
-        })
+    pub(crate) fn events(&self) -> Result<Vec<StoredEvent>, JournalError> {
+        if self.journal.is_on_disk() { self.journal.events() } else { Ok(self.store.list()) }
     }
 
     /// The newest accepted events, oldest first. Waits for the disk, if the journal is there.

@@ -32,6 +32,16 @@ pub(super) enum Work {
     Reset,
 }
 
+impl Work {
+    /// What it will count for in the bound.
+    pub(super) fn weight(&self) -> u64 {
+        match self {
+            Self::Entry(_, entry) => entry.weight() as u64,
+            Self::Thing(..) | Self::Reset => 0,
+        }
+    }
+}
+
 /// A question to whoever has the file.
 pub(super) type Ask = Box<dyn FnOnce(&mut File) + Send>;
 

@@ -12,11 +12,17 @@ use super::read::uuid;
 use super::writer::transaction;
 use crate::store::MAX_EVENTS;
 
+/// What the file takes beside its entries, roughly: its pages, indexes and tables.
+const OVERHEAD: u64 = 64 << 10;
+const OVERHEAD_PART: u64 = 16;
+
 /// How much goes at once: this part of the bound, so that it need not be done with every commit.
 const PART: u64 = 64;
 
-/// Lets the oldest go, and returns the accepted events among them.
-pub(super) fn evict(file: &mut File, max_bytes: u64) -> rusqlite::Result<Vec<(Uuid, Place)>> {
+/// Lets the oldest go until so many bytes more have room, and returns the accepted events among them.
+pub(super) fn evict(file: &mut File, max_bytes: u64, coming: u64) -> rusqlite::Result<Vec<(Uuid, Place)>> {
+    let part = max_bytes / OVERHEAD_PART;
+    let max_bytes = (max_bytes - part - OVERHEAD.min(part)).saturating_sub(coming);
     let max_events = MAX_EVENTS as u64;
     let Counters { weight, events, .. } = file.counters;
     if weight <= max_bytes && events <= max_events {

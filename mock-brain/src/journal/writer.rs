@@ -57,6 +57,8 @@ impl Writer {
         }
         loop {
             let group = self.next();
+            // Before it is written: the file does not shrink again.
+            self.bound(group.work.iter().map(Work::weight).sum());
             let written = self.write_or_wait(&group.work);
             if written {
                 // A group of questions alone is no news: whoever reads must not wake whoever waits.
@@ -70,7 +72,7 @@ impl Writer {
             if group.closed || !written {
                 break;
             }
-            self.bound();
+            self.bound(0);
         }
         let File { connection, path, .. } = self.file;
         if let Err((_, error)) = connection.close() {
@@ -146,9 +148,9 @@ impl Writer {
         done
     }
 
-    /// Lets the oldest entries go if there are too many, and the index forget their events.
-    fn bound(&mut self) {
-        match evict(&mut self.file, self.max_bytes) {
+    /// Lets the oldest entries go if there are too many beside those to come, and the index forget their events.
+    fn bound(&mut self, coming: u64) {
+        match evict(&mut self.file, self.max_bytes, coming) {
             Ok(gone) => self.index.forget(&gone),
             Err(error) => tracing::error!(%error, path = ?self.file.path, "the journal cannot be bounded"),
         }

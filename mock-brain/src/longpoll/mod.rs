@@ -52,7 +52,12 @@ pub(crate) async fn commands(
     let poll = match poll(request.uri().query().unwrap_or_default()) {
         Ok(poll) => poll,
         Err(complaints) => {
-            misshapen(hub, request.headers(), "parameters of a poll");
+            misshapen(
+                hub,
+                request.headers(),
+                "parameters of a poll",
+                &web::asked(request.method(), request.uri()),
+            );
             return detail(StatusCode::UNPROCESSABLE_ENTITY, complaints);
         }
     };
@@ -99,7 +104,10 @@ async fn held(
             hub.happened();
             let now = hub.now();
             let signed = hub.longpoll.sign(agent, nonce, &deliveries, now);
-            let frames = signed.map_err(|invalidated| Box::new(conflict(invalidated)))?;
+            let frames = signed.map_err(|invalidated| {
+                deliveries.iter().for_each(|command| hub.commands.unsent(agent.id, command, clock::now()));
+                Box::new(conflict(invalidated))
+            })?;
             for frame in &frames {
                 let raw = Bytes::copy_from_slice(frame.as_bytes());
                 let entry = Entry::new(Kind::FrameOut, FrameType::Command.as_str(), now).with(&raw);
@@ -131,9 +139,9 @@ pub(crate) async fn events(
     };
     let frames = match body::read(request, &hub.limits).await {
         Ok(frames) => frames,
-        Err(refusal) => {
+        Err((refusal, read)) => {
             if refusal.status() == StatusCode::UNPROCESSABLE_ENTITY {
-                misshapen(hub, &headers, "the body of a post");
+                misshapen(hub, &headers, "the body of a post", &read);
             }
             return *refusal;
         }
@@ -173,7 +181,7 @@ fn conflict(invalidated: Invalidated) -> Response<Body> {
 }
 
 /// Notes a request that is not of its shape.
-fn misshapen(hub: &Hub, headers: &HeaderMap, what: &str) {
+fn misshapen(hub: &Hub, headers: &HeaderMap, what: &str, raw: &Bytes) {
     let agent = verdict::bearer(headers).and_then(|token| hub.registry.by_token(token));
-    hub.violations.note(Culprit { session: None, agent: agent.as_ref() }, Rule::PollRequest, what, None);
+    hub.violations.note(Culprit { session: None, agent: agent.as_ref() }, Rule::PollRequest, what, Some(raw));
 }

@@ -124,8 +124,7 @@ impl LongPollSessions {
         let mut agents = lock(&self.0);
         let count: usize = agents.values().map(HashMap::len).sum();
         let nonces = agents.entry(agent.id).or_default();
-        let is_idle = |entry: &Entry| now.micros_since(entry.used_at) >= IDLE_SECONDS * 1_000_000;
-        forget(hub, nonces, is_idle);
+        forget(hub, nonces, |entry| entry.is_idle(now));
         let key = key(nonce);
         // Made on success only: dropping one takes the lock that is held here.
         let in_flight = || InFlight { sessions: self, agent: agent.id, key };
@@ -162,6 +161,14 @@ impl LongPollSessions {
         let session = Session::Live(Box::new(Pair { ear, conduct, pen }));
         nonces.insert(key, Entry { session, used_at: now, in_flight: 1, listed: None });
         Ok(in_flight())
+    }
+
+    /// Forgets what fell idle, of agents that do not come any more too.
+    pub(crate) fn forget_idle(&self, hub: &Hub, now: Timestamp) {
+        lock(&self.0).retain(|_, nonces| {
+            forget(hub, nonces, |entry| entry.is_idle(now));
+            !nonces.is_empty()
+        });
     }
 
     /// Verifies a frame in a session that was entered. A failed signature leaves a tombstone.
@@ -217,8 +224,12 @@ impl LongPollSessions {
 }
 
 impl Entry {
+    fn is_idle(&self, now: Timestamp) -> bool {
+        self.in_flight == 0 && now.micros_since(self.used_at) >= IDLE_SECONDS * 1_000_000
+    }
+
     /// Its place in the session list, made at the first call.
-    fn list(&mut self, hub: &Hub, agent: &Agent, peer: SocketAddr) -> (Serial, Arc<str>) {
+    fn list(&mut self, hub: &Hub, agent: &Arc<Agent>, peer: SocketAddr) -> (Serial, Arc<str>) {
         let listed = self.listed.get_or_insert_with(|| {
             let id = Uuid::new_v4().to_string();
             let serial = hub.sessions.open(&id, Transport::LongPoll, peer);
@@ -228,7 +239,7 @@ impl Entry {
         listed.clone()
     }
 
-    fn counted(&mut self, hub: &Hub, agent: &Agent, peer: SocketAddr, frame: &Frame) {
+    fn counted(&mut self, hub: &Hub, agent: &Arc<Agent>, peer: SocketAddr, frame: &Frame) {
         let is_new = self.listed.is_none();
         let (serial, id) = self.list(hub, agent, peer);
         if is_new {
@@ -238,7 +249,7 @@ impl Entry {
         hub.sessions.counted(serial, frame.frame_type());
     }
 
-    fn bury(&mut self, hub: &Hub, agent: &Agent, peer: SocketAddr, refusal: Refusal) {
+    fn bury(&mut self, hub: &Hub, agent: &Arc<Agent>, peer: SocketAddr, refusal: Refusal) {
         let (serial, id) = self.list(hub, agent, peer);
         self.session = Session::Tombstone(0);
         let closing = Closing::new(CONFLICT, refusal.to_string());

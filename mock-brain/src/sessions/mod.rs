@@ -48,6 +48,8 @@ struct Inner {
     presences: Presences,
     /// Those whose counts the journal does not have yet.
     counting: HashSet<Serial>,
+    /// Whose the live sessions are.
+    agents: HashMap<Serial, Arc<Agent>>,
 }
 
 /// The sessions of one brain.
@@ -103,12 +105,13 @@ impl Sessions {
         lock(&self.inner).presences.of(agent).cloned()
     }
 
-    pub(crate) fn identified(&self, serial: Serial, agent: &Agent) {
-        self.update(serial, |info, presences| {
-            presences.identified(serial, agent.id);
-            info.agent_name = Some(agent.name.clone());
-            info.agent_id = Some(agent.id.to_string());
-        });
+    pub(crate) fn identified(&self, serial: Serial, agent: &Arc<Agent>) {
+        let Inner { listed, presences, agents, .. } = &mut *lock(&self.inner);
+        let Some(info) = listed.get_mut(&serial) else { return };
+        presences.identified(serial, agent.id);
+        info.agent_name = Some(agent.name.clone());
+        info.agent_id = Some(agent.id.to_string());
+        agents.insert(serial, Arc::clone(agent));
     }
 
     pub(crate) fn greeted(&self, serial: Serial, hello: &Hello) {
@@ -119,17 +122,17 @@ impl Sessions {
     }
 
     pub(crate) fn accepted(&self, serial: Serial) {
-        self.update(serial, |info, presences| {
-            presences.accepted(serial, clock::now());
-            info.accepted = true;
-            self.keep(serial, info, "accepted", &info.peer);
-        });
+        let Inner { listed, presences, agents, .. } = &mut *lock(&self.inner);
+        let Some(info) = listed.get_mut(&serial) else { return };
+        presences.accepted(serial, clock::now());
+        info.accepted = true;
+        self.keep(serial, info, agents.get(&serial), ("accepted", &info.peer));
     }
 
     /// Journals a session as it is now.
-    fn keep(&self, serial: Serial, info: &SessionInfo, what: &str, detail: &str) {
+    fn keep(&self, serial: Serial, info: &SessionInfo, agent: Option<&Arc<Agent>>, what: (&str, &str)) {
         self.journal.put(Table::Sessions, serial, info);
-        let entry = Entry::new(Kind::Session, what, clock::now()).saying(detail);
+        let entry = Entry::new(Kind::Session, what.0, clock::now()).saying(what.1).of_agent(agent);
         self.journal.record(entry.of_session(&info.id.as_str().into()));
     }
 
@@ -203,9 +206,10 @@ impl Sessions {
     pub(crate) fn ended(&self, serial: Serial, by: ClosedBy, closing: Option<&Closing>) -> Option<Uuid> {
         let mut inner = lock(&self.inner);
         inner.presences.ended(serial, clock::now());
+        let owner = inner.agents.remove(&serial);
         if let Some(info) = inner.listed.get_mut(&serial).filter(|info| info.ended_at.is_none()) {
             let how = info.ended(by, closing);
-            self.keep(serial, info, "ended", &how);
+            self.keep(serial, info, owner.as_ref(), ("ended", &how));
             inner.live -= 1;
         }
         let agent = inner.holders.remove(&serial)?;

@@ -23,6 +23,8 @@ pub(crate) struct Framing {
     /// The code of a close frame as far as it came.
     code: [u8; CODE],
     code_read: usize,
+    /// A close frame came.
+    has_closed: bool,
     breach: Option<String>,
 }
 
@@ -50,6 +52,17 @@ impl Framing {
     /// The first breach since this was asked last.
     pub(crate) const fn take_breach(&mut self) -> Option<String> {
         self.breach.take()
+    }
+
+    /// Whether a close frame began.
+    pub(crate) const fn has_closed(&self) -> bool {
+        self.has_closed
+    }
+
+    /// The head of the newest frame, as far as it came.
+    pub(crate) fn last_head(&self) -> &[u8] {
+        let length = if self.read > 0 { self.read } else { self.head_length() };
+        &self.head[..length]
     }
 
     /// Bytes of the extended length.
@@ -83,6 +96,7 @@ impl Framing {
             let detail = format!("a length of {length} is written in {extended} bytes, not the fewest (5.2)");
             self.breach.get_or_insert(detail);
         }
+        self.has_closed |= self.head[0] & 0xf == CLOSE;
         (self.left, self.read, self.code_read) = (length, 0, 0);
     }
 

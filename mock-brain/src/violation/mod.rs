@@ -25,7 +25,7 @@ pub(crate) use beats::Beats;
 pub(crate) use conduct::Conduct;
 pub(crate) use connects::{Connects, Key};
 pub(crate) use frame::hello as judge_hello;
-pub(crate) use request::{Refusals, judge_request};
+pub(crate) use request::{Refusals, has_token, judge_request};
 pub(crate) use rule::Rule;
 pub use rule::{Layer, RULES, RuleInfo};
 

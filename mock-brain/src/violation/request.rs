@@ -10,15 +10,20 @@ use http::{HeaderMap, Uri};
 use super::{Found, Key, Rule};
 use crate::lock::lock;
 
-/// What is wrong with a request to an agent's path.
-pub(crate) fn judge_request(uri: &Uri, headers: &HeaderMap) -> Vec<Found> {
-    let mut found = Vec::new();
-    let path = uri.path();
+/// Whether a query bears a token by its name.
+pub(crate) fn has_token(query: &str) -> bool {
     let is_token = |pair: &str| {
         let name = pair.split('=').next().unwrap_or_default();
         ["token", "access_token", "authorization"].iter().any(|known| name.eq_ignore_ascii_case(known))
     };
-    if uri.query().unwrap_or_default().split('&').any(is_token) {
+    query.split('&').any(is_token)
+}
+
+/// What is wrong with a request to an agent's path.
+pub(crate) fn judge_request(uri: &Uri, headers: &HeaderMap) -> Vec<Found> {
+    let mut found = Vec::new();
+    let path = uri.path();
+    if uri.query().is_some_and(has_token) {
         // The query itself is not told.
         found.push((Rule::TokenInQuery, format!("{path} with a token in its query")));
     }

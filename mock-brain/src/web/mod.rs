@@ -33,6 +33,7 @@ use request::{REQUEST_ID, request_id};
 use response::NO_REQUEST_ID;
 use route::route;
 
+pub(crate) use conduct::asked;
 pub(crate) use fault::struck;
 pub(crate) use request::{AgentRequest, wants_upgrade};
 pub(crate) use response::{
@@ -125,18 +126,28 @@ async fn answer(
         Passage::Answered(page) => return Ok(page),
     };
     judge(hub, &request);
+    let (line, agent, address) =
+        (asked(request.method(), request.uri()), conduct::whose(hub, &request), peer.address);
+    let told = |response: Response<Body>| {
+        conduct::note_refusal(hub, address, (&line, agent.as_ref()), response.status());
+        response
+    };
     if wants_upgrade(&request) && !through.is_stripped {
         // Neither the Host rule nor the headers of normal answers apply to upgrades.
-        return Ok(if request.uri().path() == GATEWAY {
+        return Ok(told(if request.uri().path() == GATEWAY {
             gateway::accept(hub, peer, request, through.handshake.as_ref())
         } else {
             closing(text(StatusCode::FORBIDDEN, ""))
-        });
+        }));
     }
     let id = request_id(request.headers());
-    let asked = long_poll_key(hub, &request);
+    let is_agents = request.uri().path() == GATEWAY || request.uri().path().starts_with(LONG_POLL);
+    let long_poll = long_poll_key(hub, &request);
     let mut response = route(hub, peer, request, &id).await;
-    if let Some((key, post)) = asked {
+    if is_agents {
+        response = told(response);
+    }
+    if let Some((key, post)) = long_poll {
         remember_wait(hub, key, post, &response);
     }
     let headers = response.headers_mut();

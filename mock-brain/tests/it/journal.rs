@@ -154,6 +154,48 @@ async fn the_oldest_goes_and_is_accepted_anew() {
 }
 
 #[tokio::test]
+async fn the_file_keeps_the_bound_at_rest() {
+    const BOUND: u64 = 1 << 20;
+    let dir = tempfile::tempdir().unwrap();
+    let brain = start(options(dir.path(), BOUND)).await;
+    let mut agent = Agent::online(&brain).await;
+    for batch in 0..25 {
+        let task = |n: usize| {
+            let mut event = event(&format!("t{batch}-{n}"), "task.sent", &at(-60));
+            event["data"]["filler"] = "x".repeat(600).into();
+            event
+        };
+        assert_eq!(agent.batch((0..200).map(task).collect()).await, (200, 200, 0));
+    }
+    within(brain.stop()).await;
+    let size = dir.path().join("journal.sqlite").metadata().unwrap().len();
+    assert!(size <= BOUND, "{size}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_request_is_refused_with_is_journaled() {
+    let dir = tempfile::tempdir().unwrap();
+    let serve = Serve::start(dir.path(), &["--no-tls"]);
+    let address =
+        serve.announced["url"].as_str().unwrap().trim_start_matches("http://").trim_end_matches('/');
+    let mut socket = tokio::net::TcpStream::connect(address).await.unwrap();
+    let text = format!(
+        "GET /api/v1/agent/commands?wait=0&token=hidden HTTP/1.1\r\nHost: {address}\r\n\
+         Authorization: Bearer nope\r\nConnection: close\r\n\r\n"
+    );
+    tokio::io::AsyncWriteExt::write_all(&mut socket, text.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    within(tokio::io::AsyncReadExt::read_to_string(&mut socket, &mut answer)).await.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 401"), "{answer}");
+    let (_, all, _) = told(dir.path(), &["journal", "export", "--kind", "handshake"]);
+    assert!(
+        all.contains("\"http\"") && all.contains("/api/v1/agent/commands") && all.contains(": 401"),
+        "{all}"
+    );
+    assert!(!all.contains("hidden"), "{all}");
+}
+
+#[tokio::test]
 async fn files_that_do_not_serve() {
     let dir = tempfile::tempdir().unwrap();
     let state = dir.path().join(".local/state/mock-brain");
@@ -235,6 +277,9 @@ async fn what_was_seen_is_exported() {
         let (_, own, _) =
             told(dir.path(), &["journal", "export", "--agent", "demo-agent", "--kind", "frame-in"]);
         assert_eq!(own.lines().count(), 3, "{own}");
+        let (_, sessions, _) =
+            told(dir.path(), &["journal", "export", "--agent", "demo-agent", "--kind", "session"]);
+        assert_eq!(sessions.lines().count(), 2, "{sessions}");
         assert_eq!(told(dir.path(), &["journal", "export", "--kind", "nothing"]).0, 2);
     }
 }

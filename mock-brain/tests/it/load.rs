@@ -90,6 +90,16 @@ fn refusals_are_counted_by_reason_and_fail_the_run() {
     let ended = report["ended"].as_object().unwrap();
     assert_eq!(ended.values().filter_map(Json::as_u64).sum::<u64>(), 2, "{report:#}");
 
+    // What is given goes before what the running brain has, with an address and without.
+    for url in [&[url][..], &[]] {
+        let given = [url, &["--token", "bad", "--secret", env["Z4J_HMAC_SECRET"].as_str().unwrap()]].concat();
+        let (code, report, said) = load(dir.path(), &given);
+        assert_eq!(code, 1, "{url:?} {said}");
+        assert_eq!(report["refused"], serde_json::json!({"close 4401: token refused": 1}));
+    }
+    let (code, report, _) = load(dir.path(), &["--secret", &"A".repeat(44)]);
+    assert_eq!((code, &report["connected"]), (1, &1.into()), "{report:#}");
+
     // More workers than a token has slots for.
     let (code, report, said) = load(dir.path(), &["--agents", "66", "--rate", "0"]);
     assert_eq!((code, &report["sent"]), (0, &0.into()), "{report:#}");

@@ -100,6 +100,27 @@ async fn a_poll_is_held_and_a_stop_ends_it() {
 }
 
 #[tokio::test]
+async fn a_command_that_no_session_can_be_told_waits_on() {
+    let brain = plain().await;
+    let mut poller = Poller::new(&brain, "n1");
+    assert_eq!(poller.get(PROBE).await.0, 200);
+    let held = async { request(&brain, "GET /api/v1/agent/commands?wait=20", &poller.headers(), "").await.0 };
+    let mut held = Box::pin(held);
+    // It is under way before the session is buried.
+    assert!(tokio::time::timeout(std::time::Duration::from_millis(300), &mut held).await.is_err());
+    let mut other = Poller::new(&brain, "n1");
+    let bad = other.heartbeat().replace("\"payload\":{}", "\"payload\":{\"odd\":1}");
+    assert_eq!(other.post(&[bad]).await.0, 409);
+    let id = brain.send_command(mock_brain::NewCommand::new("purge_queue")).unwrap().id;
+    assert_eq!(crate::support::within(held).await, 409);
+    let command = brain.commands().into_iter().find(|command| command.id == id).unwrap();
+    assert_eq!((command.status, command.deliveries), (mock_brain::CommandState::Pending, 0));
+    poller = Poller::new(&brain, "n2");
+    assert_eq!(poller.get(PROBE).await.0, 200);
+    assert!(poller.get(POLL).await.1.contains(&id));
+}
+
+#[tokio::test]
 async fn frames_that_are_settled_or_sent_again() {
     let brain = plain().await;
     let mut poller = Poller::new(&brain, "n1");

@@ -280,6 +280,9 @@ async fn long_poll_requests_are_judged() {
         ["longpoll.nonce-missing", "longpoll.probe-first", "longpoll.request", "http.token-in-query"];
     assert_eq!(rules(&brain), expected);
     assert!(!format!("{:?}", brain.violations()).contains("secret-token"));
+    let raw: Vec<_> =
+        brain.violations().into_iter().map(|violation| violation.raw.unwrap_or_default()).collect();
+    assert_eq!(raw[2..], ["GET /api/v1/agent/commands?wait=99", "GET /api/v1/agent/commands"]);
     let bad = silent.frame(&heartbeat()).replace("\"buffer_size\":3", "\"buffer_size\":4");
     assert_eq!(silent.post(&[bad]).await.0, 409);
     for _ in 0..4 {

@@ -6,6 +6,7 @@
 use bytes::Bytes;
 use z4j_protocol::close;
 
+use crate::clock;
 use crate::gateway::link::Arrival;
 use crate::gateway::session::Session;
 use crate::quote::quote;
@@ -56,6 +57,9 @@ impl Session<'_> {
         drop(refused);
         let alive = self.link.alive_at();
         self.note(self.beats.as_ref().and_then(|beats| beats.ended(alive)), None);
+        if let (Some(command), Some(agent)) = (self.sending.take(), &self.agent) {
+            self.hub.commands.unsent(agent.id, &command, clock::now());
+        }
         self.hub.session_ended(self.serial, by, closing.as_ref());
         let detail = match &ending {
             Ending::Reset => "fault tcp.reset",

@@ -19,6 +19,7 @@ use z4j_protocol::{FrameType, Timestamp, close};
 use super::frames::Established;
 use super::link::Link;
 use crate::clock;
+use crate::commands::Delivery;
 use crate::fault::table::Site;
 use crate::fault::{Fault, Point, Ws};
 use crate::hub::{Farewell, Hub, Limits};
@@ -58,6 +59,7 @@ pub(super) async fn run(
         worker: None,
         ahead: 0,
         misreads: false,
+        sending: None,
         proved: false,
         beats: None,
         limits,
@@ -97,6 +99,8 @@ pub(super) struct Session<'h> {
     ahead: i64,
     /// A fault has the brain verify with another secret or time.
     pub(super) misreads: bool,
+    /// A command that is being written.
+    pub(super) sending: Option<Arc<Delivery>>,
     /// Something was acknowledged: for the agent this session was a good one.
     pub(super) proved: bool,
     /// Its heartbeats, once it is established.
