@@ -10,9 +10,6 @@ use crate::hub::Hub;
 use crate::journal::{Entry, Kind, Mark};
 use crate::registry::Agent;
 
-/// The code of the refusal of schedule events of the old form.
-pub(crate) const SCHEDULER_UPGRADE: &str = "scheduler_upgrade_required";
-
 /// What comes of a batch.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum BatchOutcome {

@@ -260,8 +260,8 @@ pub(super) fn ahead(evidence: &WebsocketEvidence) -> Option<i64> {
         }
     }
     let round_trip = evidence.longpoll.as_ref()?;
-    // The later answer: a session's probe may be old by now.
-    let answer = round_trip.batch.as_ref().unwrap_or(&round_trip.probe);
-    let there = answer.as_ref().ok().and_then(crate::transport::date_of)?;
+    // The later answer tells the later time, if it tells any.
+    let answers = round_trip.batch.iter().chain([&round_trip.probe]).flatten();
+    let there = answers.filter_map(crate::transport::date_of).next()?;
     Some(ahead(evidence.longpoll_at?, there))
 }

@@ -5,7 +5,7 @@
 //! would be lost without a word. Must not know where lines come from.
 
 use uuid::Uuid;
-use z4j_protocol::payload::KINDS;
+use z4j_protocol::payload::{KINDS, LEGACY_SCHEDULE_KINDS};
 use z4j_protocol::{CanonicalError, CanonicalText, Object, ParseErrorKind, Timestamp, TimestampError, Value};
 
 use super::lines::MAX_LINE_BYTES;
@@ -21,11 +21,6 @@ const NEWEST_SECONDS: i64 = 60;
 const SHOWN_CHARS: usize = 48;
 
 const FIELDS: [&str; 6] = ["data", "engine", "id", "kind", "occurred_at", "task_id"];
-
-/// What describes schedules as old agents did. A brain answers these with `scheduler_upgrade_required`, settles
-/// nothing, and gets the same batch again for ever.
-const LEGACY_KINDS: [&str; 4] =
-    ["schedule.created", "schedule.updated", "schedule.deleted", "schedule.snapshot"];
 
 /// An event that is taken.
 #[derive(Debug)]
@@ -108,13 +103,14 @@ fn check_kind(object: &Object) -> Result<&'static str, Fault> {
         return fault("no-kind", "kind is missing");
     };
     let Some(known) = KINDS.into_iter().find(|known| *known == kind) else {
-        let taken: Vec<&str> = KINDS.into_iter().filter(|kind| !LEGACY_KINDS.contains(kind)).collect();
+        let taken: Vec<&str> =
+            KINDS.into_iter().filter(|kind| !LEGACY_SCHEDULE_KINDS.contains(kind)).collect();
         return fault(
             "unknown-kind",
             format!("{} is no kind of event: there are {}", shown(kind), join_words(&taken)),
         );
     };
-    if LEGACY_KINDS.contains(&known) {
+    if LEGACY_SCHEDULE_KINDS.contains(&known) {
         return fault(
             "scheduler-upgrade-required",
             format!("brains no longer take {known} as an event; schedules are told by a scheduler adapter"),

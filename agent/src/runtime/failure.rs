@@ -5,6 +5,7 @@
 use std::time::Duration;
 
 use z4j_protocol::close;
+use z4j_protocol::payload::SCHEDULER_UPGRADE;
 
 use crate::doctor::diagnosis::Diagnosis;
 use crate::net::http::Answer;
@@ -79,9 +80,6 @@ pub(super) fn class_of_answer(answer: &Answer) -> FailureClass {
         _ => FailureClass::Connection,
     }
 }
-
-/// The brain's word for an agent that must be upgraded.
-pub(super) const SCHEDULER_UPGRADE: &str = "scheduler_upgrade_required";
 
 /// The class of a fatal `error` frame.
 pub(super) fn class_of_complaint(code: &str) -> FailureClass {

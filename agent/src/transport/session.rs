@@ -3,7 +3,7 @@
 //! Owns the order of the exchange (protocol.md, Session). What a hello says comes in built (`hello`).
 
 use z4j_protocol::payload::{
-    Command, CommandAck, CommandResult, ErrorPayload, EventBatch, EventBatchAck, Hello, HelloAck,
+    Command, CommandResult, ErrorPayload, EventBatch, EventBatchAck, Hello, HelloAck,
 };
 use z4j_protocol::{
     Binding, CanonicalText, Frame, FrameError, FrameType, HmacSecret, Refusal, Signer, Timestamp, Value,
@@ -196,12 +196,10 @@ impl Signed {
     /// Our own frame cannot be written.
     pub(crate) fn decline(&mut self, id: &str, command: &Command, why: &str) -> Result<[String; 2], End> {
         let token = command.delivery_claim_token.clone();
-        let ack = CommandAck { delivery_claim_token: token.clone() };
         let result = CommandResult { delivery_claim_token: token, ..CommandResult::failed(why) };
-        let ack = Value::from_serialize(&ack).map_err(|error| unwritable(&error))?;
         let result = Value::from_serialize(&result).map_err(|error| unwritable(&error))?;
         Ok([
-            self.frame(FrameType::CommandAck, id, ack).map_err(|error| unwritable(&error))?,
+            self.text(FrameType::CommandAck, id, &command.ack()),
             self.frame(FrameType::CommandResult, id, result).map_err(|error| unwritable(&error))?,
         ])
     }

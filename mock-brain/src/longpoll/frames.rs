@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use serde_json::{Value, json};
+use z4j_protocol::payload::SCHEDULER_UPGRADE;
 use z4j_protocol::{Class, Frame, FrameType, Reason, Refusal};
 
 use super::sessions::{Invalidated, Use};
@@ -116,7 +117,7 @@ fn signed(
             BatchOutcome::Settled(_) => tally.accepted += 1,
             BatchOutcome::SchedulerUpgrade => {
                 tally.reject("schedule events of this form are not taken".to_owned());
-                tally.error_code = Some(batch::SCHEDULER_UPGRADE);
+                tally.error_code = Some(SCHEDULER_UPGRADE);
             }
         },
         Ok(()) => tally.accepted += 1,

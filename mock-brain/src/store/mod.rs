@@ -14,6 +14,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use uuid::Uuid;
+use z4j_protocol::payload::LEGACY_SCHEDULE_KINDS;
 use z4j_protocol::{Timestamp, Value};
 
 use crate::journal::{Place, Sighted, place};
@@ -23,10 +24,6 @@ use event::Sighting;
 pub(crate) use index::Index;
 use index::later;
 use kept::Kept;
-
-/// Kinds that the real brain takes from a newer scheduler protocol only.
-const SCHEDULE_KINDS: [&str; 4] =
-    ["schedule.snapshot", "schedule.created", "schedule.updated", "schedule.deleted"];
 
 /// Most events kept.
 pub const MAX_EVENTS: usize = 1_000_000;
@@ -102,7 +99,7 @@ impl Store {
             let at = later(first, nth as usize);
             let Some(sighting) = Sighting::read(event, at) else { continue };
             // The whole batch is answered by the demand for a newer scheduler.
-            if SCHEDULE_KINDS.contains(&sighting.kind) {
+            if LEGACY_SCHEDULE_KINDS.contains(&sighting.kind) {
                 batch.old_schedules = true;
                 continue;
             }

@@ -2,7 +2,7 @@
 //!
 //! Owns the signer of the direction brain to agent, and what the release leaves out. Must not touch a socket.
 
-use z4j_protocol::payload::{ErrorPayload, EventBatchAck, HelloAck};
+use z4j_protocol::payload::{ErrorPayload, EventBatchAck, HelloAck, SCHEDULER_UPGRADE};
 use z4j_protocol::{
     FrameType, PROTOCOL_VERSION, PROTOCOL_VERSION_TEXT, Signer, Timestamp, Value, unsigned_frame,
 };
@@ -114,7 +114,7 @@ impl Pen {
     /// The answer to a batch with schedule events of the old form.
     pub(crate) fn scheduler_upgrade(&mut self, batch: &str, now: Timestamp) -> Result<String, PenError> {
         let message = "schedule events of this form are not taken: upgrade the scheduler";
-        self.error(batch, batch::SCHEDULER_UPGRADE, message, true, now)
+        self.error(batch, SCHEDULER_UPGRADE, message, true, now)
     }
 
     /// An `error` frame about a frame of the agent's.

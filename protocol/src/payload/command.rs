@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::text::CanonicalText;
 use crate::value::{Object, Value};
 
 /// Most characters of a result's `error`.
@@ -56,6 +57,16 @@ pub enum CommandStatus {
     Success,
     /// It was not.
     Failed,
+}
+
+impl Command {
+    /// The payload of the frame that acknowledges it.
+    #[must_use]
+    pub fn ack(&self) -> CanonicalText {
+        let ack = CommandAck { delivery_claim_token: self.delivery_claim_token.clone() };
+        // A text can always be written.
+        CanonicalText::from_serialize(&ack).unwrap_or_else(|_| CanonicalText::kept("{}".to_owned()))
+    }
 }
 
 /// `command_result`: what came of a command.

@@ -27,6 +27,14 @@ pub const KINDS: [&str; 19] = [
     UNKNOWN_KIND,
 ];
 
+/// Kinds that describe schedules as old agents did. A brain settles nothing of a batch with one, and answers
+/// [`SCHEDULER_UPGRADE`], unless the agent speaks a newer scheduler protocol.
+pub const LEGACY_SCHEDULE_KINDS: [&str; 4] =
+    ["schedule.created", "schedule.updated", "schedule.deleted", "schedule.snapshot"];
+
+/// The brain's word for an agent that must be upgraded before it sends [`LEGACY_SCHEDULE_KINDS`].
+pub const SCHEDULER_UPGRADE: &str = "scheduler_upgrade_required";
+
 /// What a brain stores for a kind that it does not know.
 pub const UNKNOWN_KIND: &str = "unknown";
 

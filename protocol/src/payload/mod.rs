@@ -12,7 +12,9 @@ use serde::{Deserialize, Serialize};
 pub use command::{
     Command, CommandAck, CommandResult, CommandStatus, DEFAULT_COMMAND_TIMEOUT_SECONDS, MAX_ERROR_CHARS,
 };
-pub use event::{Event, EventBatch, EventBatchAck, KINDS, UNKNOWN_KIND};
+pub use event::{
+    Event, EventBatch, EventBatchAck, KINDS, LEGACY_SCHEDULE_KINDS, SCHEDULER_UPGRADE, UNKNOWN_KIND,
+};
 pub use hello::{Hello, HelloFrame, HelloRefusal, Host};
 
 use crate::{DEFAULT_MAX_FRAME_BYTES, PROTOCOL_VERSION_TEXT};

@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use tokio::time::Instant;
-use z4j_protocol::payload::{Command, CommandAck};
-use z4j_protocol::{CanonicalText, FrameType};
+use z4j_protocol::FrameType;
+use z4j_protocol::payload::{Command, SCHEDULER_UPGRADE};
 
-use super::super::failure::{Failure, SCHEDULER_UPGRADE};
+use super::super::failure::Failure;
 use super::body::{Control, Posted, room};
 use super::session::Session;
 use super::size::SMALLEST;
@@ -178,10 +178,7 @@ impl Session<'_> {
     }
 
     async fn command(&mut self, id: &str, command: Command) {
-        let ack = CommandAck { delivery_claim_token: command.delivery_claim_token.clone() };
-        let payload = CanonicalText::from_serialize(&ack);
-        let payload = payload.unwrap_or_else(|_| CanonicalText::kept("{}".to_owned()));
-        self.outbox.controls.push_back(Control::new(FrameType::CommandAck, id.to_owned(), payload));
+        self.outbox.controls.push_back(Control::new(FrameType::CommandAck, id.to_owned(), command.ack()));
         if let Some(known) = self.link.dispatcher.take(id, command).await {
             self.outbox.controls.push_back(Control::result(known, false, self.memory.sizes.limit()));
         }
@@ -195,7 +192,12 @@ impl Session<'_> {
             self.memory.accepted = None;
         }
         let round_trip = match batch {
-            Some(batch) => RoundTrip { probe: Ok(self.probe.clone()), batch: Some(Ok(batch.clone())) },
+            Some(batch) => {
+                // Its time is not now's.
+                let mut probe = self.probe.clone();
+                probe.headers.retain(|(name, _)| name != "date");
+                RoundTrip { probe: Ok(probe), batch: Some(Ok(batch.clone())) }
+            }
             None => RoundTrip { probe: Ok(answer.clone()), batch: None },
         };
         let diagnosis = self.link.patient().failed_longpoll(&self.journey, round_trip);

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
-use z4j_protocol::payload::{Command, CommandAck, EventBatchAck};
+use z4j_protocol::payload::{Command, EventBatchAck};
 use z4j_protocol::{CanonicalText, FrameType, MAX_EVENTS_PER_BATCH, Timestamp};
 
 use super::super::Link;
@@ -302,10 +302,7 @@ impl Session<'_> {
             // It could not be finished; the brain gives it to another worker, or lets it time out.
             return Ok(());
         }
-        let ack = CommandAck { delivery_claim_token: command.delivery_claim_token.clone() };
-        let payload = CanonicalText::from_serialize(&ack);
-        let payload = payload.unwrap_or_else(|_| CanonicalText::kept("{}".to_owned()));
-        let frame = self.signed.text(FrameType::CommandAck, id, &payload);
+        let frame = self.signed.text(FrameType::CommandAck, id, &command.ack());
         self.send(frame).await?;
         match self.link.dispatcher.take(id, command).await {
             Some(known) => self.send_result(known).await,
