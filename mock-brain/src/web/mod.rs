@@ -150,18 +150,23 @@ async fn answer(
     if let Some((key, post)) = long_poll {
         remember_wait(hub, key, post, &response);
     }
+    finish(&mut response, &id, through.is_old);
+    Ok(response)
+}
+
+/// The headers that every answer bears.
+fn finish(response: &mut Response<Body>, id: &str, is_old: bool) {
     let headers = response.headers_mut();
     for (name, value) in SECURITY_HEADERS {
         headers.insert(HeaderName::from_static(name), HeaderValue::from_static(value));
     }
-    if let Ok(id) = HeaderValue::from_str(&id) {
+    if let Ok(id) = HeaderValue::from_str(id) {
         headers.insert(REQUEST_ID, id);
     }
     if headers.remove(NO_REQUEST_ID).is_some() {
         headers.remove(REQUEST_ID);
     }
-    if through.is_old {
+    if is_old {
         *response.version_mut() = Version::HTTP_10;
     }
-    Ok(response)
 }
