@@ -8,8 +8,9 @@ use rusqlite::Connection;
 use rusqlite::config::DbConfig;
 
 use super::lock::{Blocked, Lock};
-use super::store::{Durability, Store, connect};
-use super::{Bounds, events, files, first_page, room, salvage as rows};
+use super::records::Record;
+use super::store::{Counters, Durability, Store, connect, load};
+use super::{Bounds, Loss, events, files, first_page, room, salvage as rows};
 
 /// Between a name and the number of a file that was set aside.
 const MARK: &str = ".corrupt-";
@@ -68,8 +69,12 @@ pub(super) fn salvage(
     }
     let _ = lock.remove();
     let rest = if found.room { "" } else { "; the others did not fit into the buffer" };
+    let of = found.held.map_or_else(
+        || "events were read (how many it held cannot be told)".to_owned(),
+        |held| format!("of its {held} events were read"),
+    );
     tracing::warn!(
-        "{} is damaged ({why}): {} of its events were read{rest}, and it is kept as {}",
+        "{} is damaged ({why}): {} {of}{rest}, and it is kept as {}",
         path.display(),
         found.read,
         aside.display()
@@ -82,6 +87,8 @@ pub(super) fn salvage(
 struct Found {
     read: u64,
     room: bool,
+    /// How many events it held, where its own counters can be read.
+    held: Option<u64>,
 }
 
 /// Why nothing was taken.
@@ -127,13 +134,15 @@ fn take_from(
     bounds: Bounds,
     now: i64,
 ) -> Result<Found, Untaken> {
-    let Some(damaged) = damaged else { return Ok(Found { read: 0, room: true }) };
+    let Some(damaged) = damaged else { return Ok(Found { room: true, ..Found::default() }) };
     let counters = own.counters;
     let fits = counters.events + count <= bounds.events && counters.bytes + size <= bounds.bytes;
     if !fits && counters.events > 0 || !room::to_move(&own.path, size, 0) {
         return Err(Untaken::NoRoom);
     }
-    let mut found = Found { read: 0, room: true };
+    let known = load(damaged).ok();
+    let held = known.as_ref().map(|(_, counters)| counters.events);
+    let mut found = Found { read: 0, room: true, held };
     let taken = own.write(Durability::Full, |own| {
         rows::events(damaged, after, |row| {
             let more = own.counters.bytes + events::size(&row.text);
@@ -144,7 +153,31 @@ fn take_from(
             }
             Ok(())
         })?;
+        if let Some((buffer_id, theirs)) = &known {
+            count_lost(own, buffer_id, theirs, (count, found.read), now)?;
+        }
         own.take_commands(rows::commands(damaged), now)
     });
     taken.map(|()| found).map_err(Untaken::Own)
+}
+
+/// Counts what its process had lost and not told of, and now what cannot be `read` or does not fit. The record
+/// keeps that from being counted again.
+fn count_lost(
+    own: &mut Store,
+    buffer_id: &str,
+    theirs: &Counters,
+    (readable, taken): (u64, u64),
+    now: i64,
+) -> rusqlite::Result<()> {
+    let (unreadable, evicted) = (theirs.events.saturating_sub(readable), readable.saturating_sub(taken));
+    let lost = theirs.loss.plus(Loss {
+        capacity_evicted: evicted,
+        content_rejected: unreadable,
+        events: unreadable + evicted,
+        command_results: 0,
+    });
+    let record = own.record(buffer_id)?;
+    own.counters.loss = own.counters.loss.plus(lost.minus(theirs.told.max(record.loss)));
+    own.note(&Record { loss: lost, ..record }, now)
 }

@@ -108,7 +108,7 @@ pub(crate) struct Refused {
 pub(crate) struct Loss {
     /// Evicted because the buffer was full.
     pub(crate) capacity_evicted: u64,
-    /// Refused by the brain or for the frame limit.
+    /// Refused by the brain or for the frame limit, or unreadable in a damaged file.
     pub(crate) content_rejected: u64,
     /// Lost events.
     pub(crate) events: u64,

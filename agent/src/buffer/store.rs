@@ -289,7 +289,8 @@ pub(super) fn make(path: &Path) -> Result<(), Unusable> {
     files::sync_directory(path).map_err(Unusable::Io)
 }
 
-fn load(connection: &Connection) -> rusqlite::Result<(String, Counters)> {
+/// The file's id and what is counted in it.
+pub(super) fn load(connection: &Connection) -> rusqlite::Result<(String, Counters)> {
     let sql = "SELECT buffer_id, events, bytes, last_id, emptied_at, capacity_evicted, content_rejected,
         lost_events, lost_results, told_evicted, told_rejected, told_events, told_results FROM state";
     connection.query_row(sql, [], |row| {

@@ -102,7 +102,7 @@ fn loss_text(loss: &Loss) -> String {
         (loss.events, "events"),
         (loss.command_results, "command results"),
         (loss.capacity_evicted, "for lack of room"),
-        (loss.content_rejected, "refused for what they are"),
+        (loss.content_rejected, "refused or unreadable"),
     ];
     let told: Vec<String> = counters
         .iter()

@@ -59,7 +59,7 @@ pub(super) struct Send {
     #[arg(long, value_name = "SECONDS")]
     timeout: Option<u64>,
     /// A delivery_claim_token, which ack and result have to echo
-    #[arg(long, value_name = "TOKEN")]
+    #[arg(long, value_name = "TOKEN", allow_hyphen_values = true)]
     claim_token: Option<String>,
     /// Wait for the result, for so long at most [default when given without a time: 130s]
     #[arg(long, value_name = "TIME", num_args = 0..=1, default_missing_value = DEFAULT_WAIT)]

@@ -64,10 +64,10 @@ pub(super) struct Args {
     #[arg(long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     connecting: u32,
     /// The token [default: Z4J_TOKEN]; others can see it in the list of processes
-    #[arg(long, value_name = "TOKEN")]
+    #[arg(long, value_name = "TOKEN", allow_hyphen_values = true)]
     token: Option<Secret>,
     /// The HMAC secret [default: Z4J_HMAC_SECRET]; others can see it in the list of processes
-    #[arg(long, value_name = "SECRET")]
+    #[arg(long, value_name = "SECRET", allow_hyphen_values = true)]
     secret: Option<Secret>,
     /// The project's slug [default: Z4J_PROJECT_ID]
     #[arg(long, value_name = "SLUG")]

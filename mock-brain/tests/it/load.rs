@@ -92,13 +92,17 @@ fn refusals_are_counted_by_reason_and_fail_the_run() {
 
     // What is given goes before what the running brain has, with an address and without.
     for url in [&[url][..], &[]] {
-        let given = [url, &["--token", "bad", "--secret", env["Z4J_HMAC_SECRET"].as_str().unwrap()]].concat();
+        let given =
+            [url, &["--token", "-bad", "--secret", env["Z4J_HMAC_SECRET"].as_str().unwrap()]].concat();
         let (code, report, said) = load(dir.path(), &given);
         assert_eq!(code, 1, "{url:?} {said}");
         assert_eq!(report["refused"], serde_json::json!({"close 4401: token refused": 1}));
     }
-    let (code, report, _) = load(dir.path(), &["--secret", &"A".repeat(44)]);
-    assert_eq!((code, &report["connected"]), (1, &1.into()), "{report:#}");
+    // Both are url-safe base64, which may begin with a hyphen.
+    for secret in ["A".repeat(44), format!("-W{}", "A".repeat(42))] {
+        let (code, report, said) = load(dir.path(), &["--secret", &secret]);
+        assert_eq!((code, &report["connected"]), (1, &1.into()), "{said} {report:#}");
+    }
 
     // More workers than a token has slots for.
     let (code, report, said) = load(dir.path(), &["--agents", "66", "--rate", "0"]);

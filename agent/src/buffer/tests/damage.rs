@@ -2,6 +2,7 @@ use std::fs::{self, OpenOptions};
 use std::os::unix::fs::FileExt;
 
 use super::*;
+use crate::buffer::Loss;
 
 fn orphan(world: &World, events: usize) -> Result<PathBuf, Box<dyn std::error::Error>> {
     let texts: Vec<String> =
@@ -66,6 +67,9 @@ async fn what_can_be_read_of_a_damaged_file_is_read() -> TestResult {
         different.dedup();
         assert_eq!(different.len(), rows.len());
         buffer.append(vec![event(1)]).await?;
+        let lost = 3_000 - rows.len() as u64;
+        let counted = Loss { content_rejected: lost, events: lost, ..Loss::default() };
+        assert_eq!(buffer.status().borrow().loss, counted, "{pid}");
     }
     Ok(())
 }

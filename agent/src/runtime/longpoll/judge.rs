@@ -36,7 +36,7 @@ impl Session<'_> {
             // Nothing smaller can be sent, and no event is to blame for that.
             413 if posted.bytes <= SMALLEST => Err(self.refused(Some(answer), answer)),
             413 => {
-                self.memory.sizes.refused(posted.bytes);
+                self.memory.sizes.refused(posted.bytes, Instant::now());
                 let smallest = self.memory.sizes.limit() >= posted.bytes;
                 let advice = self.suspicion.too_large(posted, smallest);
                 self.follow(advice, true).await;
@@ -65,7 +65,7 @@ impl Session<'_> {
         if !self.memory.has_accepted(&self.link.secret) {
             self.memory.accepted = Some(self.link.secret.clone());
         }
-        self.memory.sizes.passed(posted.bytes, posted.is_full);
+        self.memory.sizes.passed(posted.bytes, posted.is_full, Instant::now());
         self.suspicion.passed(posted);
         let controls: Vec<Control> = self.outbox.controls.drain(..posted.controls).collect();
         let has_told = controls.iter().any(|control| control.kind == FrameType::Heartbeat);
