@@ -122,7 +122,8 @@ impl Adopter {
             return;
         }
         if !path.exists() && !files::is_log_alone(path) {
-            // It died before it made its database, or after it removed it.
+            // It died before it made its database, or after it removed it. One of another name may be an
+            // application's.
             if is_default_name(path) && files::remove(path).is_ok() {
                 let _ = lock.remove();
             }

@@ -5,14 +5,12 @@
 //! kernel lets go of it when that process dies, however it dies. Must not open databases.
 
 use std::fs::{self, File, OpenOptions, Permissions, TryLockError};
-use std::io::{self, Read, Write};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::io;
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-use crate::paths::lock_of;
-
-/// Longest mark that is looked at, in bytes.
-const MAX_MARK_BYTES: u64 = 64;
+use super::files;
+use crate::paths::{Mark, lock_of};
 
 /// What identifies a file, whatever its name.
 pub(super) type Identity = (u64, u64);
@@ -71,10 +69,11 @@ impl Lock {
         };
         // The umask may have taken from the owner too.
         file.set_permissions(Permissions::from_mode(0o600)).map_err(Blocked::Io)?;
-        Self::hold(path, file)?.of(deployment)
+        Self::hold(path, file)?.marked(deployment)
     }
 
-    /// Takes the lock of a buffer of this deployment whose process is dead.
+    /// Takes the lock of a buffer of this deployment whose process is dead, or one that has no mark yet and
+    /// nothing beside it. Nothing is written.
     pub(super) fn take(buffer: &Path, uid: u32, deployment: &str) -> Result<Self, Blocked> {
         let path = lock_of(buffer);
         let flags = nix::libc::O_NOFOLLOW | nix::libc::O_NONBLOCK;
@@ -84,24 +83,31 @@ impl Lock {
         if !found.is_file() || found.uid() != uid || found.mode() & 0o077 != 0 {
             return Err(Blocked::Foreign("a file beside a lock that is not ours"));
         }
-        Self::hold(path, file)?.of(deployment)
+        let lock = Self::hold(path, file)?;
+        match Mark::of(&lock.file)? {
+            Mark::Of(mark) if mark == deployment => Ok(lock),
+            Mark::Of(_) => Err(Blocked::Others),
+            // The mark is durable before there is a buffer.
+            Mark::None if files::of(buffer).iter().all(|file| identity(file).is_none()) => Ok(lock),
+            Mark::None | Mark::Foreign => Err(Blocked::Foreign("a file beside a lock that is no agent's")),
+        }
     }
 
-    /// Marks a lock that bears no mark yet; one of another deployment is let go.
-    fn of(mut self, deployment: &str) -> Result<Self, Blocked> {
-        let mut mark = String::new();
-        let read = (&self.file).take(MAX_MARK_BYTES).read_to_string(&mut mark);
-        match read {
-            // Its maker died before it wrote the mark, and so before there was a buffer.
-            Ok(0) => {
-                let written = self.file.write_all(deployment.as_bytes());
-                // A power cut must not leave events without the word whose they are.
-                written.and_then(|()| self.file.sync_all()).map_err(Blocked::Io)?;
-            }
-            Ok(_) if mark == deployment => {}
-            _ => return Err(Blocked::Others),
+    /// Marks a lock that bears no mark yet.
+    pub(super) fn marked(self, deployment: &str) -> Result<Self, Blocked> {
+        if Mark::of(&self.file)? == Mark::None {
+            self.mark(deployment)?;
         }
         Ok(self)
+    }
+
+    /// Writes whose events lie beside it.
+    ///
+    /// # Errors
+    /// That cannot be made durable: a power cut must not leave events without the word whose they are.
+    pub(super) fn mark(&self, deployment: &str) -> io::Result<()> {
+        self.file.write_all_at(deployment.as_bytes(), 0)?;
+        self.file.sync_all()
     }
 
     fn hold(path: PathBuf, file: File) -> Result<Self, Blocked> {
@@ -144,15 +150,16 @@ mod tests {
     fn one_process_at_a_time() -> io::Result<()> {
         let dir = tempfile::tempdir()?;
         let buffer = dir.path().join("b.sqlite");
-        assert!(matches!(Lock::take(&buffer, uid(), "d"), Err(Blocked::Gone)));
-        let held = Lock::create(&buffer, "d").map_err(|blocked| io::Error::other(format!("{blocked:?}")))?;
+        assert!(matches!(Lock::take(&buffer, uid(), &"a".repeat(16)), Err(Blocked::Gone)));
+        let held = Lock::create(&buffer, &"a".repeat(16))
+            .map_err(|blocked| io::Error::other(format!("{blocked:?}")))?;
         assert_eq!(fs::metadata(held.path())?.mode() & 0o777, 0o600);
-        assert!(matches!(Lock::take(&buffer, uid(), "d"), Err(Blocked::Held)));
-        assert!(matches!(Lock::create(&buffer, "d"), Err(Blocked::Gone)));
+        assert!(matches!(Lock::take(&buffer, uid(), &"a".repeat(16)), Err(Blocked::Held)));
+        assert!(matches!(Lock::create(&buffer, &"a".repeat(16)), Err(Blocked::Gone)));
         drop(held);
-        assert!(matches!(Lock::take(&buffer, uid(), "other"), Err(Blocked::Others)));
-        let taken =
-            Lock::take(&buffer, uid(), "d").map_err(|blocked| io::Error::other(format!("{blocked:?}")))?;
+        assert!(matches!(Lock::take(&buffer, uid(), &"b".repeat(16)), Err(Blocked::Others)));
+        let taken = Lock::take(&buffer, uid(), &"a".repeat(16))
+            .map_err(|blocked| io::Error::other(format!("{blocked:?}")))?;
         taken.remove()?;
         assert!(!lock_of(&buffer).exists());
         Ok(())
@@ -164,12 +171,19 @@ mod tests {
         let buffer = dir.path().join("b.sqlite");
         fs::write(lock_of(&buffer), "")?;
         fs::set_permissions(lock_of(&buffer), Permissions::from_mode(0o644))?;
-        assert!(matches!(Lock::take(&buffer, uid(), "d"), Err(Blocked::Foreign(_))));
+        assert!(matches!(Lock::take(&buffer, uid(), &"a".repeat(16)), Err(Blocked::Foreign(_))));
         fs::set_permissions(lock_of(&buffer), Permissions::from_mode(0o600))?;
-        assert!(matches!(Lock::take(&buffer, uid() + 1, "d"), Err(Blocked::Foreign(_))));
+        assert!(matches!(Lock::take(&buffer, uid() + 1, &"a".repeat(16)), Err(Blocked::Foreign(_))));
+        // Nothing is beside it: it may have been left by an agent that was killed right then.
+        assert!(Lock::take(&buffer, uid(), &"a".repeat(16)).is_ok());
+        fs::write(&buffer, "")?;
+        assert!(matches!(Lock::take(&buffer, uid(), &"a".repeat(16)), Err(Blocked::Foreign(_))));
+        fs::write(lock_of(&buffer), "12345\n")?;
+        assert!(matches!(Lock::take(&buffer, uid(), &"a".repeat(16)), Err(Blocked::Foreign(_))));
+        assert_eq!(fs::read(lock_of(&buffer))?, b"12345\n");
         let link = dir.path().join("link.sqlite");
         std::os::unix::fs::symlink(lock_of(&buffer), lock_of(&link))?;
-        assert!(matches!(Lock::take(&link, uid(), "d"), Err(Blocked::Foreign(_))));
+        assert!(matches!(Lock::take(&link, uid(), &"a".repeat(16)), Err(Blocked::Foreign(_))));
         Ok(())
     }
 

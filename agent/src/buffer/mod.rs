@@ -165,6 +165,7 @@ enum Request {
     Write(Write),
     Read(i64, Limit, oneshot::Sender<Vec<Row>>),
     Unsettled(oneshot::Sender<Vec<StoredResult>>),
+    Mark(String),
     Close(oneshot::Sender<()>),
 }
 
@@ -232,9 +233,19 @@ impl Buffer {
         self.tell(Deed::SettleResults(command_ids)).await;
     }
 
+    /// Settles a result that no brain will take, and counts it.
+    pub(crate) async fn reject_result(&self, command_id: String) {
+        self.tell(Deed::RejectResult(command_id)).await;
+    }
+
     /// The brain has been told of these losses: whoever adopts this buffer tells the others only.
     pub(crate) async fn reported(&self, loss: Loss) {
         self.tell(Deed::Reported(loss)).await;
+    }
+
+    /// Whose events these are from now on ([`z4j_protocol::HmacSecret::deployment`]): the secret was replaced.
+    pub(crate) async fn mark(&self, deployment: String) {
+        let _ = self.requests.send(Request::Mark(deployment)).await;
     }
 
     /// How the buffer is now; also a way to wait for a change.

@@ -19,6 +19,8 @@ pub(super) enum Deed {
     Finish(StoredResult),
     /// The brain has results.
     SettleResults(Vec<String>),
+    /// No brain takes a result.
+    RejectResult(String),
     /// The brain has been told of losses.
     Reported(Loss),
 }
@@ -31,7 +33,7 @@ impl Deed {
 
     /// Whether it changes commands.
     pub(super) const fn is_of_commands(&self) -> bool {
-        matches!(self, Self::Finish(_) | Self::SettleResults(_))
+        matches!(self, Self::Finish(_) | Self::SettleResults(_) | Self::RejectResult(_))
     }
 
     /// Writes it down, inside a transaction.
@@ -41,6 +43,11 @@ impl Deed {
             Self::Reject(id) => store.reject(*id),
             Self::Finish(result) => store.finish(result, now),
             Self::SettleResults(ids) => ids.iter().try_for_each(|id| store.settle_result(id, now)),
+            Self::RejectResult(id) => {
+                store.counters.loss.content_rejected += 1;
+                store.counters.loss.command_results += 1;
+                store.settle_result(id, now)
+            }
             Self::Reported(loss) => {
                 store.counters.told = store.counters.told.max(*loss);
                 Ok(())
@@ -105,7 +112,7 @@ impl Pending {
         self.0.iter().any(|deed| match deed {
             Deed::Settle(first, last) => (*first..=*last).contains(&id),
             Deed::Reject(rejected) => *rejected == id,
-            Deed::Finish(_) | Deed::SettleResults(_) | Deed::Reported(_) => false,
+            Deed::Finish(_) | Deed::SettleResults(_) | Deed::RejectResult(_) | Deed::Reported(_) => false,
         })
     }
 
@@ -126,6 +133,7 @@ impl Pending {
                     results.push(result.clone());
                 }
                 Deed::SettleResults(ids) => results.retain(|known| !ids.contains(&known.command_id)),
+                Deed::RejectResult(id) => results.retain(|known| known.command_id != *id),
                 Deed::Settle(..) | Deed::Reject(_) | Deed::Reported(_) => {}
             }
         }
@@ -157,7 +165,8 @@ mod tests {
         let mut pending = Pending::default();
         pending.push(Deed::SettleResults(vec![String::from("a")]));
         pending.push(Deed::Finish(result("c")));
-        let mut results = vec![result("a"), result("b")];
+        pending.push(Deed::RejectResult(String::from("d")));
+        let mut results = vec![result("a"), result("b"), result("d")];
         pending.amend(&mut results);
         assert_eq!(results, [result("b"), result("c")]);
         assert_eq!((pending.result("c"), pending.result("b")), (Some(&result("c")), None));

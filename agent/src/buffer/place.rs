@@ -270,7 +270,7 @@ fn sibling_name(path: &Path, sibling: u32) -> PathBuf {
 fn claim(path: &Path, uid: u32, deployment: &str) -> Result<Lock, Blocked> {
     for _ in 0..TRIES {
         match Lock::take(path, uid, deployment) {
-            Ok(lock) => return if beside(path, uid)? { Ok(lock) } else { Err(FOREIGN) },
+            Ok(lock) => return if beside(path, uid)? { lock.marked(deployment) } else { Err(FOREIGN) },
             Err(Blocked::Gone) => {}
             Err(blocked) => return Err(blocked),
         }

@@ -70,12 +70,24 @@ impl Writer {
         if self.adopter.is_busy() { Duration::ZERO } else { until }
     }
 
+    /// The events are another deployment's from now on, these and those that come.
+    fn remark(&mut self, deployment: String) {
+        if let Err(error) = self.lock.mark(&deployment) {
+            let lock = self.lock.path().display();
+            tracing::warn!(
+                "{lock} keeps the mark of the former signing secret: {error}; what is left in it at the end waits for an agent with that"
+            );
+        }
+        self.chooser.deployment = deployment;
+    }
+
     /// Serves what has come in, and says whether that is the end.
     fn serve(&mut self, group: &mut Vec<Request>) -> Option<oneshot::Sender<()>> {
         let (mut writes, mut reads, mut closing) = (Vec::new(), Vec::new(), None);
         for request in group.drain(..) {
             match request {
                 Request::Write(write) => writes.push(write),
+                Request::Mark(deployment) => self.remark(deployment),
                 Request::Close(done) => closing = Some(done),
                 read => reads.push(read),
             }
@@ -151,7 +163,7 @@ impl Writer {
                 self.pending.amend(&mut results);
                 let _ = answer.send(results);
             }
-            Request::Write(_) | Request::Close(_) => {}
+            Request::Write(_) | Request::Mark(_) | Request::Close(_) => {}
         }
     }
 

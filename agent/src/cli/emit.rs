@@ -66,7 +66,7 @@ pub(super) struct EmitArgs {
 pub(super) fn emit(args: &EmitArgs) -> ExitCode {
     let input: Box<dyn Read + Send> = match &args.file {
         None => Box::new(io::stdin()),
-        Some(path) => match File::open(path) {
+        Some(path) => match open(path) {
             Ok(file) => Box::new(file),
             Err(error) => {
                 complain(&format!("{}: {}", path.display(), errno_text(&error)));
@@ -93,6 +93,12 @@ pub(super) fn emit(args: &EmitArgs) -> ExitCode {
             ExitCode::from(NO)
         }
     }
+}
+
+/// Opens a file of events; a directory can be opened, and not read.
+fn open(path: &Path) -> io::Result<File> {
+    let file = File::open(path)?;
+    if file.metadata()?.is_dir() { Err(io::Error::from_raw_os_error(nix::libc::EISDIR)) } else { Ok(file) }
 }
 
 /// Connects to the agent, waiting for one as long as was asked for.

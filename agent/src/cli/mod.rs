@@ -36,7 +36,8 @@ const EXAMPLES: &str = "Examples:
   sudo -u www-data z4j doctor --framework django
   z4j check --json
 
-Exit codes: 0 all good; 1 a probe failed or the configuration cannot be built; 2 a flag does not parse.
+Exit codes: 0 all good; 1 it did not work (doctor, check: a probe failed, or the configuration cannot be built);
+2 a flag does not parse (other commands: or a setting cannot be used).
 Secrets come from Z4J_TOKEN and Z4J_HMAC_SECRET, from files (--token-file, --hmac-secret-file), or from the
 systemd credentials `token` and `hmac_secret` (LoadCredential=).";
 

@@ -99,7 +99,11 @@ impl Patient<'_> {
         let answer = Some(Answer { status: 101, ..Answer::default() });
         // Doctors meet each other in a slot of their own; who takes an agent's is another agent.
         let is_replaced = matches!(end, End::Closed { code: Some(close::REPLACED), .. });
-        let stage = if is_replaced && stage != Stage::Online { Stage::Quiet } else { stage };
+        let stage = match stage {
+            Stage::Hello if is_replaced => Stage::Quiet,
+            Stage::Batch if is_replaced => Stage::Online,
+            stage => stage,
+        };
         self.of_trial(journey, welcome, answer, TrialEnd::Early(stage, end))
     }
 

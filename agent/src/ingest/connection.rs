@@ -121,7 +121,8 @@ impl Connection {
     async fn converse(&mut self, orders: &mut watch::Receiver<Orders>) -> Result<(), End> {
         loop {
             self.advance();
-            if self.ended && self.commit.is_none() && self.group.is_empty() {
+            // At a stop, what is left has too many unread replies before it: it was not answered for.
+            if self.ended && self.commit.is_none() && (self.stopping || self.group.is_empty()) {
                 return if self.stopping { Err(End::Stopping) } else { Ok(()) };
             }
             match self.step(orders).await {

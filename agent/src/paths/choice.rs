@@ -6,6 +6,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use super::lock::is_an_agents;
 use super::{Cause, ClampError, OpenDirectory, Owner, Refusal, Trust, clamp, open_directory, open_temporary};
 use crate::environment::Environment;
 
@@ -80,13 +81,6 @@ pub(crate) fn outside_sentence(written: &Path, resolved: &Path, roots: &[PathBuf
             crate::words::join_words(&named)
         ),
     }
-}
-
-/// The lock that makes a buffer an agent's: `NAME.lock`.
-pub(crate) fn lock_of(path: &Path) -> PathBuf {
-    let mut lock = path.as_os_str().to_owned();
-    lock.push(".lock");
-    PathBuf::from(lock)
 }
 
 /// The first root that serves.
@@ -200,16 +194,8 @@ fn occupied(path: &Path, environment: &Environment) -> Option<BufferOutcome> {
     if owner.uid != environment.account.uid {
         return Some(BufferOutcome::Foreign(owner));
     }
-    let has_lock = lock_is_ours(path, environment);
+    let has_lock = is_an_agents(path, environment);
     (!has_lock).then_some(BufferOutcome::NotABuffer { what: "a file without the lock of an agent" })
-}
-
-/// A buffer is an agent's if its lock lies beside it: a file of ours that nobody else may touch.
-fn lock_is_ours(path: &Path, environment: &Environment) -> bool {
-    fs::symlink_metadata(lock_of(path)).is_ok_and(|found| {
-        let owner = Owner::from(&found);
-        found.is_file() && owner.uid == environment.account.uid && owner.mode & 0o077 == 0
-    })
 }
 
 /// The directory of a path outside both roots, if the agent could live there with `Z4J_HOME`.

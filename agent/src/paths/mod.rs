@@ -6,15 +6,17 @@
 mod choice;
 mod clamp;
 mod directory;
+mod lock;
 mod trial;
 
 use std::fmt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-pub(crate) use choice::{BufferOutcome, Choice, choose, lock_of, outside_sentence};
+pub(crate) use choice::{BufferOutcome, Choice, choose, outside_sentence};
 pub(crate) use clamp::{ClampError, clamp, real_path};
 pub(crate) use directory::{OpenDirectory, Trust, open_directory};
+pub(crate) use lock::{Mark, lock_of};
 pub(crate) use trial::{plain_write, trial};
 
 use crate::config::Config;

@@ -67,12 +67,15 @@ pub(crate) struct Link {
 
 impl Link {
     /// Takes secrets that were replaced since the last attempt: who rotates a token need not restart an agent.
-    fn refresh(&mut self) -> Result<(), String> {
+    async fn refresh(&mut self) -> Result<(), String> {
         let (token, secret) = (self.reread)()?;
         if token != self.config.token {
             Arc::make_mut(&mut self.config).token = token;
         }
-        self.secret = secret;
+        if secret != self.secret {
+            self.buffer.mark(secret.deployment()).await;
+            self.secret = secret;
+        }
         Ok(())
     }
 

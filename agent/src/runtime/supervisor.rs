@@ -132,7 +132,7 @@ impl Supervisor {
     }
 
     async fn attempt(&mut self) -> Ended {
-        let unread = self.link.refresh().err();
+        let unread = self.link.refresh().await.err();
         if let Some(sentence) = unread.as_ref().filter(|_| unread != self.told_unread) {
             tracing::warn!("the secrets cannot be read anew, and stay as they are: {sentence}");
         }

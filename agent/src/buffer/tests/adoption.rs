@@ -1,7 +1,10 @@
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+
 use super::*;
 use crate::buffer::adopt::Adopter;
 use crate::buffer::store::{Durability, Store};
-use crate::buffer::{Loss, Remembered};
+use crate::buffer::{Loss, PlaceError, Remembered};
 
 fn store(place: &Place) -> Result<Store, String> {
     Store::open(&place.path).map_err(|unusable| format!("{unusable:?}"))
@@ -68,7 +71,7 @@ async fn every_root_is_looked_through_and_the_living_are_left() -> TestResult {
     let world = World::new()?;
     let living = world.open(6, ROOMY)?;
     living.append(vec![event(6)]).await?;
-    std::fs::create_dir(world.temporary())?;
+    fs::create_dir(world.temporary())?;
     let mut elsewhere = world.chooser(7);
     elsewhere.home = Some(world.temporary());
     crash(elsewhere.choose()?, &["{\"n\":7}"])?;
@@ -88,16 +91,67 @@ async fn every_root_is_looked_through_and_the_living_are_left() -> TestResult {
 #[tokio::test]
 async fn another_projects_events_are_left_for_its_agents() -> TestResult {
     let world = World::new()?;
+    let (theirs, ours) = ("b".repeat(16), "a".repeat(16));
     let of = |pid, deployment: &str| Chooser { deployment: deployment.to_owned(), ..world.chooser(pid) };
-    crash(of(7, "theirs").choose()?, &["{\"n\":7}"])?;
-    crash(of(9, "ours").choose()?, &["{\"n\":9}"])?;
+    crash(of(7, &theirs).choose()?, &["{\"n\":7}"])?;
+    crash(of(9, &ours).choose()?, &["{\"n\":9}"])?;
     // A pid that comes again finds a name that is taken.
-    let place = of(7, "ours").choose()?;
+    let place = of(7, &ours).choose()?;
     assert!(place.path.ends_with("buffer-7-1.sqlite"), "{}", place.path.display());
     let buffer = open(place, ROOMY, Clock::system())?;
     until(&buffer, |status| status.events == 1).await?;
     assert_eq!(texts(&buffer.read(0, ALL).await), ["{\"n\":9}"]);
     assert!(names(&world.home()).contains(&"buffer-7.sqlite".to_owned()));
+    Ok(())
+}
+
+/// Whose secret is replaced while it runs leaves what it holds to an agent with the new one.
+#[tokio::test]
+async fn events_go_with_the_secret_that_was_replaced() -> TestResult {
+    let world = World::new()?;
+    let buffer = world.open(7, ROOMY)?;
+    buffer.append(vec![event(1)]).await?;
+    buffer.mark("b".repeat(16)).await;
+    buffer.append(vec![event(2)]).await?;
+    buffer.close().await;
+    let chooser = Chooser { deployment: "b".repeat(16), ..world.chooser(8) };
+    let successor = open(chooser.choose()?, ROOMY, Clock::system())?;
+    until(&successor, |status| status.events == 2).await?;
+    Ok(())
+}
+
+/// Locks are common beside the files of applications, which may share the home root.
+#[tokio::test]
+async fn an_applications_files_and_locks_are_left_as_they_are() -> TestResult {
+    let world = World::new()?;
+    let _ = world.open(7, ROOMY)?;
+    let (home, mode) = (world.home(), fs::Permissions::from_mode(0o600));
+    let files = [
+        ("state.json", "{}"),
+        ("state.json.lock", ""),
+        ("empty", ""),
+        ("empty.lock", ""),
+        ("alone.lock", ""),
+        ("pid", "x"),
+        ("pid.lock", "4711\n"),
+        ("buffer-9.sqlite", "SQLite format 3"),
+        ("buffer-9.sqlite.lock", ""),
+    ];
+    for (name, text) in files {
+        fs::write(home.join(name), text)?;
+        fs::set_permissions(home.join(name), mode.clone())?;
+    }
+    let chooser = Chooser { written: Some(home.join("state.json")), ..world.chooser(8) };
+    assert!(matches!(chooser.choose(), Err(PlaceError::Foreign { .. })));
+    let buffer = world.open(9, ROOMY)?;
+    assert_eq!(buffer.status().borrow().path, home.join("buffer-9-1.sqlite"));
+    crash(world.chooser(10).choose()?, &["{}"])?;
+    let found = |buffer: &Buffer| buffer.status().borrow().events;
+    let living = world.open(11, ROOMY)?;
+    eventually("nothing was looked for", || found(&living) + found(&buffer) == 1).await;
+    for (name, text) in files {
+        assert_eq!(fs::read_to_string(home.join(name))?, text, "{name}");
+    }
     Ok(())
 }
 
@@ -195,7 +249,7 @@ fn the_rest_of_an_orphan_stays_until_there_is_room() -> TestResult {
     let most = bounds.bytes - (64 << 10);
     assert!((most - 11_000..=most).contains(&own.counters.bytes), "{:?}", own.counters);
     let log = crate::buffer::files::with_suffix(&own.path, "-wal");
-    assert_eq!(std::fs::metadata(log)?.len(), 0, "the log is copied back");
+    assert_eq!(fs::metadata(log)?.len(), 0, "the log is copied back");
     let (first, taken) = (held(&own)?, own.counters.events);
     assert_eq!(first[1..], texts[..first.len() - 1]);
     adopt_all(&world, &mut own, bounds)?;
@@ -220,7 +274,7 @@ fn nothing_is_taken_over_into_a_file_without_a_name() -> TestResult {
     let path = place.path.clone();
     let (mut writer, _status) = open::writer(place, ROOMY, Clock::system())?;
     for file in crate::buffer::files::of(&path) {
-        let _ = std::fs::remove_file(file);
+        let _ = fs::remove_file(file);
     }
     crash(world.chooser(7).choose()?, &["{\"n\":0}"])?;
     writer.duties();

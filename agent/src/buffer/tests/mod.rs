@@ -81,7 +81,7 @@ fn chooser(dir: &Path, pid: u32) -> Chooser {
         environment,
         home: Some(dir.join("home/.z4j")),
         written: None,
-        deployment: "d".to_owned(),
+        deployment: "a".repeat(16),
         every_root: roots_of_test,
     }
 }

@@ -43,7 +43,8 @@ impl Session<'_> {
                 Ok(())
             }
             415 | 422 => {
-                let advice = self.suspicion.refused(posted);
+                let wanted = self.outbox.controls.front().is_some_and(|control| control.is_stored);
+                let advice = self.suspicion.refused(posted, wanted);
                 self.follow(advice, false).await;
                 Ok(())
             }
@@ -134,7 +135,7 @@ impl Session<'_> {
         tracing::warn!("the brain refuses the result of command {}; it is dropped", control.id);
         self.carried.remove(&control.id);
         if control.is_stored {
-            self.link.buffer.settle_results(vec![control.id]).await;
+            self.link.buffer.reject_result(control.id).await;
         }
     }
 
@@ -145,6 +146,7 @@ impl Session<'_> {
                 if frames.is_empty() && self.polled_at.elapsed() < POLL_DISTANCE {
                     self.poll_after = Some(Instant::now() + POLL_DISTANCE);
                 }
+                self.memory.waited(Instant::now());
                 for frame in frames.iter().take(MAX_FRAMES) {
                     self.frame(frame.as_str().unwrap_or_default()).await?;
                 }
@@ -152,7 +154,7 @@ impl Session<'_> {
             }
             // A proxy waits for less long than we do.
             (504 | 408, _) if self.memory.wait > 1 => {
-                self.memory.wait /= 2;
+                self.memory.was_hurried(Instant::now());
                 tracing::debug!("{} to a waiting request: {} s from now on", answer.status, self.memory.wait);
                 Ok(())
             }

@@ -17,6 +17,7 @@ use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use tokio::time::Instant;
 use z4j_protocol::{Binding, HmacSecret};
 
 pub(super) use session::run;
@@ -29,7 +30,7 @@ use crate::net::http::{self, Answer, Request};
 use crate::transport::longpoll::RoundTrip;
 use crate::transport::{longpoll, random_bytes};
 use line::{Line, LineFailure};
-use size::Sizes;
+use size::{BELIEF, Sizes};
 
 /// How long the probe may take.
 const PROBE: Duration = Duration::from_secs(10);
@@ -43,6 +44,9 @@ pub(super) struct Memory {
     sizes: Sizes,
     /// How long requests for commands ask the brain to wait, in seconds: less where a proxy waits less.
     wait: u64,
+    /// The same, as far as it does not depend on what a proxy answered, and when one last did.
+    longest_wait: u64,
+    hurried_at: Option<Instant>,
     /// Requests for commands that were cut while they waited.
     silence: Silence,
     /// The secret under which a frame was accepted, since a session was last refused.
@@ -51,13 +55,33 @@ pub(super) struct Memory {
 
 impl Default for Memory {
     fn default() -> Self {
-        Self { sizes: Sizes::default(), wait: FIRST_WAIT, silence: Silence::default(), accepted: None }
+        Self {
+            sizes: Sizes::default(),
+            wait: FIRST_WAIT,
+            longest_wait: FIRST_WAIT,
+            hurried_at: None,
+            silence: Silence::default(),
+            accepted: None,
+        }
     }
 }
 
 impl Memory {
     fn has_accepted(&self, secret: &HmacSecret) -> bool {
         self.accepted.as_ref() == Some(secret)
+    }
+
+    /// A proxy answered before the brain did: it waits for less long than that.
+    fn was_hurried(&mut self, now: Instant) {
+        self.wait = (self.wait / 2).max(1);
+        self.hurried_at = Some(now);
+    }
+
+    /// A request for commands was answered by the brain. After a while it may wait for as long as at first.
+    fn waited(&mut self, now: Instant) {
+        if self.hurried_at.is_some_and(|at| now.duration_since(at) >= BELIEF) {
+            (self.wait, self.hurried_at) = (self.longest_wait, None);
+        }
     }
 
     /// A request for commands was not answered. Whether it is enough to wait for less long: something on the
@@ -68,7 +92,7 @@ impl Memory {
         let wait = (limit.as_secs() / 2).max(1);
         let is_less = wait < self.wait;
         if is_less {
-            self.wait = wait;
+            (self.wait, self.longest_wait) = (wait, wait);
             tracing::info!(
                 "requests are cut on the way after {} s: those for commands wait {wait} s from now on",
                 limit.as_secs()

@@ -299,12 +299,13 @@ impl Session<'_> {
     }
 
     fn next_deadline(&self, orders: &Instructions) -> Instant {
-        let post = self.post_due().filter(|_| self.post.is_none() && !self.outbox.is_empty());
+        let may_post = self.post.is_none() && self.better.is_none() && !self.outbox.is_empty();
+        let post = self.post_due().filter(|_| may_post);
         // What is not begun while stopping must not be woken up for either.
-        let poll = self.poll_after.filter(|_| self.poll.is_none() && self.trial.is_none() && !self.stopping);
+        let is_free = self.poll.is_none() && self.trial.is_none() && self.better.is_none() && !self.stopping;
+        let poll = self.poll_after.filter(|_| is_free);
         // A request for commands that is under way is waited for first.
-        let trial = self.tried_at.filter(|_| self.trial.is_none() && self.poll.is_none() && !self.stopping);
-        let trial = trial.map(|at| at + WEBSOCKET_AGAIN);
+        let trial = self.tried_at.filter(|_| is_free).map(|at| at + WEBSOCKET_AGAIN);
         let others = [post, poll, trial, self.progress.proof_due(), orders.stop_at()];
         others.into_iter().flatten().fold(self.beat_at, Instant::min)
     }

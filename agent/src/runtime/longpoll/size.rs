@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 /// For how long a refusal is believed: limits are raised while agents run.
-const BELIEF: Duration = Duration::from_mins(10);
+pub(super) const BELIEF: Duration = Duration::from_mins(10);
 /// The size to begin with, in bytes of body.
 const FIRST: usize = 8_192;
 /// The size that is never left below.

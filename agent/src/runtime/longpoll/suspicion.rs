@@ -27,6 +27,8 @@ pub(super) struct Suspicion {
     frames: usize,
     events: usize,
     refusals: u32,
+    /// How often the result was refused that is sent alone.
+    of_result: u32,
     /// Frames that are still to be sent one at a time.
     alone: usize,
     /// Bodies of this size with one event were refused for their size often enough.
@@ -35,7 +37,7 @@ pub(super) struct Suspicion {
 
 impl Default for Suspicion {
     fn default() -> Self {
-        Self { frames: MAX_FRAMES, events: MAX_EVENTS, refusals: 0, alone: 0, hopeless: None }
+        Self { frames: MAX_FRAMES, events: MAX_EVENTS, refusals: 0, of_result: 0, alone: 0, hopeless: None }
     }
 }
 
@@ -53,6 +55,9 @@ impl Suspicion {
     /// A body passed.
     pub(super) fn passed(&mut self, posted: &Posted) {
         self.alone = self.alone.saturating_sub(posted.frames);
+        if posted.controls > 0 {
+            self.of_result = 0;
+        }
         if self.alone == 0 {
             self.frames = MAX_FRAMES;
         }
@@ -66,14 +71,19 @@ impl Suspicion {
         self.events < MAX_EVENTS
     }
 
-    /// A body was refused for what is in it (415, 422).
-    pub(super) fn refused(&mut self, posted: &Posted) -> Advice {
+    /// A body was refused for what is in it (415, 422). `wanted`: its first frame is not to be given up at once.
+    pub(super) fn refused(&mut self, posted: &Posted, wanted: bool) -> Advice {
         if posted.frames > 1 {
             self.frames = 1;
             self.alone = posted.frames;
             return Advice::Less;
         }
         if posted.controls > 0 {
+            self.of_result += 1;
+            if wanted && self.of_result < PATIENCE {
+                return Advice::Again;
+            }
+            self.of_result = 0;
             self.alone = self.alone.saturating_sub(1);
             return Advice::DropFrame;
         }
@@ -130,10 +140,14 @@ mod tests {
     fn the_bad_frame_of_several_is_found() {
         let mut suspicion = Suspicion::default();
         let whole = Posted { frames: 3, controls: 2, events: 5, ..Posted::default() };
-        assert_eq!(suspicion.refused(&whole), Advice::Less);
+        assert_eq!(suspicion.refused(&whole, true), Advice::Less);
         assert_eq!(suspicion.frames(), 1);
         let control = Posted { frames: 1, controls: 1, ..Posted::default() };
-        assert_eq!(suspicion.refused(&control), Advice::DropFrame);
+        for _ in 1..PATIENCE {
+            assert_eq!(suspicion.refused(&control, true), Advice::Again);
+        }
+        assert_eq!(suspicion.refused(&control, true), Advice::DropFrame);
+        assert_eq!(suspicion.refused(&control, false), Advice::DropFrame);
         suspicion.passed(&control);
         suspicion.passed(&events(5));
         assert_eq!(suspicion.frames(), MAX_FRAMES);
@@ -153,7 +167,7 @@ mod tests {
                 next += count;
                 continue;
             }
-            if suspicion.refused(&posted) == Advice::DropEvent {
+            if suspicion.refused(&posted, false) == Advice::DropEvent {
                 dropped.push(next);
                 next += 1;
             }

@@ -10,7 +10,7 @@ use super::super::fixtures::{
     Agent, Asked, Outcome, Reply, event, http, keys, now, numbers, serve_http, sized_event, soon,
     with_held_time,
 };
-use crate::buffer::StoredResult;
+use crate::buffer::{Loss, StoredResult};
 use crate::status::{FailureClass, LinkState};
 use crate::transport::random_bytes;
 
@@ -187,6 +187,30 @@ async fn a_command_is_acked_and_answered() -> Outcome {
     let place = |kind| seen.kinds.iter().position(|seen| *seen == kind);
     assert!(place(FrameType::CommandAck).is_some());
     assert!(place(FrameType::CommandAck) < place(FrameType::CommandResult));
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_result_that_no_brain_takes_is_tried_often_and_counted() -> Outcome {
+    const COMMAND: &str = "4c5f2f0e-3e1b-4d7e-9a51-0c2f3f1f9d11";
+    let rule: Rule = |_, frames| {
+        let has_result = frames.iter().any(|(kind, _)| *kind == FrameType::CommandResult);
+        has_result.then_some("422 Unprocessable Content")
+    };
+    let (port, seen) = brain(rule).await?;
+    let agent = Agent::start(port, "longpoll", 3).await?;
+    agent.buffer.begin_command(COMMAND, None).await?;
+    let payload = CanonicalText::kept(r#"{"error":null,"result":null,"status":"success"}"#.to_owned());
+    agent.buffer.finish_command(StoredResult { command_id: COMMAND.into(), payload }).await?;
+    agent.commander.reconnect();
+    let mut status = agent.buffer.status();
+    let lost = soon(status.wait_for(|status| status.loss != Loss::default())).await??.loss;
+    assert_eq!(lost, Loss { content_rejected: 1, command_results: 1, ..Loss::default() });
+    soon(status.wait_for(|status| status.unsettled_results == 0 && status.events == 0)).await??;
+    agent.stop().await?;
+    let seen = lock(&seen);
+    assert_eq!(seen.events.len(), 3, "what is good arrives");
+    assert!(seen.refusals >= 10, "{}", seen.refusals);
     Ok(())
 }
 

@@ -257,9 +257,12 @@ impl Progress {
 }
 
 /// A wait that ends before the time to stop is up. Where it would not, a brain that is away is still asked a
-/// last time, unless it wants to be left alone.
+/// last time, unless it wants to be left alone; one that refuses this agent is not asked again.
 fn before(latest: Instant, wait: Duration, failure: &Failure) -> Option<Duration> {
     let left = latest.saturating_duration_since(Instant::now());
+    if matches!(failure.class, FailureClass::Auth | FailureClass::Incompatible) {
+        return None;
+    }
     let may_be_asked = failure.class == FailureClass::Connection && failure.retry_after.is_none();
     match left.checked_sub(LAST_ATTEMPT) {
         _ if wait < left => Some(wait),

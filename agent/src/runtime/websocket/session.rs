@@ -23,6 +23,7 @@ use super::{FAREWELL, Memory, Opened, within};
 use crate::buffer::{Loss, Row, StoredResult};
 use crate::commands::{Room, shortened};
 use crate::doctor::diagnosis::Journey;
+use crate::net::budget::Budget;
 use crate::status::FailureClass;
 use crate::transport::frame_id;
 use crate::transport::session::{End, Event, Signed, Stage, Welcome};
@@ -223,8 +224,10 @@ impl Session<'_> {
     async fn send(&mut self, frame: String) -> Result<(), Exit> {
         let Err(broken) = self.socket.send(frame, &within(WRITE)).await else { return Ok(()) };
         // A brain that closes may do so before it reads; its close frame says more than the failed write.
+        // All of them together: one that goes on talking is not to hold this up.
+        let patience = Budget::new(LAST_WORDS, LAST_WORDS);
         let words = loop {
-            match self.socket.receive(&within(LAST_WORDS)).await {
+            match self.socket.receive(&patience).await {
                 Incoming::Message(_) => {}
                 Incoming::Closed { code, reason } => break End::Closed { code, reason },
                 Incoming::Broken(_) => break End::Broken(broken),
@@ -359,7 +362,9 @@ impl Session<'_> {
             let frame = self.signed.text(kind, &frame_id(word), &payload);
             self.send(frame).await?;
         }
-        self.told = Some((buffer.loss, self.window.sent()));
+        if self.reporter.reports() {
+            self.told = Some((buffer.loss, self.window.sent()));
+        }
         if !self.reporter.reports() && self.window.load().batches == 0 {
             // A brain ends a session in which nothing is said, and pings are nothing (reference-brain.md, 1.3).
             self.send_batch(&CanonicalText::event_batch([]), None, (0, 0)).await?;
