@@ -229,6 +229,25 @@ async fn no_answer_to_hello() {
 }
 
 #[tokio::test]
+async fn what_shapes_a_session_strikes_once_and_hides_nothing() {
+    let brain = plain().await;
+    set(&brain, "ws.max-frame(bytes=100) every 2");
+    for is_struck in [false, true, false, true] {
+        let mut agent = Agent::connect(&brain).await;
+        agent.say(hello().to_string()).await;
+        let heard = agent.hear().await;
+        assert_eq!(heard == Heard::Close(1009, String::new()), is_struck, "{heard:?}");
+    }
+    assert_eq!(brain.fault_strikes(), 2);
+    brain.clear_faults();
+    set(&brain, "ws.ping-dropped");
+    set(&brain, "ws.close(code=4408) at upgrade");
+    let mut agent = Agent::connect(&brain).await;
+    assert_eq!(agent.hear().await, Heard::Close(4408, String::new()));
+    assert_eq!(brain.fault_strikes(), 4, "both struck");
+}
+
+#[tokio::test]
 async fn meant_for_one_worker_or_agent() {
     let brain = plain().await;
     let other = brain.add_agent("other", None).unwrap();

@@ -170,8 +170,9 @@ impl Session<'_> {
         }
         let site =
             Site { from, to, worker: self.worker.as_deref(), ..Site::new(point, self.peer.address.ip()) };
-        let Some(fault) = self.hub.faults.take(&site.of(self.agent.as_ref()), |fault| Some(fault.clone()))
-        else {
+        // Those that shape the session were looked at before, and do not stand in the way of others.
+        let pick = |fault: &Fault| (!wear::shapes(fault)).then(|| fault.clone());
+        let Some(fault) = self.hub.faults.take(&site.of(self.agent.as_ref()), pick) else {
             return Ok(None);
         };
         tracing::info!(session = %self.id, fault = fault.name(), point = point.as_str(), "fault strikes");
