@@ -162,7 +162,7 @@ impl<'s, 'h> Established<'s, 'h> {
                 self.session.send(frame_type, text).await
             }
             Some(Fault::Ws(Ws::Frame(BadFrame::Fragmented))) => {
-                self.session.send_raw(&bad_frame::in_parts(&text.into())).await
+                self.session.send_in_parts(frame_type, text).await
             }
             _ => self.session.send(frame_type, text).await,
         }

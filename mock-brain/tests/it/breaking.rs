@@ -63,6 +63,37 @@ async fn signatures_that_do_not_verify() {
     }
 }
 
+/// The next WebSocket frame: its first byte, the byte with the length, and the payload's length.
+async fn frame(socket: &mut tokio::net::TcpStream) -> (u8, u8, u64) {
+    let (head, short) = (socket.read_u8().await.unwrap(), socket.read_u8().await.unwrap());
+    let length = match short {
+        127 => socket.read_u64().await.unwrap(),
+        126 => socket.read_u16().await.unwrap().into(),
+        short => short.into(),
+    };
+    socket.read_exact(&mut vec![0; usize::try_from(length).unwrap()]).await.unwrap();
+    (head, short, length)
+}
+
+#[tokio::test]
+async fn fragments_are_good_frames() {
+    let brain = plain().await;
+    set(&brain, "ws.frame-fragmented");
+    let mut agent = Agent::online(&brain).await;
+    agent.say_signed(&batch("b", "t")).await;
+    let mut socket = agent.socket.into_inner();
+    let mut frames = Vec::new();
+    for _ in 0..3 {
+        frames.push(within(frame(&mut socket)).await);
+    }
+    assert_eq!(frames.iter().map(|(head, ..)| *head).collect::<Vec<_>>(), [0x02, 0x89, 0x80], "{frames:?}");
+    for (_, short, length) in frames {
+        // RFC 6455, 5.2: the fewest bytes.
+        let fewest = if length < 126 { u8::try_from(length).unwrap() } else { 126 };
+        assert_eq!(short, fewest, "{length} bytes");
+    }
+}
+
 #[tokio::test]
 async fn error_frames_and_closes_by_number() {
     let brain = plain().await;
