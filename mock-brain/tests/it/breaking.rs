@@ -47,6 +47,29 @@ async fn acks_dropped_late_and_for_nothing() {
 }
 
 #[tokio::test]
+async fn faults_strike_acknowledgements_that_are_late() {
+    let brain = plain().await;
+    let mut agent = Agent::online(&brain).await;
+    set(&brain, "ack.late(delay=1s) at ack 1");
+    set(&brain, "ack.twice at ack 2");
+    set(&brain, "ws.replayed at ack 3");
+    for (id, task) in [("late", "t1"), ("twice", "t2"), ("replayed", "t3")] {
+        agent.say_signed(&batch(id, task)).await;
+    }
+    let mut heard = Vec::new();
+    let mut verifier = agent.take_verifier();
+    for _ in 0..5 {
+        let ack = agent.hear().await.frame();
+        let is_good = verifier.verify(ack.to_string().as_bytes(), crate::support::now()).is_ok();
+        heard.push((ack["payload"]["acked_id"].as_str().unwrap().to_owned(), is_good));
+    }
+    let heard: Vec<_> = heard.iter().map(|(id, is_good)| (id.as_str(), *is_good)).collect();
+    let expected =
+        [("late", true), ("twice", true), ("twice", true), ("replayed", true), ("replayed", false)];
+    assert_eq!(heard, expected);
+}
+
+#[tokio::test]
 async fn signatures_that_do_not_verify() {
     let brain = plain().await;
     set(&brain, "ws.bad-signature at ack 2");
