@@ -39,14 +39,10 @@ pub enum PkiError {
     #[error("a client's certificate is for one name; issue one for each")]
     ClientNames,
     /// A word of a profile that no certificate can show.
-    #[error(
-        "{0} is about a server's handshake and changes nothing in a certificate: leave it out"
-    )]
+    #[error("{0} is about a server's handshake and changes nothing in a certificate: leave it out")]
     OfHandshake(Word),
     /// A word of a profile that no client's certificate can show.
-    #[error(
-        "{0} is about a server's names and changes nothing in a client's certificate: leave it out"
-    )]
+    #[error("{0} is about a server's names and changes nothing in a client's certificate: leave it out")]
     OfServer(Word),
     /// There are none.
     #[error("this brain runs without TLS (--no-tls), and has no certificates")]

@@ -9,6 +9,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::longpoll::{POLL, PROBE, Poller};
 use crate::support::{Agent, Heard, at, event, hello, hello_with, plain, request, start, tcp, within};
+use crate::violations::{rules, strict};
 
 fn set(brain: &Brain, text: &str) {
     brain.set_fault(text.parse().unwrap()).unwrap();
@@ -353,4 +354,14 @@ async fn long_poll_refused_partial_and_alone() {
     let bearer = format!("Bearer {}", brain.credentials().token);
     assert!(Agent::over(tcp(&brain).await, &brain, "ws", &bearer).await.is_err());
     assert_eq!(poller.get(POLL).await.0, 200);
+}
+
+#[tokio::test]
+async fn a_proxy_that_says_when_to_come_again_is_to_be_heeded() {
+    let brain = strict().await;
+    let poller = Poller::new(&brain, "n");
+    set(&brain, "http.status(code=503, retry_after=60) first 1");
+    assert_eq!(poller.get(PROBE).await.0, 503);
+    assert_eq!(poller.get(PROBE).await.0, 200);
+    assert_eq!(rules(&brain), ["longpoll.retry-after"]);
 }
