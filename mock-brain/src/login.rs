@@ -34,4 +34,14 @@ impl Login {
             _ => return None,
         })
     }
+
+    /// How far it has the brain's clock ahead, in seconds.
+    pub(crate) fn ahead(self) -> i64 {
+        if let Self::Skewed(seconds) = self { seconds.into() } else { 0 }
+    }
+
+    /// Whether it has the brain verify with another secret or time: what it refuses then may be good.
+    pub(crate) const fn misreads(self) -> bool {
+        matches!(self, Self::OtherSecret | Self::Skewed(_))
+    }
 }

@@ -49,6 +49,7 @@ pub(crate) async fn pass(
     request: &mut AgentRequest,
     pace: &Pace,
 ) -> Result<Passage, LetGo> {
+    pace.reset();
     let upgrade = web::wants_upgrade(request);
     let struck = web::struck(hub, peer, Point::Request, request.headers(), |fault| {
         let here = match fault {

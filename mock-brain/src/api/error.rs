@@ -163,7 +163,9 @@ impl From<PkiError> for Refusal {
     fn from(error: PkiError) -> Self {
         let code = match &error {
             PkiError::NoTls => ErrorCode::NoTls,
-            PkiError::Name(_) | PkiError::ClientNames => ErrorCode::BadValue,
+            PkiError::Name(_) | PkiError::ClientNames | PkiError::OfHandshake(_) | PkiError::OfServer(_) => {
+                ErrorCode::BadValue
+            }
             PkiError::Key | PkiError::Issue(_) | PkiError::Tls(_) => ErrorCode::Internal,
         };
         Self::new(code, error)

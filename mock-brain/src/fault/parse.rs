@@ -71,6 +71,7 @@ pub(super) fn parse(text: &str) -> Result<FaultSpec, FaultError> {
     let arguments = parser.arguments()?;
     let fault = parser.fault(entry, name, &arguments)?;
     let spec = parser.selectors(FaultSpec::new(fault, entry.points[0]), entry)?;
+    parser.heeded(&spec, entry, &arguments)?;
     // It is told in its own words, with quotes where none were written, and taken again from those.
     if spec.to_string().len() > MAX_TEXT { Err(too_long()) } else { Ok(spec) }
 }
@@ -286,6 +287,22 @@ impl<'t> Parser<'t> {
             }
             _ => Ok(spec),
         }
+    }
+
+    /// Checks that something comes of each parameter at the fault's point.
+    fn heeded(&self, spec: &FaultSpec, entry: &Entry, arguments: &[Argument<'_>]) -> Result<(), FaultError> {
+        for argument in arguments {
+            let points = entry.parameters.iter().find(|p| p.name == argument.key.text).map(|p| p.only_at);
+            let points = points.unwrap_or_default();
+            if !points.is_empty() && !points.contains(&spec.at) {
+                let way_out: Vec<_> = points.iter().map(|point| format!("`at {}`", point.as_str())).collect();
+                let (at, way_out) = (spec.at.as_str(), way_out.join(" or "));
+                return Err(
+                    self.error(argument.key, format!("nothing comes of it at {at}: it needs {way_out}"))
+                );
+            }
+        }
+        Ok(())
     }
 
     fn point(&mut self, entry: &Entry) -> Result<(Point, Option<NonZeroU64>), FaultError> {

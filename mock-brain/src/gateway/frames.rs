@@ -41,8 +41,17 @@ pub(super) struct Established<'s, 'h> {
     events: u64,
     acks: u64,
     commands: u64,
-    /// Acknowledgements in their order, each with the time from which on it may be sent.
-    late: VecDeque<(Instant, EventBatchAck)>,
+    /// Acknowledgements that are late, in their order.
+    late: VecDeque<Late>,
+}
+
+/// An acknowledgement that is late.
+struct Late {
+    /// From when on it may be sent.
+    due: Instant,
+    ack: EventBatchAck,
+    /// What becomes of it then.
+    fault: Option<Fault>,
 }
 
 impl<'s, 'h> Established<'s, 'h> {
@@ -75,7 +84,7 @@ impl<'s, 'h> Established<'s, 'h> {
         let idle = self.session.hub.limits.idle;
         let mut deadline = Instant::now() + idle;
         loop {
-            let due = self.late.front().map(|(due, _)| *due);
+            let due = self.late.front().map(|late| late.due);
             tokio::select! {
                 arrival = timeout_at(deadline, self.session.link.next()) => {
                     let arrival = arrival.map_err(|_| self.idle())?;
@@ -162,7 +171,7 @@ impl<'s, 'h> Established<'s, 'h> {
                 self.session.send(frame_type, text).await
             }
             Some(Fault::Ws(Ws::Frame(BadFrame::Fragmented))) => {
-                self.session.send_raw(&bad_frame::in_parts(&text.into())).await
+                self.session.send_in_parts(frame_type, text).await
             }
             _ => self.session.send(frame_type, text).await,
         }
@@ -262,32 +271,32 @@ impl<'s, 'h> Established<'s, 'h> {
             _ => {}
         }
         if wait.is_zero() && self.late.is_empty() {
-            let text = self.pen.ack(&ack, self.session.now()).map_err(|error| unsendable(&error))?;
-            self.say(FrameType::EventBatchAck, text, fault.as_ref()).await?;
-            if let Some(Fault::Ack(Ack::Twice)) = fault {
-                let text = self.pen.ack(&ack, self.session.now()).map_err(|error| unsendable(&error))?;
-                self.session.send(FrameType::EventBatchAck, text).await?;
-            }
+            self.send_ack(&ack, fault.as_ref()).await?;
             if fault.is_none() {
                 self.session.proved = true;
                 self.conduct.acked(frame, clock::now());
             }
-            return Ok(());
+        } else if self.late.len() < MAX_LATE {
+            self.late.push_back(Late { due: Instant::now() + wait, ack, fault });
         }
-        if self.late.len() < MAX_LATE {
-            self.late.push_back((Instant::now() + wait, ack));
+        Ok(())
+    }
+
+    /// Sends an acknowledgement as the fault leaves it.
+    async fn send_ack(&mut self, ack: &EventBatchAck, fault: Option<&Fault>) -> Result<(), Ending> {
+        let text = self.pen.ack(ack, self.session.now()).map_err(|error| unsendable(&error))?;
+        self.say(FrameType::EventBatchAck, text, fault).await?;
+        if let Some(Fault::Ack(Ack::Twice)) = fault {
+            let text = self.pen.ack(ack, self.session.now()).map_err(|error| unsendable(&error))?;
+            self.session.send(FrameType::EventBatchAck, text).await?;
         }
         Ok(())
     }
 
     /// Sends the acknowledgements whose time has come, in their order.
     async fn send_late(&mut self) -> Result<(), Ending> {
-        while let Some((due, _)) = self.late.front()
-            && *due <= Instant::now()
-            && let Some((_, ack)) = self.late.pop_front()
-        {
-            let text = self.pen.ack(&ack, self.session.now()).map_err(|error| unsendable(&error))?;
-            self.session.send(FrameType::EventBatchAck, text).await?;
+        while let Some(late) = self.late.pop_front_if(|late| late.due <= Instant::now()) {
+            self.send_ack(&late.ack, late.fault.as_ref()).await?;
         }
         Ok(())
     }

@@ -79,7 +79,7 @@ pub(super) struct Link {
     /// When something went over it last; kept for a cut that counts from then.
     moved_at: Instant,
     /// What is held back.
-    held: Vec<Bytes>,
+    held: Vec<Message>,
     next_ping: Instant,
     pong_missing: bool,
     /// When the last ping was sent, and the last one of those that were answered.
@@ -252,20 +252,30 @@ impl Link {
     /// Sends a message; an error is how the connection ended.
     pub(super) async fn send(&mut self, bytes: Bytes) -> Result<(), Arrival> {
         // All messages of the brain are binary (protocol.md, Transports).
-        let Some(most) = self.wear.hold_back else { return self.send_now(bytes).await };
-        self.held.push(bytes);
-        if self.held.iter().map(Bytes::len).sum::<usize>() >= most as usize {
-            for bytes in std::mem::take(&mut self.held) {
-                self.send_now(bytes).await?;
-            }
+        let Some(quirks) = &mut self.quirks else { return self.pass_on(Message::Binary(bytes)).await };
+        for message in odd_messages(quirks, bytes) {
+            self.pass_on(message).await?;
         }
         Ok(())
     }
 
-    async fn send_now(&mut self, bytes: Bytes) -> Result<(), Arrival> {
-        let Some(quirks) = &mut self.quirks else { return self.write(Message::Binary(bytes)).await };
-        for message in odd_messages(quirks, bytes) {
-            self.write(message).await?;
+    /// Sends a message in two fragments with a ping in between (RFC 6455, 5.4).
+    pub(super) async fn send_in_parts(&mut self, mut bytes: Bytes) -> Result<(), Arrival> {
+        let first = bytes.split_to(bytes.len() / 2);
+        let part = |bytes, kind, is_last| Message::Frame(Frame::message(bytes, OpCode::Data(kind), is_last));
+        self.pass_on(part(first, Data::Binary, false)).await?;
+        self.pass_on(Message::Ping(Bytes::from_static(b"?"))).await?;
+        self.pass_on(part(bytes, Data::Continue, true)).await
+    }
+
+    /// Writes a message, unless it is held back.
+    async fn pass_on(&mut self, message: Message) -> Result<(), Arrival> {
+        let Some(most) = self.wear.hold_back else { return self.write(message).await };
+        self.held.push(message);
+        if self.held.iter().map(Message::len).sum::<usize>() >= most as usize {
+            for message in std::mem::take(&mut self.held) {
+                self.write(message).await?;
+            }
         }
         Ok(())
     }

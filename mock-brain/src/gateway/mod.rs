@@ -136,6 +136,7 @@ async fn upgraded(hub: Arc<Hub>, peer: Peer, upgrade: OnUpgrade, headers: Header
     let limits = quirks.as_mut().map_or(hub.limits, |quirks| quirks.limits(hub.limits));
     let of_link = quirks.as_mut().map(Quirks::split);
     let (stream, already_read) = taken(parts);
+    stream.end_pace();
     let link = Link::new(stream, already_read, limits, of_link).await;
     session::run(&hub, peer, link, (limits, quirks), &headers).await;
 }

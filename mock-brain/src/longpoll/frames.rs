@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use z4j_protocol::payload::SCHEDULER_UPGRADE;
 use z4j_protocol::{Class, Frame, FrameType, Reason, Refusal};
 
+use super::caller::Caller;
 use super::sessions::{Invalidated, Use};
 use crate::batch::{self, BatchOutcome};
 use crate::clock;
@@ -52,13 +53,13 @@ impl Tally {
 /// safe when this returns.
 pub(super) async fn apply(
     hub: &Hub,
-    agent: &Arc<Agent>,
-    nonce: &str,
+    caller: Caller<'_>,
     peer: SocketAddr,
     frames: &[String],
     taken: usize,
 ) -> Result<Tally, Invalidated> {
-    let _in_flight = hub.longpoll.enter(hub, agent, nonce, Use::Post)?;
+    let _in_flight = hub.longpoll.enter(hub, caller, Use::Post)?;
+    let agent = caller.agent;
     hub.journal.ready().await;
     let mut tally = Tally::default();
     let (taken, left) = frames.split_at(taken.min(frames.len()));
@@ -66,7 +67,7 @@ pub(super) async fn apply(
         match Frame::parse(text.as_bytes()) {
             Ok(frame) if frame.frame_type().is_signed() => {
                 let raw = Bytes::copy_from_slice(text.as_bytes());
-                signed(hub, agent, nonce, peer, (&frame, &raw), &mut tally)?;
+                signed(hub, caller, peer, (&frame, &raw), &mut tally)?;
             }
             Err(refusal @ Refusal { reason: Reason::Version }) => {
                 note(hub, agent, text, &refusal.to_string());
@@ -95,14 +96,13 @@ pub(super) async fn apply(
 
 fn signed(
     hub: &Hub,
-    agent: &Arc<Agent>,
-    nonce: &str,
+    caller: Caller<'_>,
     peer: SocketAddr,
     (frame, raw): (&Frame, &Bytes),
     tally: &mut Tally,
 ) -> Result<(), Invalidated> {
-    let now = hub.now();
-    let (session, verdict) = hub.longpoll.verify(hub, agent, nonce, peer, (frame, raw), now)?;
+    let (agent, now) = (caller.agent, hub.now());
+    let (session, verdict) = hub.longpoll.verify(hub, caller, peer, (frame, raw), now)?;
     let is_batch = frame.frame_type() == FrameType::EventBatch;
     if !is_batch || verdict.is_err() {
         let told = verdict.err().map_or("ok".to_owned(), |refusal| refusal.to_string());

@@ -50,8 +50,9 @@ pub(super) fn identified(mut response: Response<Body>, agent: &Agent, asked: &He
 
 /// The answer of a brain whose clock a fault has set wrong.
 pub(super) fn dated(hub: &Hub, mut response: Response<Body>, login: Option<Login>) -> Response<Body> {
-    if let Some(Login::Skewed(seconds)) = login {
-        let since = u64::try_from(hub.now().plus_seconds(seconds.into()).unix_seconds()).unwrap_or_default();
+    let ahead = login.map_or(0, Login::ahead);
+    if ahead != 0 {
+        let since = u64::try_from(hub.now().plus_seconds(ahead).unix_seconds()).unwrap_or_default();
         let date = httpdate::fmt_http_date(UNIX_EPOCH + Duration::from_secs(since));
         if let Ok(date) = HeaderValue::from_str(&date) {
             response.headers_mut().insert(DATE, date);

@@ -4,6 +4,7 @@
 //! (`sessions`).
 
 mod body;
+mod caller;
 mod frames;
 mod header;
 mod login;
@@ -18,18 +19,17 @@ use bytes::Bytes;
 use http::{HeaderMap, Response, StatusCode};
 use serde_json::json;
 use tokio::time::{Instant, sleep_until};
-use z4j_protocol::{FrameType, SKEW_SECONDS};
+use z4j_protocol::FrameType;
 
 use crate::clock;
 use crate::commands::Wanted;
 use crate::fault::{Fault, LongPoll, Point};
 use crate::hub::Hub;
 use crate::journal::{Entry, Kind};
-use crate::login::Login;
-use crate::registry::Agent;
 use crate::verdict;
 use crate::violation::{Culprit, Rule};
 use crate::web::{self, AgentRequest, Peer, detail, json_response};
+use caller::Caller;
 use header::{contracts, dated, identified, nonce};
 use login::{admit, counted, not_admitted};
 use query::{Poll, poll};
@@ -66,29 +66,28 @@ pub(crate) async fn commands(
         Err(refusal) => return *refusal,
     };
     let nonce = nonce(request.headers());
-    let used = if poll.is_probe() { Use::Probe } else { Use::Poll };
-    let _in_flight = match hub.longpoll.enter(hub, &agent, &nonce, used) {
-        Ok(in_flight) => in_flight,
-        Err(invalidated) => return conflict(invalidated),
+    let caller = Caller { agent: &agent, nonce: &nonce, login };
+    let answer = match held(hub, caller, request.headers(), &poll, request_id).await {
+        Ok(frames) => {
+            identified(json_response(StatusCode::OK, &json!({ "frames": frames })), &agent, request.headers())
+        }
+        Err(refusal) => *refusal,
     };
-    let frames = match held(hub, &agent, &nonce, request.headers(), &poll, request_id).await {
-        Ok(frames) => frames,
-        Err(refusal) => return *refusal,
-    };
-    let answer =
-        identified(json_response(StatusCode::OK, &json!({ "frames": frames })), &agent, request.headers());
     dated(hub, answer, login)
 }
 
 /// Holds a poll until there are commands for it, its time is over, or its agent is not let in any more.
 async fn held(
     hub: &Hub,
-    agent: &Arc<Agent>,
-    nonce: &str,
+    caller: Caller<'_>,
     headers: &HeaderMap,
     poll: &Poll,
     request_id: &str,
 ) -> Result<Vec<String>, Box<Response<Body>>> {
+    let agent = caller.agent;
+    let used = if poll.is_probe() { Use::Probe } else { Use::Poll };
+    let entered = hub.longpoll.enter(hub, caller, used);
+    let _in_flight = entered.map_err(|invalidated| Box::new(conflict(invalidated)))?;
     let contracts = contracts(headers);
     let until = Instant::now() + Duration::from_secs(poll.wait);
     let mut orders = hub.orders.subscribe();
@@ -103,7 +102,7 @@ async fn held(
         if !deliveries.is_empty() || Instant::now() >= until {
             hub.happened();
             let now = hub.now();
-            let signed = hub.longpoll.sign(agent, nonce, &deliveries, now);
+            let signed = hub.longpoll.sign(hub, caller, &deliveries, now);
             let frames = signed.map_err(|invalidated| {
                 deliveries.iter().for_each(|command| hub.commands.unsent(agent.id, command, clock::now()));
                 Box::new(conflict(invalidated))
@@ -150,22 +149,18 @@ pub(crate) async fn events(
         Ok(admitted) => admitted,
         Err(refusal) => return *refusal,
     };
-    // A signature of another secret or another time: what the brain says to it, for any frame.
-    let is_off = |seconds: i32| i64::from(seconds.unsigned_abs()) > SKEW_SECONDS;
-    if login == Some(Login::OtherSecret) || matches!(login, Some(Login::Skewed(off)) if is_off(off)) {
-        return dated(hub, conflict(Invalidated::Signature), login);
-    }
     let partial = web::struck(hub, peer, Point::Post, &headers, |fault| match fault {
         Fault::LongPoll(LongPoll::Partial(count)) => Some(*count),
         _ => None,
     });
     let taken = partial.map_or(frames.len(), |count| frames.len().min(count as usize));
-    match frames::apply(hub, &agent, &nonce(&headers), peer.address, &frames, taken).await {
-        Ok(tally) => {
-            dated(hub, identified(json_response(StatusCode::OK, &tally.to_json()), &agent, &headers), login)
-        }
+    let nonce = nonce(&headers);
+    let caller = Caller { agent: &agent, nonce: &nonce, login };
+    let answer = match frames::apply(hub, caller, peer.address, &frames, taken).await {
+        Ok(tally) => identified(json_response(StatusCode::OK, &tally.to_json()), &agent, &headers),
         Err(invalidated) => conflict(invalidated),
-    }
+    };
+    dated(hub, answer, login)
 }
 
 /// What a brain says that has forgotten a session, as another worker of it would.

@@ -54,6 +54,7 @@ pub(super) fn issue(
     profile: Profile,
     now: Timestamp,
 ) -> Result<IssuedCertificate, PkiError> {
+    check_effect(client, profile)?;
     let key = params::new_key(profile.word(Respect::Key))?;
     let mut params = match names {
         [name] if client => params::client(name)?,
@@ -63,12 +64,30 @@ pub(super) fn issue(
     Validity::of_server(profile.word(Respect::Dates), now).set(&mut params);
     let chain = signed(authority, profile.word(Respect::Chain), &params, &key, now)?;
     let pem = |der: &CertificateDer<'_>| pem_text(der);
+    let own = match profile.word(Respect::Chain) {
+        Some(Word::WrongOrder) => chain.certificates.last(),
+        _ => chain.certificates.first(),
+    };
     Ok(IssuedCertificate {
-        certificate: chain.certificates.first().map(pem).unwrap_or_default(),
+        certificate: own.map(pem).unwrap_or_default(),
         chain: chain.certificates.iter().map(pem).collect(),
         key: key.serialize_pem(),
         ca: authority.root.pem.clone(),
     })
+}
+
+/// Whether each word of a profile changes something in a certificate for others.
+fn check_effect(client: bool, profile: Profile) -> Result<(), PkiError> {
+    for word in profile.words() {
+        match word.respect() {
+            Respect::Versions | Respect::Protocol | Respect::Client => {
+                return Err(PkiError::OfHandshake(word));
+            }
+            Respect::Names if client => return Err(PkiError::OfServer(word)),
+            Respect::Dates | Respect::Names | Respect::Chain | Respect::Key => {}
+        }
+    }
+    Ok(())
 }
 
 /// RFC 7468: base64 in lines of 64 characters.

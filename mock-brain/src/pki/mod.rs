@@ -38,6 +38,12 @@ pub enum PkiError {
     /// A client's certificate for more than one.
     #[error("a client's certificate is for one name; issue one for each")]
     ClientNames,
+    /// A word of a profile that no certificate can show.
+    #[error("{0} is about a server's handshake and changes nothing in a certificate: leave it out")]
+    OfHandshake(Word),
+    /// A word of a profile that no client's certificate can show.
+    #[error("{0} is about a server's names and changes nothing in a client's certificate: leave it out")]
+    OfServer(Word),
     /// There are none.
     #[error("this brain runs without TLS (--no-tls), and has no certificates")]
     NoTls,
@@ -62,7 +68,7 @@ pub(crate) fn check_names(names: &[String]) -> Result<(), PkiError> {
 pub struct IssuedCertificate {
     /// The certificate.
     pub certificate: String,
-    /// It with what is to be sent beside it, its own first.
+    /// It with what is to be sent beside it, its own first unless the profile has it otherwise.
     pub chain: String,
     /// Its private key.
     pub key: String,

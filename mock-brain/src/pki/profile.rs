@@ -40,7 +40,7 @@ impl Profile {
         self.word(word.respect()) == Some(word)
     }
 
-    fn words(&self) -> impl Iterator<Item = Word> {
+    pub(super) fn words(&self) -> impl Iterator<Item = Word> {
         self.0.iter().copied().flatten()
     }
 }

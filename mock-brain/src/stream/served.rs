@@ -17,13 +17,18 @@ use tokio::time::{Instant, Sleep, sleep_until};
 use super::Stream;
 use super::framing::Framing;
 
-/// The time between two bytes of an answer, shared with who decides it: milliseconds, 0 for none.
+/// The time between two bytes of one answer, shared with who decides it: milliseconds, 0 for none.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Pace(Arc<AtomicU64>);
 
 impl Pace {
     pub(crate) fn set(&self, time: Duration) {
         self.0.store(u64::try_from(time.as_millis()).unwrap_or(u64::MAX), Ordering::Relaxed);
+    }
+
+    /// For what is written from now on: the answer before is out by the time that hyper reads the next request.
+    pub(crate) fn reset(&self) {
+        self.set(Duration::ZERO);
     }
 
     fn get(&self) -> Option<Duration> {
@@ -62,6 +67,11 @@ impl Served {
             },
             receiver,
         )
+    }
+
+    /// Ends the pace of an answer: what is written from now on is none.
+    pub(crate) fn end_pace(&self) {
+        self.pace.reset();
     }
 
     /// Takes it for good.

@@ -123,7 +123,12 @@ async fn answer(
 ) -> Result<Response<Body>, LetGo> {
     let through = match proxy::pass(hub, &peer, &mut request, pace).await? {
         Passage::Through(through) => through,
-        Passage::Answered(page) => return Ok(page),
+        Passage::Answered(page) => {
+            if let Some((key, post)) = long_poll_key(hub, &request) {
+                remember_wait(hub, key, post, &page);
+            }
+            return Ok(page);
+        }
     };
     judge(hub, &request);
     let (line, agent, address) =

@@ -9,6 +9,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::longpoll::{POLL, PROBE, Poller};
 use crate::support::{Agent, Heard, at, event, hello, hello_with, plain, request, start, tcp, within};
+use crate::violations::{rules, strict};
 
 fn set(brain: &Brain, text: &str) {
     brain.set_fault(text.parse().unwrap()).unwrap();
@@ -47,6 +48,29 @@ async fn acks_dropped_late_and_for_nothing() {
 }
 
 #[tokio::test]
+async fn faults_strike_acknowledgements_that_are_late() {
+    let brain = plain().await;
+    let mut agent = Agent::online(&brain).await;
+    set(&brain, "ack.late(delay=1s) at ack 1");
+    set(&brain, "ack.twice at ack 2");
+    set(&brain, "ws.replayed at ack 3");
+    for (id, task) in [("late", "t1"), ("twice", "t2"), ("replayed", "t3")] {
+        agent.say_signed(&batch(id, task)).await;
+    }
+    let mut heard = Vec::new();
+    let mut verifier = agent.take_verifier();
+    for _ in 0..5 {
+        let ack = agent.hear().await.frame();
+        let is_good = verifier.verify(ack.to_string().as_bytes(), crate::support::now()).is_ok();
+        heard.push((ack["payload"]["acked_id"].as_str().unwrap().to_owned(), is_good));
+    }
+    let heard: Vec<_> = heard.iter().map(|(id, is_good)| (id.as_str(), *is_good)).collect();
+    let expected =
+        [("late", true), ("twice", true), ("twice", true), ("replayed", true), ("replayed", false)];
+    assert_eq!(heard, expected);
+}
+
+#[tokio::test]
 async fn signatures_that_do_not_verify() {
     let brain = plain().await;
     set(&brain, "ws.bad-signature at ack 2");
@@ -60,6 +84,37 @@ async fn signatures_that_do_not_verify() {
         let text = agent.hear().await.frame().to_string();
         let refusal = verifier.verify(text.as_bytes(), crate::support::now()).unwrap_err();
         assert_eq!(refusal.reason, z4j_protocol::Reason::HmacMismatch);
+    }
+}
+
+/// The next WebSocket frame: its first byte, the byte with the length, and the payload's length.
+async fn frame(socket: &mut tokio::net::TcpStream) -> (u8, u8, u64) {
+    let (head, short) = (socket.read_u8().await.unwrap(), socket.read_u8().await.unwrap());
+    let length = match short {
+        127 => socket.read_u64().await.unwrap(),
+        126 => socket.read_u16().await.unwrap().into(),
+        short => short.into(),
+    };
+    socket.read_exact(&mut vec![0; usize::try_from(length).unwrap()]).await.unwrap();
+    (head, short, length)
+}
+
+#[tokio::test]
+async fn fragments_are_good_frames() {
+    let brain = plain().await;
+    set(&brain, "ws.frame-fragmented");
+    let mut agent = Agent::online(&brain).await;
+    agent.say_signed(&batch("b", "t")).await;
+    let mut socket = agent.socket.into_inner();
+    let mut frames = Vec::new();
+    for _ in 0..3 {
+        frames.push(within(frame(&mut socket)).await);
+    }
+    assert_eq!(frames.iter().map(|(head, ..)| *head).collect::<Vec<_>>(), [0x02, 0x89, 0x80], "{frames:?}");
+    for (_, short, length) in frames {
+        // RFC 6455, 5.2: the fewest bytes.
+        let fewest = if length < 126 { u8::try_from(length).unwrap() } else { 126 };
+        assert_eq!(short, fewest, "{length} bytes");
     }
 }
 
@@ -229,6 +284,25 @@ async fn no_answer_to_hello() {
 }
 
 #[tokio::test]
+async fn what_shapes_a_session_strikes_once_and_hides_nothing() {
+    let brain = plain().await;
+    set(&brain, "ws.max-frame(bytes=100) every 2");
+    for is_struck in [false, true, false, true] {
+        let mut agent = Agent::connect(&brain).await;
+        agent.say(hello().to_string()).await;
+        let heard = agent.hear().await;
+        assert_eq!(heard == Heard::Close(1009, String::new()), is_struck, "{heard:?}");
+    }
+    assert_eq!(brain.fault_strikes(), 2);
+    brain.clear_faults();
+    set(&brain, "ws.ping-dropped");
+    set(&brain, "ws.close(code=4408) at upgrade");
+    let mut agent = Agent::connect(&brain).await;
+    assert_eq!(agent.hear().await, Heard::Close(4408, String::new()));
+    assert_eq!(brain.fault_strikes(), 4, "both struck");
+}
+
+#[tokio::test]
 async fn meant_for_one_worker_or_agent() {
     let brain = plain().await;
     let other = brain.add_agent("other", None).unwrap();
@@ -280,4 +354,14 @@ async fn long_poll_refused_partial_and_alone() {
     let bearer = format!("Bearer {}", brain.credentials().token);
     assert!(Agent::over(tcp(&brain).await, &brain, "ws", &bearer).await.is_err());
     assert_eq!(poller.get(POLL).await.0, 200);
+}
+
+#[tokio::test]
+async fn a_proxy_that_says_when_to_come_again_is_to_be_heeded() {
+    let brain = strict().await;
+    let poller = Poller::new(&brain, "n");
+    set(&brain, "http.status(code=503, retry_after=60) first 1");
+    assert_eq!(poller.get(PROBE).await.0, 503);
+    assert_eq!(poller.get(PROBE).await.0, 200);
+    assert_eq!(rules(&brain), ["longpoll.retry-after"]);
 }

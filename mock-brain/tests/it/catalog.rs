@@ -182,8 +182,6 @@ async fn a_command_comes_twice() {
 #[tokio::test]
 async fn long_poll_meets_the_same_refusals() {
     let brain = brain(false).await;
-    let mut poller = Poller::new(&brain, "n");
-    assert_eq!(poller.get(PROBE).await.0, 200);
     let cases = [
         ("ws.token-rejected", 401, "invalid agent token"),
         ("ws.project-mismatch", 403, "project_mismatch"),
@@ -196,12 +194,15 @@ async fn long_poll_meets_the_same_refusals() {
     ];
     for (text, status, part) in cases {
         brain.clear_faults();
+        let mut poller = Poller::new(&brain, text);
+        assert_eq!(poller.get(PROBE).await.0, 200);
         set(&brain, text);
         let frame = [poller.heartbeat()];
         let (got, body) = poller.post(&frame).await;
         assert_eq!((got, body.to_string().contains(part)), (status, true), "{text}: {body}");
     }
     brain.clear_faults();
+    let mut poller = Poller::new(&brain, "n");
     set(&brain, "ws.clock-skew(seconds=86400)");
     let (_, answer) = poller.get(PROBE).await;
     let dates = |answer: &str| answer.lines().filter(|line| line.starts_with("Date: ")).count();

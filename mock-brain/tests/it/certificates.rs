@@ -163,6 +163,35 @@ async fn clients_have_to_show_a_certificate() {
     assert!(!format!("{issued:?}").contains("PRIVATE"), "keys are not shown");
 }
 
+#[tokio::test]
+async fn what_is_issued_shows_every_word_of_its_profile() {
+    let brain = brain("valid").await;
+    let issue = |client: bool, profile: &str| {
+        brain.issue_certificate(&["worker-1".to_owned()], client, profile.parse().unwrap())
+    };
+    let without_effect = [
+        (false, "rsa+tls-1.2", "tls-1.2 is about a server's handshake"),
+        (false, "tls-1.3", "tls-1.3 is about"),
+        (false, "h2-only", "h2-only is about"),
+        (true, "client-cert-required", "client-cert-required is about"),
+        (true, "expired+no-cn", "no-cn is about a server's names"),
+        (true, "wildcard", "leave it out"),
+    ];
+    for (client, profile, part) in without_effect {
+        let error = issue(client, profile).unwrap_err().to_string();
+        assert!(error.contains(part), "{profile}: {error}");
+    }
+    assert!(issue(true, "expired+rsa+self-signed").is_ok());
+    let issued = issue(false, "wrong-order").unwrap();
+    let chain: Vec<_> = CertificateDer::pem_slice_iter(issued.chain.as_bytes()).map(Result::unwrap).collect();
+    let own = CertificateDer::from_pem_slice(issued.certificate.as_bytes()).unwrap();
+    assert_eq!(
+        chain.iter().position(|certificate| *certificate == own),
+        Some(1),
+        "the intermediate is first"
+    );
+}
+
 fn openssl(arguments: &[&str], dir: &Path) -> Option<String> {
     let output = match Command::new("openssl").args(arguments).current_dir(dir).output() {
         Ok(output) => output,

@@ -1,11 +1,15 @@
 //! Plain HTTP on the agent port.
 
+use futures_util::SinkExt;
 use serde_json::Value as Json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::protocol::Role;
 
 use mock_brain::{Brain, Limits, Options};
 
-use crate::support::{listener, plain, raw, request, start, tcp, tls, with_limits, within};
+use crate::support::{hello, listener, plain, raw, request, start, tcp, tls, with_limits, within};
 
 const KEY: &str = "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
 const UPGRADE: &str = "Upgrade: websocket\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
@@ -221,4 +225,43 @@ async fn a_bad_acceptance_is_for_no_key() {
         assert_ne!(told, right.to_lowercase());
         assert_eq!(told.len(), right.len(), "{head}");
     }
+}
+
+/// What one read has of an answer.
+async fn at_once(socket: &mut tokio::net::TcpStream) -> String {
+    let mut buffer = [0; 4096];
+    let count = within(socket.read(&mut buffer)).await.unwrap();
+    String::from_utf8_lossy(&buffer[..count]).into_owned()
+}
+
+#[tokio::test]
+async fn only_the_answer_that_is_struck_dribbles() {
+    let brain = plain().await;
+    let dribble = || brain.set_fault("http.dribble(delay=1ms) first 1".parse().unwrap()).unwrap();
+    dribble();
+    let mut socket = tcp(&brain).await;
+    let request = "GET /api/v1/health HTTP/1.1\r\nHost: localhost\r\n\r\n";
+    within(socket.write_all(request.as_bytes())).await.unwrap();
+    let mut answer = String::new();
+    while !is_whole(&answer) {
+        answer += &at_once(&mut socket).await;
+    }
+    within(socket.write_all(request.as_bytes())).await.unwrap();
+    let answer = at_once(&mut socket).await;
+    assert!(is_whole(&answer), "the next answer of the connection comes at once: {answer}");
+    dribble();
+    let request = format!(
+        "GET /ws/agent HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n\
+         Authorization: Bearer {}\r\n{UPGRADE}\r\n",
+        brain.credentials().token
+    );
+    within(socket.write_all(request.as_bytes())).await.unwrap();
+    let mut answer = String::new();
+    while !answer.ends_with("\r\n\r\n") {
+        answer += &at_once(&mut socket).await;
+    }
+    let mut agent = WebSocketStream::from_raw_socket(socket, Role::Client, None).await;
+    within(agent.send(Message::binary(hello().to_string()))).await.unwrap();
+    let acknowledgement = at_once(&mut agent.into_inner()).await;
+    assert!(acknowledgement.ends_with('}'), "a 101 was the answer: {acknowledgement}");
 }

@@ -223,7 +223,7 @@ async fn files_that_do_not_serve() {
 }
 
 /// Kind, type and number of the lines of the session below.
-const SEEN: [(&str, &str, usize); 15] = [
+const SEEN: [(&str, &str, usize); 16] = [
     ("connection", "tcp", 1),
     ("handshake", "hello", 1),
     ("session", "accepted", 1),
@@ -239,6 +239,7 @@ const SEEN: [(&str, &str, usize); 15] = [
     ("command", "dispatched", 1),
     ("violation", "frame.unknown-field", 1),
     ("fault", "ws.close", 1),
+    ("fault", "ws.frame-fragmented", 1),
 ];
 
 #[tokio::test(flavor = "multi_thread")]
@@ -249,6 +250,7 @@ async fn what_was_seen_is_exported() {
         let on_disk = dir.path().join(".local/state/mock-brain/journal.sqlite").exists();
         assert_eq!(on_disk, !arguments.contains(&"--memory"));
         told(dir.path(), &["fault", "set", "ws.close(code=4401) at frame 3"]);
+        told(dir.path(), &["fault", "set", "ws.frame-fragmented first 1"]);
         let mut agent = online(dir.path(), &serve).await;
         let batch = json!([event("a", "task.sent", &at(-5)), event("b", "task.failed", &at(-5))]);
         agent.batch(batch.clone()).await;

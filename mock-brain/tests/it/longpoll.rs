@@ -2,7 +2,7 @@
 
 use mock_brain::Brain;
 use serde_json::{Value as Json, json};
-use z4j_protocol::{Binding, HmacSecret, Signer, Value};
+use z4j_protocol::{Binding, HmacSecret, Signer, Timestamp, Value, Verifier};
 
 use crate::support::{at, event, now, plain, rand, request};
 
@@ -45,8 +45,29 @@ impl<'b> Poller<'b> {
         self.signer.sign_document(document, now(), rand()).unwrap()
     }
 
+    /// A frame that was signed so many seconds from now.
+    fn signed_at(&mut self, seconds: i64) -> String {
+        self.frame(&json!({"v": 2, "type": "heartbeat", "id": "h", "ts": at(seconds), "payload": {}}))
+    }
+
     pub(crate) fn heartbeat(&mut self) -> String {
         self.frame(&json!({"v": 2, "type": "heartbeat", "id": "h", "payload": {}}))
+    }
+
+    /// The commands of an answer, as they were signed.
+    async fn commands(&self) -> Vec<String> {
+        let (_, body) = parsed(self.get(POLL).await);
+        body["frames"].as_array().unwrap().iter().map(|frame| frame.as_str().unwrap().to_owned()).collect()
+    }
+
+    fn verifier(&self) -> Verifier {
+        let credentials = self.brain.credentials();
+        let binding = Binding {
+            agent_id: credentials.agent_id,
+            project_id: credentials.project_uuid,
+            session_id: self.nonce.clone(),
+        };
+        Verifier::new(&HmacSecret::parse(&credentials.hmac_secret).unwrap(), binding)
     }
 
     pub(crate) async fn post(&self, frames: &[String]) -> (u16, Json) {
@@ -174,6 +195,51 @@ async fn a_failed_signature_takes_a_probe_with_a_fresh_nonce() {
     let frames = [again.heartbeat()];
     assert_eq!(again.post(&frames).await.0, 200, "its seq state is fresh");
     assert_eq!(again.post(&frames).await.0, 409, "a replay");
+}
+
+#[tokio::test]
+async fn a_brain_with_another_secret_signs_and_verifies_with_it() {
+    let brain = plain().await;
+    let mut poller = Poller::new(&brain, "n1");
+    assert_eq!(poller.get(PROBE).await.0, 200);
+    brain.set_fault("ws.hmac-mismatch".parse().unwrap()).unwrap();
+    brain.send_command(mock_brain::NewCommand::new("x")).unwrap();
+    let commands = poller.commands().await;
+    let refusal = poller.verifier().verify(commands[0].as_bytes(), now()).unwrap_err();
+    assert_eq!(refusal.reason, z4j_protocol::Reason::HmacMismatch);
+    let frames = ["garbage".to_owned(), poller.heartbeat()];
+    assert_eq!(poller.post(&frames).await.0, 409);
+    brain.clear_faults();
+    assert_eq!(poller.get(PROBE).await.0, 409, "the session has ended, as with a wrong secret");
+    let mut poller = Poller::new(&brain, "n2");
+    assert_eq!(poller.get(PROBE).await.0, 200);
+    let frames = [poller.heartbeat()];
+    assert_eq!(poller.post(&frames).await.0, 200);
+    assert_eq!(poller.commands().await.len(), 0);
+    assert!(brain.violations().iter().all(|violation| violation.rule == "frame.malformed"), "of the garbage");
+}
+
+#[tokio::test]
+async fn a_wrong_clock_is_in_what_is_signed_verified_and_dated() {
+    let brain = plain().await;
+    let mut poller = Poller::new(&brain, "n1");
+    assert_eq!(poller.get(PROBE).await.0, 200);
+    // Frames may be off by 60 s either way: these are, from there only.
+    let (early, old) = (poller.signed_at(30), poller.signed_at(-30));
+    brain.set_fault("ws.clock-skew(seconds=50)".parse().unwrap()).unwrap();
+    brain.send_command(mock_brain::NewCommand::new("x")).unwrap();
+    let commands = poller.commands().await;
+    let frame = poller.verifier().verify(commands[0].as_bytes(), now().plus_seconds(50)).unwrap();
+    let Some(Value::String(ts)) = frame.object().get("ts") else { panic!("{}", commands[0]) };
+    assert!(ts.as_str() > at(20).as_str(), "{ts}");
+    assert_eq!(poller.post(&[early]).await.0, 200);
+    assert_eq!(poller.post(&[old]).await.0, 409);
+    assert_eq!(brain.violations().len(), 0, "it is the brain's clock");
+    brain.set_fault("ws.clock-skew(seconds=864000)".parse().unwrap()).unwrap();
+    let (status, answer) = poller.get(POLL).await;
+    let date = answer.split("Date: ").nth(1).and_then(|rest| rest.lines().next()).unwrap();
+    let date = httpdate::parse_http_date(date).unwrap();
+    assert!(status == 409 && Timestamp::from(date) > now().plus_seconds(86_400), "{answer}");
 }
 
 #[tokio::test]

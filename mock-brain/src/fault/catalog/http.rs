@@ -7,6 +7,12 @@ use crate::fault::{Fault, Http, Point};
 const REQUEST: &[Point] = &[Point::Request];
 const DELAY: Parameter = required("delay", "a time, such as 500ms or 10s", Shape::Time);
 
+/// What is on the way knows no codes of the brain.
+const ERROR: Parameter = Parameter {
+    only_at: &[Point::Poll, Point::Post],
+    ..optional("error", "the brain's code, such as project_inactive; at poll or post", Shape::Text(MAX_CODE))
+};
+
 const fn page(fault: Http, about: &'static str, example: &'static str) -> Entry {
     plain(Fault::Http(fault), REQUEST, about, example)
 }
@@ -19,7 +25,7 @@ pub(super) const ENTRIES: &[Entry] = &[
             required("code", "HTTP status, 200..=599", Shape::Status),
             optional("retry_after", "seconds of a Retry-After header", Shape::Number(86_400)),
             optional("location", "where a redirect leads, in quotes", Shape::Text(200)),
-            optional("error", "the brain's code, such as project_inactive", Shape::Text(MAX_CODE)),
+            ERROR,
         ],
         "Every request, upgrades too, is answered with that status, as by a proxy whose brain is away; at \
          poll and post the brain itself says so to long-poll agents.",

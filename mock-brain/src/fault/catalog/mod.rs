@@ -22,15 +22,17 @@ pub struct Parameter {
     pub about: &'static str,
     /// Whether it must be there.
     pub required: bool,
+    /// The points at which something comes of it; all of the fault's if there are none.
+    pub only_at: &'static [Point],
     pub(super) shape: Shape,
 }
 
 const fn required(name: &'static str, about: &'static str, shape: Shape) -> Parameter {
-    Parameter { name, about, required: true, shape }
+    Parameter { name, about, required: true, only_at: &[], shape }
 }
 
 const fn optional(name: &'static str, about: &'static str, shape: Shape) -> Parameter {
-    Parameter { name, about, required: false, shape }
+    Parameter { name, about, required: false, only_at: &[], shape }
 }
 
 /// One fault.

@@ -170,8 +170,9 @@ impl Session<'_> {
         }
         let site =
             Site { from, to, worker: self.worker.as_deref(), ..Site::new(point, self.peer.address.ip()) };
-        let Some(fault) = self.hub.faults.take(&site.of(self.agent.as_ref()), |fault| Some(fault.clone()))
-        else {
+        // Those that shape the session were looked at before, and do not stand in the way of others.
+        let pick = |fault: &Fault| (!wear::shapes(fault)).then(|| fault.clone());
+        let Some(fault) = self.hub.faults.take(&site.of(self.agent.as_ref()), pick) else {
             return Ok(None);
         };
         tracing::info!(session = %self.id, fault = fault.name(), point = point.as_str(), "fault strikes");
@@ -206,10 +207,22 @@ impl Session<'_> {
     }
 
     pub(super) async fn send(&mut self, frame_type: FrameType, text: String) -> Result<(), Ending> {
+        let bytes = self.said(frame_type, text);
+        self.link.send(bytes).await.map_err(unwritten)
+    }
+
+    /// Sends a frame in fragments.
+    pub(super) async fn send_in_parts(&mut self, frame_type: FrameType, text: String) -> Result<(), Ending> {
+        let bytes = self.said(frame_type, text);
+        self.link.send_in_parts(bytes).await.map_err(unwritten)
+    }
+
+    /// Notes what is about to be sent.
+    fn said(&self, frame_type: FrameType, text: String) -> Bytes {
         let bytes = Bytes::from(text);
         let entry = Entry::new(Kind::FrameOut, frame_type.as_str(), clock::now()).with(&bytes);
         self.hub.journal.record(entry.of_session(&self.id).of_agent(self.agent.as_ref()));
-        self.link.send(bytes).await.map_err(unwritten)
+        bytes
     }
 
     /// Sends bytes that are no good message.

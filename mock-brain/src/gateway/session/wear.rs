@@ -9,21 +9,28 @@ use crate::fault::{Fault, Point, Ws};
 use crate::gateway::link::Wear;
 use crate::gateway::session::Session;
 
+/// One for each kind.
+const KINDS: [fn(&Ws) -> bool; 5] = [
+    |fault| matches!(fault, Ws::Buffering(_)),
+    |fault| matches!(fault, Ws::IdleCut(_)),
+    |fault| matches!(fault, Ws::Flap(_)),
+    |fault| matches!(fault, Ws::MaxFrame(_)),
+    |fault| matches!(fault, Ws::PingDropped),
+];
+
+/// Whether a fault shapes a session: it is none of those of which one strikes at a point.
+pub(super) fn shapes(fault: &Fault) -> bool {
+    matches!(fault, Fault::Ws(fault) if KINDS.iter().any(|is_one| is_one(fault)))
+}
+
 impl Session<'_> {
     /// Faults that shape a session: they go together, one of each kind.
     pub(super) fn wear(&mut self) {
         if !self.hub.faults.any() {
             return;
         }
-        let kinds: [fn(&Ws) -> bool; 5] = [
-            |fault| matches!(fault, Ws::Buffering(_)),
-            |fault| matches!(fault, Ws::IdleCut(_)),
-            |fault| matches!(fault, Ws::Flap(_)),
-            |fault| matches!(fault, Ws::MaxFrame(_)),
-            |fault| matches!(fault, Ws::PingDropped),
-        ];
         let mut wear = Wear::default();
-        for is_wanted in kinds {
+        for is_wanted in KINDS {
             let site = Site::new(Point::Upgrade, self.peer.address.ip()).of(self.agent.as_ref());
             let fault = self.hub.faults.take(&site, |fault| match fault {
                 Fault::Ws(fault) if is_wanted(fault) => Some(fault.clone()),
