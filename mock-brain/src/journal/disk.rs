@@ -166,6 +166,18 @@ impl Disk {
         }
     }
 
+    #[cfg(test)]
+    pub(super) fn stalled(&self) -> mpsc::Sender<()> {
+        let (until, ended) = mpsc::channel();
+        let ask: Ask = Box::new(move |_| {
+            // An error is what is waited for.
+            let _ = ended.recv();
+        });
+        lock(&self.shared.queue).asks.push(ask);
+        self.shared.wake.notify_one();
+        until
+    }
+
     /// The things of a table, once.
     pub(super) fn kept<T: DeserializeOwned>(&self, table: Table) -> Result<Vec<(u64, T)>, JournalError> {
         let parse = |thing: Thing| match serde_json::from_str(&thing.json) {

@@ -131,6 +131,15 @@ impl Journal {
         }
     }
 
+    /// Nothing is written until what is returned is dropped.
+    #[cfg(test)]
+    pub(crate) fn stalled(&self) -> Option<std::sync::mpsc::Sender<()>> {
+        match &self.0 {
+            Backing::Memory(_) => None,
+            Backing::Disk(disk) => Some(disk.stalled()),
+        }
+    }
+
     /// Keeps a thing as it is now.
     pub(crate) fn put(&self, table: Table, serial: u64, thing: &impl Serialize) {
         if let Backing::Disk(disk) = &self.0 {
