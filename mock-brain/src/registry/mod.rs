@@ -11,7 +11,7 @@ mod list;
 mod project;
 mod token;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex};
 
 use uuid::Uuid;
@@ -95,6 +95,12 @@ impl Registry {
         let found = primary.filter(|agent| agent.name == name);
         let found = found.or_else(|| lock(&self.0).agents.iter().find(|agent| agent.name == name).cloned());
         found.ok_or_else(|| self.no_agent(name))
+    }
+
+    /// The agents of some names, in whichever projects.
+    pub(crate) fn all_named(&self, names: &HashSet<&str>) -> Vec<Arc<Agent>> {
+        let inner = lock(&self.0);
+        inner.agents.iter().filter(|agent| names.contains(agent.name.as_str())).cloned().collect()
     }
 
     fn no_agent(&self, name: &str) -> RegistryError {

@@ -16,7 +16,7 @@ const MAX_SECRET: usize = 1 << 10;
 const HIDDEN: &str = "<redacted>";
 
 /// A text without the agent's secrets.
-pub(crate) fn hidden(text: &str, agent: Option<&Arc<Agent>>) -> String {
+pub(super) fn hidden(text: &str, agent: Option<&Arc<Agent>>) -> String {
     hidden_of_all(text, agent)
 }
 

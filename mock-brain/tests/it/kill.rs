@@ -19,6 +19,11 @@ fn start(dir: &Path) -> Serve {
 }
 
 pub(crate) async fn online(dir: &Path, serve: &Serve) -> Agent {
+    online_as(dir, serve, &hello()).await
+}
+
+/// As whoever says this hello.
+pub(crate) async fn online_as(dir: &Path, serve: &Serve, hello: &Json) -> Agent {
     let (_, env, _) = told(dir, &["env", "--format", "json"]);
     let env: Json = serde_json::from_str(&env).unwrap();
     let url = serve.announced["url"].as_str().unwrap();
@@ -28,7 +33,7 @@ pub(crate) async fn online(dir: &Path, serve: &Serve) -> Agent {
     let authorization = format!("Bearer {}", env["Z4J_TOKEN"].as_str().unwrap());
     let secret = env["Z4J_HMAC_SECRET"].as_str().unwrap();
     let mut agent = Agent::dial(stream, &url, &authorization, secret).await.unwrap();
-    agent.greet(&hello()).await;
+    agent.greet(hello).await;
     agent
 }
 
