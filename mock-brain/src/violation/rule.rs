@@ -168,7 +168,7 @@ rules! {
     ClaimToken = "command.claim-token" in Command, false,
         "An acknowledgement or result without the command's delivery_claim_token.";
     CommandUnknown = "command.unknown" in Command, false,
-        "An acknowledgement or result of a command that this agent was never sent.";
+        "An acknowledgement or result of a command that this agent was never sent; what this brain forgot (a reset, a journal in memory) does not count.";
     ResultUnacked = "command.result-unacked" in Command, true,
         "A result of a command that was not acknowledged before.";
     ResultError = "command.result-error" in Command, false,

@@ -25,7 +25,11 @@ pub(crate) async fn online(dir: &Path, serve: &Serve) -> Agent {
 /// As whoever says this hello.
 pub(crate) async fn online_as(dir: &Path, serve: &Serve, hello: &Json) -> Agent {
     let (_, env, _) = told(dir, &["env", "--format", "json"]);
-    let env: Json = serde_json::from_str(&env).unwrap();
+    online_with(&serde_json::from_str(&env).unwrap(), serve, hello).await
+}
+
+/// As the agent of these settings.
+pub(crate) async fn online_with(env: &Json, serve: &Serve, hello: &Json) -> Agent {
     let url = serve.announced["url"].as_str().unwrap();
     let address = url.trim_start_matches("http://").trim_end_matches('/');
     let stream = within(TcpStream::connect(address)).await.unwrap();
