@@ -47,6 +47,9 @@ pub struct Violation {
     /// The agent's name, if it is known.
     #[serde(default)]
     pub agent: Option<String>,
+    /// Its project's UUID.
+    #[serde(default)]
+    pub project_id: Option<String>,
     /// When, ISO 8601.
     #[serde(default)]
     pub at: String,
@@ -132,6 +135,7 @@ impl Violations {
             rule: info.name.to_owned(),
             detail: hidden(detail, who.agent),
             agent: who.agent.map(|agent| agent.name.clone()),
+            project_id: who.agent.map(|agent| agent.project.id.to_string()),
             at: now.to_string(),
             raw: kept,
             size: raw.map(Bytes::len).unwrap_or_default(),

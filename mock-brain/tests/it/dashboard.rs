@@ -167,6 +167,12 @@ fn it_opens_by_the_link_and_not_otherwise() {
         assert!(!answer.body.contains(&token) && !answer.body.contains(&secret));
     }
     assert_eq!(browser.ask("GET /?agent=nobody", "", "").status, 404);
+    assert_eq!(told(dir.path(), &["project", "add", "shop"]).0, 0);
+    assert_eq!(told(dir.path(), &["agent", "add", "demo-agent", "--project", "shop"]).0, 0);
+    assert_eq!(browser.ask("GET /?agent=demo-agent", "", "").status, 409, "which one?");
+    assert!(browser.page().body.contains("href=\"/?agent=shop%2Fdemo-agent#connect-title\""));
+    let other = browser.ask("GET /?agent=shop%2Fdemo-agent", "", "").body;
+    assert!(other.contains("--agent shop/demo-agent") && other.contains("demo%2Fdemo-agent"), "{other}");
 }
 
 #[test]
