@@ -31,7 +31,8 @@ use crate::{Brain, Environment, dashboard, random};
     mock-brain serve --certificate expires-in=20s+rsa\n\n\
     On a first start it makes a CA, a server certificate, a project, an agent, its token and HMAC secret, and \
     keeps them in the state directory, and so the journal: events, sessions, violations, commands and frames, \
-    the newest 4 GiB and 1,000,000 events of it.")]
+    the newest 4 GiB and 1,000,000 events of it. Sessions and violations take a quarter of that each at most; \
+    commands are bounded by their number, 10,000, alone.")]
 pub(super) struct Args {
     /// Where agents connect [default: 127.0.0.1:7700]
     #[arg(long, value_name = "ADDRESS")]

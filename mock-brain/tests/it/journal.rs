@@ -136,7 +136,7 @@ async fn the_oldest_goes_and_is_accepted_anew() {
         assert_eq!(agent.batch(json!([task(n)])).await, (1, 1, 0), "{n}");
     }
     let kept: Vec<_> = brain.events().into_iter().map(|event| event.task_id).collect();
-    assert!((10..20).contains(&kept.len()), "{}", kept.len());
+    assert!((5..20).contains(&kept.len()), "{}", kept.len());
     assert_eq!(kept.last().unwrap(), "t99");
     assert_eq!(brain.accepted_events(), 100);
     assert_eq!(agent.batch(json!([task(99)])).await, (1, 0, 1));
