@@ -43,6 +43,7 @@ pub(crate) struct Asked {
 /// What was noted, oldest first, a page at a time.
 #[utoipa::path(get, path = "/mock/v1/journal", operation_id = "read_journal", tag = "seen", params(Asked),
     responses((status = 200, description = "journal entries and where the next page starts", body = Page),
+        (status = 500, description = "the journal cannot be read: journal, internal", body = ApiError),
         (status = "4XX", description = "refused: what, why and the way out", body = ApiError)))]
 pub(super) async fn page(
     State(api): State<Arc<Api>>,

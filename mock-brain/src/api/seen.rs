@@ -43,6 +43,7 @@ pub(super) fn known_agent(api: &Api, name: Option<&str>) -> Result<Option<Arc<Ag
 /// Every accepted event once, oldest first.
 #[utoipa::path(get, path = "/mock/v1/events", operation_id = "list_events", tag = "seen",
     responses((status = 200, description = "the events kept", body = Events),
+        (status = 500, description = "the journal cannot be read: journal, internal", body = ApiError),
         (status = "4XX", description = "refused: what, why and the way out", body = ApiError)))]
 pub(super) async fn events(State(api): State<Arc<Api>>) -> Result<Json<Events>, Refusal> {
     let hub = Arc::clone(&api.hub);

@@ -158,8 +158,8 @@ pub struct CommandInfo {
     pub parameters: Value,
     /// Where it is in its life.
     pub status: CommandState,
-    /// The result, as the agent sent it.
-    #[schema(value_type = Option<Object>)]
+    /// The result, as the agent sent it: any JSON.
+    #[schema(value_type = Option<serde_json::Value>)]
     pub result: Option<Value>,
     /// Why not; cut to 1,024 characters.
     pub error: Option<String>,
