@@ -31,7 +31,7 @@ pub enum Condition {
     },
     /// A session is accepted and lives.
     Session {
-        /// Of this agent; none for any.
+        /// Of this agent, by its name, `PROJECT/NAME` or UUID; none for any.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         agent: Option<String>,
         /// Of this worker; none for any.
@@ -40,7 +40,7 @@ pub enum Condition {
     },
     /// No session lives.
     NoSession {
-        /// Of this agent; none for any.
+        /// Of this agent, by its name, `PROJECT/NAME` or UUID; none for any.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         agent: Option<String>,
     },

@@ -4,6 +4,7 @@
 
 use std::fmt;
 use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
@@ -12,6 +13,16 @@ use crate::state::{self, StateError};
 
 /// The file's name in the state directory.
 const FILE: &str = "control.json";
+
+/// The address that a client on this machine uses for one that is listened on.
+pub(crate) fn reachable(address: SocketAddr) -> SocketAddr {
+    let ip = match address.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+        ip => ip,
+    };
+    SocketAddr::new(ip, address.port())
+}
 
 /// Where the control API listens, and what it takes to use it.
 #[derive(Clone, Serialize, Deserialize)]
@@ -50,6 +61,23 @@ impl Control {
     pub(crate) fn remove(dir: &Path) {
         if let Err(error) = std::fs::remove_file(dir.join(FILE)) {
             tracing::warn!(%error, "control.json cannot be removed");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_for_all_is_reached_on_loopback() {
+        for (listened, reached) in [
+            ("0.0.0.0:7", "127.0.0.1:7"),
+            ("[::]:7", "[::1]:7"),
+            ("192.0.2.1:7", "192.0.2.1:7"),
+            ("127.0.0.1:7", "127.0.0.1:7"),
+        ] {
+            assert_eq!(reachable(listened.parse().unwrap()).to_string(), reached);
         }
     }
 }

@@ -7,16 +7,17 @@ use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
 use http::HeaderMap;
 use http::header::HOST;
+use nix::ifaddrs::getifaddrs;
 
 /// The names of one brain, in lower case; IPv6 addresses as RFC 5952 writes them, in brackets.
 pub(crate) struct Hosts(Vec<String>);
 
 impl Hosts {
-    /// Loopback, this machine's name, the address listened on, and the names given: those of the certificate, and
-    /// others.
+    /// Loopback, this machine's name and addresses, the one listened on, and the names given: those of the
+    /// certificate, and others.
     pub(crate) fn new<'n>(listen: SocketAddr, names: impl IntoIterator<Item = &'n String>) -> Self {
         let mut hosts = ["127.0.0.1", "[::1]", "localhost"].map(str::to_owned).to_vec();
-        hosts.push(written(&listen.ip().to_string()));
+        hosts.extend(addresses().chain([listen.ip()]).map(|ip| written(&ip.to_string())));
         hosts.extend(names.into_iter().map(|name| written(name)));
         let machine = nix::unistd::gethostname().ok().and_then(|name| name.into_string().ok());
         hosts.extend(machine.filter(|name| !name.is_empty()).map(|name| written(&name)));
@@ -40,6 +41,16 @@ impl Hosts {
     }
 }
 
+/// The addresses of this machine's interfaces as it starts, as the real brain reads them.
+fn addresses() -> impl Iterator<Item = IpAddr> {
+    let interfaces = getifaddrs().into_iter().flatten();
+    interfaces.filter_map(|interface| {
+        let address = interface.address?;
+        let v4 = address.as_sockaddr_in().map(|v4| v4.ip().into());
+        v4.or_else(|| address.as_sockaddr_in6().map(|v6| v6.ip().into()))
+    })
+}
+
 fn unbracketed(name: &str) -> Option<&str> {
     name.strip_prefix('[')?.strip_suffix(']').filter(|inner| inner.parse::<Ipv6Addr>().is_ok())
 }
@@ -49,5 +60,26 @@ fn written(name: &str) -> String {
     match name.parse() {
         Ok(IpAddr::V6(ip)) => format!("[{ip}]"),
         _ => name.to_ascii_lowercase(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+
+    use super::*;
+
+    #[test]
+    fn this_machines_addresses_are_its_names() {
+        let hosts = Hosts::new("0.0.0.0:7700".parse().unwrap(), &[]);
+        let allow =
+            |host: &str| hosts.allow(&HeaderMap::from_iter([(HOST, HeaderValue::try_from(host).unwrap())]));
+        for ip in addresses() {
+            assert!(allow(&written(&ip.to_string())), "{ip}");
+            assert!(allow(&SocketAddr::new(ip, 7700).to_string()), "{ip}");
+        }
+        for other in ["192.0.2.8", "192.0.2.8:7700", "[2001:db8::8]:7700", "evil.example"] {
+            assert!(!allow(other), "{other}");
+        }
     }
 }

@@ -31,7 +31,7 @@ pub(crate) struct EnvAnswer {
 #[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct EnvQuery {
-    /// The agent's name; the one that the brain was started with if it is left out.
+    /// The agent's name, `PROJECT/NAME` or UUID; the one that the brain was started with if it is left out.
     agent: Option<String>,
 }
 
@@ -95,6 +95,7 @@ pub(super) async fn list(State(api): State<Arc<Api>>) -> Json<Items<AgentInfo>> 
 /// Make an agent.
 #[utoipa::path(post, path = "/mock/v1/agents", operation_id = "add_agent", tag = "agents", request_body = AddAgent,
     responses((status = 200, description = "what the agent's environment needs", body = EnvAnswer),
+        (status = 500, description = "the state directory cannot be written: state", body = ApiError),
         (status = "4XX", description = "refused: what, why and the way out", body = ApiError)))]
 pub(super) async fn add(
     State(api): State<Arc<Api>>,
@@ -110,6 +111,7 @@ pub(super) async fn add(
 #[utoipa::path(put, path = "/mock/v1/agents", operation_id = "ensure_agents", tag = "agents",
     request_body = EnsureAgents,
     responses((status = 200, description = "the agents' credentials", body = Items<Credentials>),
+        (status = 500, description = "the state directory cannot be written: state", body = ApiError),
         (status = "4XX", description = "refused: what, why and the way out", body = ApiError)))]
 pub(super) async fn ensure(
     State(api): State<Arc<Api>>,
@@ -127,8 +129,9 @@ pub(super) async fn ensure(
 }
 
 /// Close an agent's sessions with 4003, and refuse its token from now on.
-#[utoipa::path(delete, path = "/mock/v1/agents/{name}", operation_id = "revoke_agent", tag = "agents", params(("name" = String, Path)),
+#[utoipa::path(delete, path = "/mock/v1/agents/{name}", operation_id = "revoke_agent", tag = "agents", params(("name" = String, Path, description = "the agent's name, PROJECT/NAME with an encoded slash, or UUID")),
     responses((status = 200, description = "the agents", body = Items<AgentInfo>),
+        (status = 500, description = "the state directory cannot be written: state", body = ApiError),
         (status = "4XX", description = "refused: what, why and the way out", body = ApiError)))]
 pub(super) async fn revoke(
     State(api): State<Arc<Api>>,
@@ -141,9 +144,10 @@ pub(super) async fn revoke(
 }
 
 /// Give an agent another token, which ends a revocation.
-#[utoipa::path(post, path = "/mock/v1/agents/{name}/token", operation_id = "set_agent_token", tag = "agents", params(("name" = String, Path)),
+#[utoipa::path(post, path = "/mock/v1/agents/{name}/token", operation_id = "set_agent_token", tag = "agents", params(("name" = String, Path, description = "the agent's name, PROJECT/NAME with an encoded slash, or UUID")),
     request_body = SetToken,
     responses((status = 200, description = "what the agent's environment needs", body = EnvAnswer),
+        (status = 500, description = "the state directory cannot be written: state", body = ApiError),
         (status = "4XX", description = "refused: what, why and the way out", body = ApiError)))]
 pub(super) async fn set_token(
     State(api): State<Arc<Api>>,

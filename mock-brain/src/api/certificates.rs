@@ -40,6 +40,7 @@ pub(crate) struct Issue {
 /// What is shown to agents.
 #[utoipa::path(get, path = "/mock/v1/certificates", operation_id = "show_certificates", tag = "certificates",
     responses((status = 200, description = "the certificates shown", body = Certificates),
+        (status = 500, description = "no certificate can be made: internal", body = ApiError),
         (status = "4XX", description = "refused: what, why and the way out", body = ApiError)))]
 pub(super) async fn show(State(api): State<Arc<Api>>) -> Result<Json<Certificates>, Refusal> {
     Ok(Json(api.hub.pki.as_ref().ok_or(PkiError::NoTls)?.certificates()?))
@@ -49,6 +50,7 @@ pub(super) async fn show(State(api): State<Arc<Api>>) -> Result<Json<Certificate
 #[utoipa::path(post, path = "/mock/v1/certificates/rotate", operation_id = "rotate_certificate",
     tag = "certificates", request_body = Rotate,
     responses((status = 200, description = "the certificates shown", body = Certificates),
+        (status = 500, description = "no certificate can be made, or the state directory cannot be written: internal, state", body = ApiError),
         (status = "4XX", description = "refused: what, why and the way out", body = ApiError)))]
 pub(super) async fn rotate(
     State(api): State<Arc<Api>>,
@@ -63,6 +65,7 @@ pub(super) async fn rotate(
 #[utoipa::path(post, path = "/mock/v1/certificates", operation_id = "issue_certificate", tag = "certificates",
     request_body = Issue,
     responses((status = 200, description = "the certificate issued", body = IssuedCertificate),
+        (status = 500, description = "no certificate can be made: internal", body = ApiError),
         (status = "4XX", description = "refused: what, why and the way out", body = ApiError)))]
 pub(super) async fn issue(
     State(api): State<Arc<Api>>,

@@ -34,7 +34,7 @@ pub(crate) enum ErrorCode {
     NotFound,
     /// The endpoint does not take that method.
     MethodNotAllowed,
-    /// What is to be made is there already.
+    /// What is to be made is there already, or several are of the name that was given.
     Conflict,
     /// A name, slug, token or number that cannot be used.
     BadValue,
@@ -115,9 +115,10 @@ impl From<RegistryError> for Refusal {
     fn from(error: RegistryError) -> Self {
         let code = match &error {
             RegistryError::NoAgent { .. } | RegistryError::NoProject(_) => ErrorCode::NotFound,
-            RegistryError::Taken(_) | RegistryError::Archived(_) | RegistryError::LastProject(_) => {
-                ErrorCode::Conflict
-            }
+            RegistryError::Taken(_)
+            | RegistryError::Archived(_)
+            | RegistryError::LastProject(_)
+            | RegistryError::Ambiguous { .. } => ErrorCode::Conflict,
             RegistryError::Token | RegistryError::State(StateError::Slug(_) | StateError::AgentName(_)) => {
                 ErrorCode::BadValue
             }

@@ -36,25 +36,27 @@ pub(crate) struct Asked {
     /// A frame's type, an event's kind, a rule, a fault's name, a state.
     #[serde(rename = "type")]
     type_: Option<String>,
-    /// An agent's name.
+    /// An agent's name, `PROJECT/NAME` or UUID.
     agent: Option<String>,
 }
 
 /// What was noted, oldest first, a page at a time.
 #[utoipa::path(get, path = "/mock/v1/journal", operation_id = "read_journal", tag = "seen", params(Asked),
     responses((status = 200, description = "journal entries and where the next page starts", body = Page),
+        (status = 500, description = "the journal cannot be read: journal, internal", body = ApiError),
         (status = "4XX", description = "refused: what, why and the way out", body = ApiError)))]
 pub(super) async fn page(
     State(api): State<Arc<Api>>,
     asked: Result<Query<Asked>, QueryRejection>,
 ) -> Result<Json<Page>, Refusal> {
     let Query(asked) = asked.map_err(|error| Refusal::unreadable(error.body_text()))?;
-    known_agent(&api, asked.agent.as_deref())?;
+    let agent = known_agent(&api, asked.agent.as_deref())?;
     if let Some(kind) = &asked.kind {
         known_kind(kind)?;
     }
     let limit = asked.limit.unwrap_or(MAX_ENTRIES).min(MAX_ENTRIES);
-    let Asked { after, kind, type_, agent, .. } = asked;
+    let agent = agent.map(|agent| (agent.project.id, agent.name.clone()));
+    let Asked { after, kind, type_, .. } = asked;
     let mut wanted = Wanted { after, limit, kind, type_, agent };
     let until = Instant::now() + Duration::from_secs(asked.wait.min(MAX_WAIT));
     let mut changes = api.hub.journal.changes();

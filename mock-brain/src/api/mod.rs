@@ -32,6 +32,7 @@ use tokio::net::TcpListener;
 use tokio::sync::Notify;
 use utoipa::ToSchema;
 
+use crate::control::reachable;
 use crate::dashboard;
 use crate::hub::Hub;
 pub(crate) use error::{ApiError, ErrorCode, Refusal};
@@ -66,12 +67,21 @@ impl Api {
         let mut hosts = headers.get_all(HOST).iter();
         let only = hosts.next().filter(|_| hosts.next().is_none());
         let host = only.and_then(|value| value.to_str().ok()).unwrap_or_default();
-        let local = format!("localhost:{}", self.address.port());
-        if host == self.address.to_string() || host == local {
+        if is_own(self.address, host) {
             return Ok(host);
         }
-        Err(Refusal::new(ErrorCode::ForeignHost, format!("this API is reached as {}", self.address)))
+        let message = format!("this API is reached as {}", reachable(self.address));
+        Err(Refusal::new(ErrorCode::ForeignHost, message))
     }
+}
+
+/// Whether a Host header names the address that is listened on. Where that is every address of the machine, any
+/// will do, behind a forwarded port too: a name can be pointed here (DNS rebinding), an address cannot.
+fn is_own(address: SocketAddr, host: &str) -> bool {
+    let by_address = || host.parse::<SocketAddr>().is_ok_and(|named| named.port() == address.port());
+    host == address.to_string()
+        || host == format!("localhost:{}", address.port())
+        || address.ip().is_unspecified() && by_address()
 }
 
 /// Serves until the brain stops.
@@ -116,4 +126,31 @@ fn router(api: Arc<Api>) -> Router {
         .layer(axum::extract::DefaultBodyLimit::max(MAX_BODY))
         .layer(middleware::from_fn_with_state(Arc::clone(&api), guard::guard))
         .with_state(api)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_host_is_the_address_that_is_listened_on() {
+        let cases = [
+            ("127.0.0.1:7", "127.0.0.1:7", true),
+            ("127.0.0.1:7", "localhost:7", true),
+            ("127.0.0.1:7", "127.0.0.2:7", false),
+            ("0.0.0.0:7", "127.0.0.1:7", true),
+            ("0.0.0.0:7", "192.0.2.1:7", true),
+            ("[::]:7", "[2001:db8::1]:7", true),
+            ("[::]:7", "127.0.0.1:7", true),
+            ("0.0.0.0:7", "localhost:7", true),
+            ("0.0.0.0:7", "192.0.2.1:8", false),
+            ("0.0.0.0:7", "192.0.2.1", false),
+            ("0.0.0.0:7", "evil.example:7", false),
+            ("0.0.0.0:7", "127.0.0.1.:7", false),
+            ("0.0.0.0:7", "", false),
+        ];
+        for (address, host, expected) in cases {
+            assert_eq!(is_own(address.parse().unwrap(), host), expected, "{address} {host}");
+        }
+    }
 }

@@ -33,6 +33,7 @@ pub(super) async fn list(State(api): State<Arc<Api>>) -> Json<Items<ProjectInfo>
 /// Make a project.
 #[utoipa::path(post, path = "/mock/v1/projects", operation_id = "add_project", tag = "agents", request_body = AddProject,
     responses((status = 200, description = "the project made", body = AddProject),
+        (status = 500, description = "the state directory cannot be written: state", body = ApiError),
         (status = "4XX", description = "refused: what, why and the way out", body = ApiError)))]
 pub(super) async fn add(
     State(api): State<Arc<Api>>,
@@ -47,6 +48,7 @@ pub(super) async fn add(
 /// Archive a project: sessions of its agents are closed with 4003, and their tokens are refused.
 #[utoipa::path(post, path = "/mock/v1/projects/{slug}/archive", operation_id = "archive_project", tag = "agents", params(("slug" = String, Path)),
     responses((status = 200, description = "the projects", body = Items<ProjectInfo>),
+        (status = 500, description = "the state directory cannot be written: state", body = ApiError),
         (status = "4XX", description = "refused: what, why and the way out", body = ApiError)))]
 pub(super) async fn archive(
     State(api): State<Arc<Api>>,
@@ -61,6 +63,7 @@ pub(super) async fn archive(
 /// End the archiving of a project, for which the real brain has no way.
 #[utoipa::path(post, path = "/mock/v1/projects/{slug}/restore", operation_id = "restore_project", tag = "agents", params(("slug" = String, Path)),
     responses((status = 200, description = "the projects", body = Items<ProjectInfo>),
+        (status = 500, description = "the state directory cannot be written: state", body = ApiError),
         (status = "4XX", description = "refused: what, why and the way out", body = ApiError)))]
 pub(super) async fn restore(
     State(api): State<Arc<Api>>,
@@ -95,7 +98,7 @@ impl fmt::Debug for LoggedIn {
 
 /// Log in to the REST API without a password.
 #[utoipa::path(post, path = "/mock/v1/login", operation_id = "log_in", tag = "brain",
-    responses((status = 200, description = "where and how the dashboard is entered", body = LoggedIn),
+    responses((status = 200, description = "where the REST API of the agent port is, and what it lets in: a login's e-mail address and password, and the headers of a session", body = LoggedIn),
         (status = "4XX", description = "refused: what, why and the way out", body = ApiError)))]
 pub(super) async fn log_in(State(api): State<Arc<Api>>) -> Json<LoggedIn> {
     let administrator = api.hub.registry.administrator();

@@ -12,6 +12,7 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::journal::on_disk;
 use super::{Api, ApiError, Items, Refusal};
+use crate::registry::Agent;
 use crate::sessions::SessionInfo;
 use crate::store::StoredEvent;
 use crate::violation::Violation;
@@ -30,29 +31,19 @@ pub(crate) struct Events {
 #[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Whose {
-    /// An agent's name; everybody's if it is left out.
+    /// The agent's name, `PROJECT/NAME` or UUID; everybody's if it is left out.
     agent: Option<String>,
 }
 
-impl Whose {
-    /// The name, which is an agent's: of a typo nothing would be told, and nothing reads as all is well.
-    fn agent(self, api: &Api) -> Result<Option<String>, Refusal> {
-        known_agent(api, self.agent.as_deref())?;
-        Ok(self.agent)
-    }
-}
-
-/// Refuses a name that no agent has.
-pub(super) fn known_agent(api: &Api, name: Option<&str>) -> Result<(), Refusal> {
-    if name.is_some() {
-        api.hub.registry.named(name)?;
-    }
-    Ok(())
+/// The agent of a name, if there is one: of a typo nothing would be told, and nothing reads as all is well.
+pub(super) fn known_agent(api: &Api, name: Option<&str>) -> Result<Option<Arc<Agent>>, Refusal> {
+    Ok(name.map(|name| api.hub.registry.named(Some(name))).transpose()?)
 }
 
 /// Every accepted event once, oldest first.
 #[utoipa::path(get, path = "/mock/v1/events", operation_id = "list_events", tag = "seen",
     responses((status = 200, description = "the events kept", body = Events),
+        (status = 500, description = "the journal cannot be read: journal, internal", body = ApiError),
         (status = "4XX", description = "refused: what, why and the way out", body = ApiError)))]
 pub(super) async fn events(State(api): State<Arc<Api>>) -> Result<Json<Events>, Refusal> {
     let hub = Arc::clone(&api.hub);
@@ -69,8 +60,10 @@ pub(super) async fn sessions(
     whose: Result<Query<Whose>, QueryRejection>,
 ) -> Result<Json<Items<SessionInfo>>, Refusal> {
     let Query(whose) = whose.map_err(|error| Refusal::unreadable(error.body_text()))?;
-    let (agent, mut items) = (whose.agent(&api)?, api.hub.sessions.list());
-    items.retain(|session| agent.is_none() || session.agent_name == agent);
+    let mut items = api.hub.sessions.list();
+    if let Some(agent) = known_agent(&api, whose.agent.as_deref())? {
+        items.retain(|one| agent.is_told_as(one.agent_name.as_deref(), one.project_id.as_deref()));
+    }
     Ok(Json(Items { items }))
 }
 
@@ -83,8 +76,10 @@ pub(super) async fn violations(
     whose: Result<Query<Whose>, QueryRejection>,
 ) -> Result<Json<Items<Violation>>, Refusal> {
     let Query(whose) = whose.map_err(|error| Refusal::unreadable(error.body_text()))?;
-    let (agent, mut items) = (whose.agent(&api)?, api.hub.violations.list());
-    items.retain(|violation| agent.is_none() || violation.agent == agent);
+    let mut items = api.hub.violations.list();
+    if let Some(agent) = known_agent(&api, whose.agent.as_deref())? {
+        items.retain(|one| agent.is_told_as(one.agent.as_deref(), one.project_id.as_deref()));
+    }
     Ok(Json(Items { items }))
 }
 

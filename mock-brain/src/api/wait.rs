@@ -58,6 +58,7 @@ pub(crate) struct Came {
 /// not look at the answer fails all the same.
 #[utoipa::path(post, path = "/mock/v1/wait", operation_id = "wait", tag = "seen", params(Limit), request_body = Condition, responses(
     (status = 200, description = "what came", body = Came),
+    (status = 503, description = "the brain stops, and it did not come: stopping", body = ApiError),
     (status = 504, description = "not in time: wait_timed_out", body = ApiError),
     (status = "4XX", description = "refused: what, why and the way out", body = ApiError)))]
 pub(super) async fn wait(

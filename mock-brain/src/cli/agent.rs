@@ -45,7 +45,7 @@ pub(super) enum Command {
     Token {
         #[command(flatten)]
         state_dir: StateDir,
-        /// Its name
+        /// Its name, PROJECT/NAME or id
         name: String,
         #[command(flatten)]
         form: Form,
@@ -55,7 +55,7 @@ pub(super) enum Command {
     Revoke {
         #[command(flatten)]
         state_dir: StateDir,
-        /// Its name
+        /// Its name, PROJECT/NAME or id
         name: String,
         /// One JSON document: the agents
         #[arg(long)]

@@ -46,7 +46,7 @@ pub(super) struct Send {
     /// What is to be done, such as retry_task
     #[arg(value_parser = NonEmptyStringValueParser::new())]
     action: String,
-    /// The agent [default: the one that serve was started with]
+    /// The agent: its name, PROJECT/NAME or id [default: the one that serve was started with]
     #[arg(long, value_name = "NAME")]
     agent: Option<String>,
     /// On what: TYPE:ID, or a JSON object [default: the project]

@@ -18,7 +18,7 @@ use crate::{Environment, variables};
 pub(super) struct Args {
     #[command(flatten)]
     state_dir: StateDir,
-    /// The agent [default: the one that serve was started with]
+    /// The agent: its name, PROJECT/NAME or id [default: the one that serve was started with]
     #[arg(long, value_name = "NAME")]
     agent: Option<String>,
     #[command(flatten)]

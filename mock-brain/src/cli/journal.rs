@@ -31,7 +31,7 @@ pub(super) struct Tail {
 /// Which lines.
 #[derive(Debug, clap::Args)]
 pub(super) struct Filter {
-    /// Only what is of this agent
+    /// Only what is of this agent: its name, PROJECT/NAME or id
     #[arg(long, value_name = "NAME")]
     agent: Option<String>,
     /// Only entries of this kind

@@ -1,7 +1,7 @@
 //! `serve`: one brain with its control API, until a signal ends it.
 
 use std::io::IsTerminal;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
+use std::net::{SocketAddr, TcpListener};
 use std::num::NonZeroU64;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use tracing_subscriber::EnvFilter;
 use super::Failure;
 use super::output::{print, print_json};
 use crate::api::{self, Api};
-use crate::control::Control;
+use crate::control::{Control, reachable};
 use crate::descriptors;
 use crate::limits::LimitSettings;
 use crate::quote::quote;
@@ -31,7 +31,8 @@ use crate::{Brain, Environment, dashboard, random};
     mock-brain serve --certificate expires-in=20s+rsa\n\n\
     On a first start it makes a CA, a server certificate, a project, an agent, its token and HMAC secret, and \
     keeps them in the state directory, and so the journal: events, sessions, violations, commands and frames, \
-    the newest 4 GiB and 1,000,000 events of it.")]
+    the newest 4 GiB and 1,000,000 events of it. Sessions and violations take a quarter of that each at most; \
+    commands are bounded by their number, 10,000, alone.")]
 pub(super) struct Args {
     /// Where agents connect [default: 127.0.0.1:7700]
     #[arg(long, value_name = "ADDRESS")]
@@ -193,8 +194,8 @@ async fn serve(
     control.set_nonblocking(true).map_err(|error| unusable("--control", error))?;
     let control = tokio::net::TcpListener::from_std(control).map_err(|error| unusable("--control", error))?;
     let address = control.local_addr().map_err(|error| unusable("--control", error))?;
-    let file =
-        Control { url: format!("http://{address}"), token: random::hex::<32>(), pid: std::process::id() };
+    let url = format!("http://{}", reachable(address));
+    let file = Control { url, token: random::hex::<32>(), pid: std::process::id() };
     file.write(&dir).map_err(Failure::usage)?;
     let scheme = if brain.ca_pem().is_some() { "https" } else { "http" };
     let brain_url = format!("{scheme}://{}/", reachable(brain.local_addr()));
@@ -224,16 +225,6 @@ async fn serve(
     api.abort();
     Control::remove(&dir);
     said
-}
-
-/// The address that a client on this machine uses.
-fn reachable(address: SocketAddr) -> SocketAddr {
-    let ip = match address.ip() {
-        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
-        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
-        ip => ip,
-    };
-    SocketAddr::new(ip, address.port())
 }
 
 fn announce(

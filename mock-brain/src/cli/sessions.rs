@@ -20,7 +20,7 @@ pub(super) struct Args {
     /// Only those that have not ended
     #[arg(long)]
     live: bool,
-    /// Only those of this agent
+    /// Only those of this agent: its name, PROJECT/NAME or id
     #[arg(long, value_name = "NAME")]
     agent: Option<String>,
     /// One JSON document: {"items": […]}

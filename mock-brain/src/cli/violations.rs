@@ -23,7 +23,7 @@ use crate::violation::{RULES, Violation};
 pub(super) struct Args {
     #[command(flatten)]
     state_dir: StateDir,
-    /// Only those of this agent
+    /// Only those of this agent: its name, PROJECT/NAME or id
     #[arg(long, value_name = "NAME")]
     agent: Option<String>,
     /// Only those of this rule

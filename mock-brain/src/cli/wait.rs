@@ -58,7 +58,7 @@ pub(super) struct Args {
     /// A violation, or so many
     #[arg(long, value_name = "N", num_args = 0..=1, default_missing_value = "1", group = "what", conflicts_with = "agent")]
     violation: Option<usize>,
-    /// Of this agent only
+    /// Of this agent only: its name, PROJECT/NAME or id
     #[arg(long, value_name = "NAME")]
     agent: Option<String>,
     /// How long

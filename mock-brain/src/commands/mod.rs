@@ -22,7 +22,7 @@ const MAX_PAYLOAD_BYTES: usize = 512 << 10;
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NewCommand {
-    /// The agent's name; none for the one that the brain was started with.
+    /// The agent's name, `PROJECT/NAME` or UUID; none for the one that the brain was started with.
     #[serde(default)]
     pub agent: Option<String>,
     /// What: `retry_task`, `purge_queue`, …
@@ -57,7 +57,7 @@ impl NewCommand {
         Self { action: action.to_owned(), ..Self::default() }
     }
 
-    /// To the agent of that name.
+    /// To the agent of that name; `PROJECT/NAME` or its UUID where several have one.
     #[must_use]
     pub fn to(self, agent: &str) -> Self {
         Self { agent: Some(agent.to_owned()), ..self }
@@ -158,8 +158,8 @@ pub struct CommandInfo {
     pub parameters: Value,
     /// Where it is in its life.
     pub status: CommandState,
-    /// The result, as the agent sent it.
-    #[schema(value_type = Option<Object>)]
+    /// The result, as the agent sent it: any JSON.
+    #[schema(value_type = Option<serde_json::Value>)]
     pub result: Option<Value>,
     /// Why not; cut to 1,024 characters.
     pub error: Option<String>,

@@ -42,7 +42,11 @@ pub(super) fn section(board: &Board, agent: &Agent) -> Markup {
 fn env_command(board: &Board, agent: &Agent) -> String {
     let dir = shell_word(&board.api.state_dir.to_string_lossy());
     let primary = board.hub().registry.named(None).is_ok_and(|primary| primary.id == agent.id);
-    let agent = if primary { String::new() } else { format!(" --agent {}", shell_word(&agent.name)) };
+    let agent = if primary {
+        String::new()
+    } else {
+        format!(" --agent {}", shell_word(&board.hub().registry.spelling(agent)))
+    };
     format!("mock-brain env --state-dir {dir}{agent}")
 }
 
@@ -93,15 +97,17 @@ fn block(id: &str, name: &str, text: &str) -> Markup {
 }
 
 fn others(board: &Board, shown: &Agent) -> Markup {
-    let agents = board.hub().registry.list();
+    let registry = &board.hub().registry;
+    let agents = registry.agents();
     let count = agents.len();
     html! {
         @if count > 1 {
             nav aria-label="Other agents" {
                 p {
                     "Other agents: "
-                    @for agent in agents.iter().filter(|agent| agent.name != shown.name).take(MOST_AGENTS) {
-                        a href={ "/?agent=" (encoded(&agent.name)) "#connect-title" } { (agent.name) } " "
+                    @for agent in agents.iter().filter(|agent| agent.id != shown.id).take(MOST_AGENTS) {
+                        @let name = registry.spelling(agent);
+                        a href={ "/?agent=" (encoded(&name)) "#connect-title" } { (name) } " "
                     }
                     @if count > MOST_AGENTS + 1 { "of " (number(count as u64)) }
                 }

@@ -59,7 +59,7 @@ fn row(event: &StoredEvent, agent: Option<&str>, verdict: &str, secrets: &Secret
     html! {
         tr id=[accepted.then(|| format!("e-{}", event.id))] {
             td { (time_of_day(&event.received_at)) }
-            td { (badge(tone(&event.kind), &event.kind)) }
+            td { (badge(tone(&event.kind), &hide(&event.kind))) }
             td.text {
                 (on_demand(&html! { code { (hide(task)) } }, &hide(&payload)))
                 div.hint { (hide(&event.engine)) @if let Some(name) = name { " · " (hide(name)) } }

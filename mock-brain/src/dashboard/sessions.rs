@@ -2,6 +2,7 @@
 
 use maud::{Markup, html};
 
+use super::secrets::Secrets;
 use super::text::{Tone, badge, none, number, table, time_of_day};
 use crate::hub::Hub;
 use crate::sessions::{SessionInfo, Transport};
@@ -21,8 +22,9 @@ pub(super) fn section(rows: &Markup) -> Markup {
 pub(super) fn rows(hub: &Hub) -> Markup {
     let sessions = hub.sessions.newest(MOST);
     let live = hub.sessions.live();
+    let secrets = Secrets::of(hub, sessions.iter().filter_map(|session| session.agent_name.as_deref()));
     html! {
-        @for session in &sessions { (row(session)) }
+        @for session in &sessions { (row(session, &secrets)) }
         @if live > MOST {
             tr #sessions-more { td colspan="6" { "and " (number((live - MOST) as u64)) " more live ones" } }
         }
@@ -32,7 +34,8 @@ pub(super) fn rows(hub: &Hub) -> Markup {
     }
 }
 
-fn row(session: &SessionInfo) -> Markup {
+fn row(session: &SessionInfo, secrets: &Secrets) -> Markup {
+    let hide = |text: &str| secrets.hide(session.agent_name.as_deref(), text);
     let (tone, word) = match (&session.ended_at, session.accepted) {
         (None, true) => (Tone::Live, "live"),
         (None, false) => (Tone::Warn, "greeting"),
@@ -49,22 +52,22 @@ fn row(session: &SessionInfo) -> Markup {
             td { (badge(tone, word)) }
             td.text {
                 strong { (session.agent_name.as_deref().unwrap_or("unknown")) }
-                div.hint { @for part in made_with.into_iter().flatten() { (part) " " } (session.engines.join(", ")) }
+                div.hint { @for part in made_with.into_iter().flatten() { (hide(part)) " " } (hide(&session.engines.join(", "))) }
             }
-            td.text { (session.worker_id.as_deref().unwrap_or("–")) div.hint { (over) ", " (session.peer) } }
+            td.text { (hide(session.worker_id.as_deref().unwrap_or("–"))) div.hint { (over) ", " (session.peer) } }
             td.figure { (number(session.frames)) div.hint { (number(session.heartbeats)) " heartbeats" } }
             td { (time_of_day(&session.opened_at)) }
-            td.text { (end(session)) }
+            td.text { (end(session, hide)) }
         }
     }
 }
 
-fn end(session: &SessionInfo) -> Markup {
+fn end(session: &SessionInfo, hide: impl Fn(&str) -> String) -> Markup {
     let Some(at) = &session.ended_at else { return html! { "–" } };
     let by = session.closed_by.map_or("nobody", |by| by.as_str());
     html! {
         (time_of_day(at)) " by " (by)
         @if let Some(code) = session.close_code { ", " strong { (code) } }
-        @if let Some(why) = session.detail.as_deref().or(session.close_reason.as_deref()) { div.hint { (why) } }
+        @if let Some(why) = session.detail.as_deref().or(session.close_reason.as_deref()) { div.hint { (hide(why)) } }
     }
 }

@@ -44,7 +44,7 @@ fn row(line: &Line, secrets: &Secrets) -> Markup {
     let agent = line.agent.as_deref();
     let who = agent.or(line.session.as_deref()).unwrap_or("–");
     let session = line.session.as_deref().unwrap_or_default();
-    let what = html! { code { (line.type_) } };
+    let what = html! { code { (secrets.hide(agent, &line.type_)) } };
     html! {
         tr id={ "w-" (line.seq) } class=(line.kind) {
             td { (time_of_day(&line.at)) }

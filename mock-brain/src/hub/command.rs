@@ -51,6 +51,10 @@ impl Hub {
             _ => return Vec::new(),
         };
         let Some(Answered { sent, echoed, acked }) = answered else {
+            if self.commands.was_issued(agent, id) {
+                // This brain forgot it, which is no fault of the agent's.
+                return Vec::new();
+            }
             return vec![(Rule::CommandUnknown, format!("{kind} {}", quote(id)))];
         };
         let found = [

@@ -12,9 +12,10 @@ use tokio::sync::watch;
 
 use super::entry::Entry;
 use super::event::Place;
-use super::file::{File, JournalError};
+use super::file::{File, JournalError, taken};
 use super::line::{Page, Wanted};
 use super::read::{self, Thing};
+use super::things::Things;
 use super::writer::Writer;
 use super::{Mark, Table};
 use crate::lock::lock;
@@ -33,10 +34,10 @@ pub(super) enum Work {
 }
 
 impl Work {
-    /// What it will count for in the bound.
+    /// What it will count for in the bound, but for things.
     pub(super) fn weight(&self) -> u64 {
         match self {
-            Self::Entry(_, entry) => entry.weight() as u64,
+            Self::Entry(_, entry) => taken(entry.weight() as u64),
             Self::Thing(..) | Self::Reset => 0,
         }
     }
@@ -82,8 +83,10 @@ impl Disk {
         let shared = Arc::new(Shared::default());
         lock(&shared.queue).last_seq = file.counters.last_seq;
         let kept = read::things(&file.connection).map_err(|error| JournalError::sqlite(&path, &error))?;
+        let things =
+            Things::of(&file.connection, max_bytes).map_err(|error| JournalError::sqlite(&path, &error))?;
         let (index, agents) = (Arc::clone(index), Default::default());
-        let writer = Writer { file, max_bytes, index, shared: Arc::clone(&shared), agents };
+        let writer = Writer { file, max_bytes, index, shared: Arc::clone(&shared), agents, things };
         let thread = std::thread::Builder::new().name("journal".to_owned()).spawn(move || writer.run());
         let thread = thread.map_err(|error| JournalError::system(&path, &error))?;
         Ok(Self { path, shared, kept: Mutex::new(kept), thread: Mutex::new(Some(thread)) })
@@ -164,6 +167,18 @@ impl Disk {
             Ok(Err(error)) => Err(JournalError::sqlite(&self.path, &error)),
             Err(closed) => Err(JournalError::system(&self.path, &closed)),
         }
+    }
+
+    #[cfg(test)]
+    pub(super) fn stalled(&self) -> mpsc::Sender<()> {
+        let (until, ended) = mpsc::channel();
+        let ask: Ask = Box::new(move |_| {
+            // An error is what is waited for.
+            let _ = ended.recv();
+        });
+        lock(&self.shared.queue).asks.push(ask);
+        self.shared.wake.notify_one();
+        until
     }
 
     /// The things of a table, once.

@@ -60,6 +60,20 @@ PRAGMA trusted_schema = OFF;";
 
 /// `PRAGMA page_size`.
 const PAGE: u64 = 8_192;
+/// Most and fewest bytes of a row that stand in its table's page if not all do, and how many in a page of its own
+/// (SQLite's file format, 1.6).
+const MAX_LOCAL: u64 = PAGE - 35;
+const MIN_LOCAL: u64 = (PAGE - 12) * 32 / 255 - 23;
+const OVERFLOW: u64 = PAGE - 4;
+
+/// What a row of so many bytes takes of the file: a page holds whole rows, and long ones go on in pages of their
+/// own.
+pub(super) fn taken(row: u64) -> u64 {
+    let wanted = if row > MAX_LOCAL { MIN_LOCAL + (row - MIN_LOCAL) % OVERFLOW } else { row.max(1) };
+    let local = if wanted > MAX_LOCAL { MIN_LOCAL } else { wanted };
+    PAGE / (MAX_LOCAL / local) + row.saturating_sub(local).div_ceil(OVERFLOW) * PAGE
+}
+
 /// Largest log: it is copied back when it has grown to that, and cut to it.
 const MAX_LOG_BYTES: u64 = 16 << 20;
 /// Smallest one: copying back waits for the disk.
@@ -223,6 +237,15 @@ pub(super) fn save(connection: &Connection, counters: &Counters) -> rusqlite::Re
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn rows_take_whole_pages() {
+        let rows = [(128, 130), (2_000, 2_048), (4_000, 4_096), (4_200, PAGE), (8_157, PAGE)];
+        let long = [(8_158, PAGE + 1_024), (10_188, PAGE + 2_048), (3 * OVERFLOW + 4_200, 4 * PAGE)];
+        for (row, expected) in rows.into_iter().chain(long) {
+            assert_eq!(taken(row), expected, "{row}");
+        }
+    }
 
     #[test]
     fn the_log_is_bounded_with_the_journal() {

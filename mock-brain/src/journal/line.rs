@@ -56,20 +56,25 @@ pub(crate) struct Wanted {
     pub(crate) limit: usize,
     pub(crate) kind: Option<String>,
     pub(crate) type_: Option<String>,
-    pub(crate) agent: Option<String>,
+    /// Its project and name.
+    pub(crate) agent: Option<(Uuid, String)>,
 }
 
 impl Wanted {
     /// Whether a filter lets a line of this pass.
-    fn takes(&self, kind: &str, type_: &str, agent: Option<&str>) -> bool {
+    fn takes(&self, kind: &str, type_: &str, who: Option<&Who>) -> bool {
         self.kind.as_deref().is_none_or(|wanted| wanted == kind)
             && self.type_.as_deref().is_none_or(|wanted| wanted == type_)
-            && self.agent.as_deref().is_none_or(|wanted| agent == Some(wanted))
+            && self.is_of(who)
     }
 
-    fn wants_events_of(&self, agent: &str) -> bool {
-        self.kind.as_deref().is_none_or(|wanted| wanted == EVENT)
-            && self.agent.as_deref().is_none_or(|wanted| wanted == agent)
+    fn wants_events_of(&self, who: &Who) -> bool {
+        self.kind.as_deref().is_none_or(|wanted| wanted == EVENT) && self.is_of(Some(who))
+    }
+
+    fn is_of(&self, who: Option<&Who>) -> bool {
+        let Some((project, name)) = &self.agent else { return true };
+        who.is_some_and(|who| who.project_id == *project && who.name == *name)
     }
 }
 
@@ -154,16 +159,15 @@ impl<'w> Reading<'w> {
         self.entries += 1;
         self.bytes += read.raw.len();
         self.page.next = read.seq;
-        let agent = read.who.as_ref().map(|who| who.name.as_str());
-        if self.wanted.takes(read.kind, read.type_, agent) {
+        if self.wanted.takes(read.kind, read.type_, read.who.as_ref()) {
             self.page.items.push(line(read));
         }
         let Some(who) = &read.who else { return };
-        if events.is_empty() || !self.wanted.wants_events_of(&who.name) {
+        if events.is_empty() || !self.wanted.wants_events_of(who) {
             return;
         }
         for (sighted, event) in revived(read, who, events) {
-            if self.wanted.takes(EVENT, &event.kind, Some(&who.name)) {
+            if self.wanted.takes(EVENT, &event.kind, Some(who)) {
                 let detail = if sighted.original.is_some() { "duplicate" } else { "accepted" };
                 let kind = event.kind.clone();
                 let read = Read {

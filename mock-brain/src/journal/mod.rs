@@ -14,6 +14,7 @@ mod file;
 mod line;
 mod read;
 mod ring;
+mod things;
 mod writer;
 
 use std::path::Path;
@@ -41,7 +42,7 @@ pub(crate) const MIN_JOURNAL_BYTES: u64 = 1 << 20;
 pub(crate) type Mark = u64;
 
 /// What is kept by its number beside the entries, as it is now.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Table {
     Commands,
     Sessions,
@@ -128,6 +129,15 @@ impl Journal {
             && let Some(mark) = disk.pressed()
         {
             disk.committed(mark).await;
+        }
+    }
+
+    /// Nothing is written until what is returned is dropped.
+    #[cfg(test)]
+    pub(crate) fn stalled(&self) -> Option<std::sync::mpsc::Sender<()>> {
+        match &self.0 {
+            Backing::Memory(_) => None,
+            Backing::Disk(disk) => Some(disk.stalled()),
         }
     }
 
@@ -234,5 +244,52 @@ mod tests {
             }
             assert!(!changes.has_changed().unwrap());
         }
+    }
+
+    #[tokio::test]
+    async fn sessions_and_violations_keep_within_the_bound_too() {
+        const BOUND: u64 = 1 << 20;
+        let dir = tempfile::tempdir().unwrap();
+        let open = |bytes| Journal::open(dir.path(), bytes, &Arc::default()).unwrap();
+        let journal = open(BOUND);
+        let raw = bytes::Bytes::from(vec![b'x'; 4_200]);
+        let thing = |length: usize| "x".repeat(length);
+        for number in 0..10_000 {
+            let serial = number as u64;
+            journal.put(Table::Sessions, serial, &thing(500 + number % 300));
+            // As long as a session lives it is written again and again.
+            journal.put(Table::Sessions, serial.saturating_sub(50), &thing(700));
+            journal.put(Table::Violations, serial, &thing(300 + number * 7 % 2_500));
+            let length = 4_200 * usize::from(number % 2 == 0);
+            journal.record(Entry::new(Kind::FrameIn, "x", clock::now()).with(&raw.slice(..length)));
+            if number % 50 == 0 {
+                journal.flushed().await;
+            }
+        }
+        journal.flushed().await;
+        let entries = journal.page(&Wanted { limit: 1_000, ..Wanted::default() }).unwrap().items.len();
+        assert!((50..500).contains(&entries), "{entries}");
+        journal.close();
+        let size = dir.path().join("journal.sqlite").metadata().unwrap().len();
+        assert!(size <= BOUND, "{size}");
+        let journal = open(BOUND / 4);
+        let serials = |table| -> Vec<_> {
+            journal.kept::<String>(table).unwrap().into_iter().map(|(serial, _)| serial).collect()
+        };
+        let (sessions, violations) = (serials(Table::Sessions), serials(Table::Violations));
+        assert_eq!(
+            (sessions.last(), violations.first()),
+            (Some(&9_999), Some(&0)),
+            "new ones, the first ones"
+        );
+        assert!(sessions.len() > 200 && violations.len() > 20, "{} {}", sessions.len(), violations.len());
+        assert!(violations.windows(2).all(|pair| pair[0] + 1 == pair[1]), "without gaps");
+        journal.put(Table::Sessions, 10_000, &thing(500));
+        journal.put(Table::Violations, 10_000, &thing(500));
+        journal.flushed().await;
+        journal.close();
+        let things = open(BOUND);
+        let count = things.kept::<String>(Table::Sessions).unwrap().len();
+        assert!(count < sessions.len() / 2, "there was less room: {count}");
     }
 }

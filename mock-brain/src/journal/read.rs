@@ -37,6 +37,20 @@ pub(super) fn things(connection: &Connection) -> rusqlite::Result<Vec<Thing>> {
     Ok(all)
 }
 
+/// How long each kept thing is, in bytes.
+pub(super) fn lengths(connection: &Connection) -> rusqlite::Result<Vec<((Table, u64), u64)>> {
+    let mut all = Vec::new();
+    let sql = "SELECT serial, octet_length(json) FROM things WHERE kind = ?1";
+    let mut select = connection.prepare(sql)?;
+    for table in Table::ALL {
+        let lengths = select.query_map([table.as_str()], |row| Ok(((table, row.get(0)?), row.get(1)?)))?;
+        for length in lengths {
+            all.push(length?);
+        }
+    }
+    Ok(all)
+}
+
 /// Keeps a thing as it is now, or lets go of it.
 pub(super) fn put(
     connection: &Connection,

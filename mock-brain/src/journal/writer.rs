@@ -15,7 +15,8 @@ use super::disk::{Ask, Shared, Work};
 use super::entry::Entry;
 use super::event::place;
 use super::evict::{self, evict};
-use super::file::{Counters, File, save, settle};
+use super::file::{Counters, File, save, settle, taken};
+use super::things::Things;
 use super::{Mark, read};
 use crate::lock::lock;
 use crate::registry::Agent;
@@ -31,6 +32,7 @@ pub(super) struct Writer {
     pub(super) shared: Arc<Shared>,
     /// The numbers of agents, by UUID and name.
     pub(super) agents: HashMap<(Uuid, String), i64>,
+    pub(super) things: Things,
 }
 
 /// What is taken out of the queue at once.
@@ -58,7 +60,8 @@ impl Writer {
         loop {
             let group = self.next();
             // Before it is written: the file does not shrink again.
-            self.bound(group.work.iter().map(Work::weight).sum());
+            let entries: u64 = group.work.iter().map(Work::weight).sum();
+            self.bound(entries + self.things.growth(&group.work));
             let written = self.write_or_wait(&group.work);
             if written {
                 // A group of questions alone is no news: whoever reads must not wake whoever waits.
@@ -127,14 +130,17 @@ impl Writer {
         }
         let mut counters = self.file.counters;
         let connection = &self.file.connection;
-        let agents = &mut self.agents;
+        let (agents, things) = (&mut self.agents, &mut self.things);
         let done = transaction(connection, || {
             for one in work {
                 match one {
                     Work::Entry(seq, entry) => insert(connection, agents, &mut counters, *seq, entry)?,
-                    Work::Reset => counters = evict::clear(connection, counters)?,
+                    Work::Reset => {
+                        counters = evict::clear(connection, counters)?;
+                        things.clear();
+                    }
                     Work::Thing(table, serial, json) => {
-                        read::put(connection, *table, *serial, json.as_deref())?;
+                        things.put(connection, (*table, *serial), json.as_deref())?;
                     }
                 }
             }
@@ -142,15 +148,20 @@ impl Writer {
         });
         match done {
             Ok(()) => self.file.counters = counters,
-            // They may have got their numbers in what was undone.
-            Err(_) => self.agents.clear(),
+            Err(_) => {
+                // They may have got their numbers in what was undone.
+                self.agents.clear();
+                if let Err(error) = self.things.load(connection) {
+                    tracing::error!(%error, path = ?self.file.path, "the journal cannot be read");
+                }
+            }
         }
         done
     }
 
     /// Lets the oldest entries go if there are too many beside those to come, and the index forget their events.
     fn bound(&mut self, coming: u64) {
-        match evict(&mut self.file, self.max_bytes, coming) {
+        match evict(&mut self.file, self.max_bytes, coming + self.things.weight()) {
             Ok(gone) => self.index.forget(&gone),
             Err(error) => tracing::error!(%error, path = ?self.file.path, "the journal cannot be bounded"),
         }
@@ -180,7 +191,7 @@ fn insert(
 ) -> rusqlite::Result<()> {
     let agent = entry.agent.as_deref().map(|agent| number(connection, agents, agent)).transpose()?;
     let raw = (!entry.raw.is_empty()).then_some(&*entry.raw);
-    let weight = entry.weight() as u64;
+    let weight = taken(entry.weight() as u64);
     let sql = "INSERT INTO entries (seq, at, kind, type, session, agent, detail, size, weight, raw)
         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)";
     connection.prepare_cached(sql)?.execute(params![

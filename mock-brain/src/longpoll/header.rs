@@ -16,7 +16,7 @@ use crate::registry::Agent;
 pub(super) const PROJECT_HEADER: &str = "x-z4j-project";
 
 /// The session nonce; missing and empty are the same session.
-pub(super) fn nonce(headers: &HeaderMap) -> String {
+pub(crate) fn nonce(headers: &HeaderMap) -> String {
     let value = headers.get("x-z4j-session-nonce").map(|value| String::from_utf8_lossy(value.as_bytes()));
     value.unwrap_or_default().into_owned()
 }

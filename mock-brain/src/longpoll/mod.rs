@@ -30,12 +30,13 @@ use crate::verdict;
 use crate::violation::{Culprit, Rule};
 use crate::web::{self, AgentRequest, Peer, detail, json_response};
 use caller::Caller;
-use header::{contracts, dated, identified, nonce};
+use header::{contracts, dated, identified};
 use login::{admit, counted, not_admitted};
 use query::{Poll, poll};
 use sessions::{Invalidated, Use};
 
 pub(crate) use body::is_json;
+pub(crate) use header::nonce;
 pub(crate) use query::decoded;
 
 /// Answers a poll: at once if there are commands for it, else once there are, or when its time is over.

@@ -42,6 +42,16 @@ impl Agent {
         self.project.id == project.id && self.name == name
     }
 
+    /// Its project's slug and its name: what no other is called.
+    pub(crate) fn full_name(&self) -> String {
+        format!("{}/{}", self.project.slug, self.name)
+    }
+
+    /// Whether it is the agent of that name, of that project where one is told.
+    pub(crate) fn is_told_as(&self, name: Option<&str>, project_id: Option<&str>) -> bool {
+        name == Some(self.name.as_str()) && project_id.is_none_or(|id| id == self.project.id.to_string())
+    }
+
     /// This agent for a brain that has another secret of the project.
     pub(crate) fn with_other_secret(&self) -> Self {
         self.in_project(self.project.id, self.project.slug.clone())

@@ -15,6 +15,14 @@ pub enum RegistryError {
         /// The names that there are.
         known: Vec<String>,
     },
+    /// Agents of several projects have that name.
+    #[error("there is an agent {name:?} in several projects: say {}", spellings.join(" or "))]
+    Ambiguous {
+        /// What was asked for.
+        name: String,
+        /// What each is called with its project.
+        spellings: Vec<String>,
+    },
     /// There is no such project.
     #[error("no project {0:?}; `project add` makes one")]
     NoProject(String),

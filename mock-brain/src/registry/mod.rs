@@ -8,6 +8,7 @@ mod change;
 mod credentials;
 mod error;
 mod list;
+mod naming;
 mod project;
 mod token;
 
@@ -26,9 +27,6 @@ pub use credentials::Credentials;
 pub use error::RegistryError;
 pub use list::{AgentInfo, ProjectInfo};
 pub(crate) use project::Project;
-
-/// Most names in a complaint.
-const MAX_NAMES_TOLD: usize = 20;
 
 struct Inner {
     book: Book,
@@ -86,21 +84,6 @@ impl Registry {
     /// Whether an agent that was let in still would be.
     pub(crate) fn is_live(&self, agent: &Agent) -> bool {
         self.by_token(&agent.token).is_some_and(|now| now.id == agent.id)
-    }
-
-    /// The agent of a name, or the primary one, which is preferred among equal names.
-    pub(crate) fn named(&self, name: Option<&str>) -> Result<Arc<Agent>, RegistryError> {
-        let primary = self.primary();
-        let Some(name) = name else { return primary.ok_or_else(|| self.no_agent("")) };
-        let found = primary.filter(|agent| agent.name == name);
-        let found = found.or_else(|| lock(&self.0).agents.iter().find(|agent| agent.name == name).cloned());
-        found.ok_or_else(|| self.no_agent(name))
-    }
-
-    fn no_agent(&self, name: &str) -> RegistryError {
-        let inner = lock(&self.0);
-        let known = inner.agents.iter().take(MAX_NAMES_TOLD).map(|agent| agent.name.clone()).collect();
-        RegistryError::NoAgent { name: name.to_owned(), known }
     }
 
     /// Who logs in over REST.

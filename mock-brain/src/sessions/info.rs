@@ -60,6 +60,9 @@ pub struct SessionInfo {
     pub agent_name: Option<String>,
     /// The agent's UUID.
     pub agent_id: Option<String>,
+    /// Its project's UUID.
+    #[serde(default)]
+    pub project_id: Option<String>,
     /// The worker slot that hello asked for.
     pub worker_id: Option<String>,
     /// The agent's release, from hello.
@@ -97,6 +100,7 @@ impl SessionInfo {
             peer: peer.to_string(),
             agent_name: None,
             agent_id: None,
+            project_id: None,
             worker_id: None,
             agent_version: None,
             framework: None,

@@ -111,6 +111,7 @@ impl Sessions {
         presences.identified(serial, agent.id);
         info.agent_name = Some(agent.name.clone());
         info.agent_id = Some(agent.id.to_string());
+        info.project_id = Some(agent.project.id.to_string());
         agents.insert(serial, Arc::clone(agent));
     }
 

@@ -22,7 +22,7 @@ const MAX_UNNAMED: u32 = 128;
 /// Most agents remembered.
 const MAX_KEYS: usize = 4_096;
 
-/// A token as it is remembered: its SHA-256. It need not be one that is let in.
+/// A token, or a text with one, as it is remembered: its SHA-256. It need not be one that is let in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Key([u8; 32]);
 

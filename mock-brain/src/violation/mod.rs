@@ -7,6 +7,7 @@ mod beats;
 mod conduct;
 mod connects;
 mod frame;
+mod hidden;
 mod request;
 mod rule;
 
@@ -25,18 +26,14 @@ pub(crate) use beats::Beats;
 pub(crate) use conduct::Conduct;
 pub(crate) use connects::{Connects, Key};
 pub(crate) use frame::hello as judge_hello;
+use hidden::{hidden, scrubbed};
+pub(crate) use hidden::{hidden_of_all, line_without_secrets};
 pub(crate) use request::{Refusals, has_token, judge_request};
 pub(crate) use rule::Rule;
 pub use rule::{Layer, RULES, RuleInfo};
 
 /// Most violations kept; later ones are dropped, the first ones tell most.
 const MAX_VIOLATIONS: usize = 10_000;
-/// Most bytes kept of what broke a rule.
-const MAX_RAW: usize = 2 << 10;
-/// More than the longest token and secret.
-const MAX_SECRET: usize = 1 << 10;
-/// What stands in place of a secret.
-const HIDDEN: &str = "<redacted>";
 
 /// Something that an agent should not do.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -50,6 +47,9 @@ pub struct Violation {
     /// The agent's name, if it is known.
     #[serde(default)]
     pub agent: Option<String>,
+    /// Its project's UUID.
+    #[serde(default)]
+    pub project_id: Option<String>,
     /// When, ISO 8601.
     #[serde(default)]
     pub at: String,
@@ -135,6 +135,7 @@ impl Violations {
             rule: info.name.to_owned(),
             detail: hidden(detail, who.agent),
             agent: who.agent.map(|agent| agent.name.clone()),
+            project_id: who.agent.map(|agent| agent.project.id.to_string()),
             at: now.to_string(),
             raw: kept,
             size: raw.map(Bytes::len).unwrap_or_default(),
@@ -164,27 +165,4 @@ impl Violations {
     pub(crate) fn list(&self) -> Vec<Violation> {
         lock(&self.list).iter().cloned().collect()
     }
-}
-
-/// The first bytes as text, without the agent's secrets: they are taken out before the rest is cut off, so
-/// that no half of one stays.
-fn scrubbed(raw: &Bytes, agent: Option<&Arc<Agent>>) -> String {
-    let read = String::from_utf8_lossy(&raw[..raw.len().min(MAX_RAW + MAX_SECRET)]);
-    let mut text = hidden(&read, agent);
-    let mut end = text.len().min(MAX_RAW);
-    while !text.is_char_boundary(end) {
-        end -= 1;
-    }
-    text.truncate(end);
-    text
-}
-
-/// A text without the agent's secrets.
-pub(crate) fn hidden(text: &str, agent: Option<&Arc<Agent>>) -> String {
-    let Some(agent) = agent else { return text.to_owned() };
-    let secret = agent.project.secret.to_text();
-    [agent.token.as_str(), secret.trim_end_matches('=')]
-        .into_iter()
-        .filter(|secret| !secret.is_empty())
-        .fold(text.to_owned(), |text, secret| text.replace(secret, HIDDEN))
 }

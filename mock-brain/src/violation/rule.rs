@@ -92,11 +92,11 @@ rules! {
     ProbeFirst = "longpoll.probe-first" in LongPoll, true,
         "A session nonce whose first request is not the probe (wait=0, max_frames=0).";
     DeadNonce = "longpoll.dead-nonce" in LongPoll, false,
-        "A session nonce goes on being used after it was answered with 409; one request may have been on its way.";
+        "A session nonce goes on being used after it was answered with 409; two requests, a poll and a post, may have been on their way.";
     TooLargeAgain = "longpoll.too-large-again" in LongPoll, true,
-        "A body no smaller than one that was refused with 413 within the last minute.";
+        "A body no smaller than one that was refused with 413 within the last minute, under the same session nonce.";
     RetryAfter = "longpoll.retry-after" in LongPoll, true,
-        "A request of the same kind before the Retry-After of its refusal is over.";
+        "A request of the same kind, under the same session nonce, before the Retry-After of its refusal is over.";
     WsProtocol = "ws.protocol" in WebSocket, false,
         "A WebSocket frame that RFC 6455 does not allow (close 1002); a length that is not written in the fewest bytes is noted, and the session goes on.";
     WsUtf8 = "ws.utf8" in WebSocket, false,
@@ -168,7 +168,7 @@ rules! {
     ClaimToken = "command.claim-token" in Command, false,
         "An acknowledgement or result without the command's delivery_claim_token.";
     CommandUnknown = "command.unknown" in Command, false,
-        "An acknowledgement or result of a command that this agent was never sent.";
+        "An acknowledgement or result of a command that this agent was never sent; what this brain forgot (a reset, a journal in memory) does not count.";
     ResultUnacked = "command.result-unacked" in Command, true,
         "A result of a command that was not acknowledged before.";
     ResultError = "command.result-error" in Command, false,

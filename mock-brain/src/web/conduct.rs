@@ -15,22 +15,52 @@ use crate::hub::Hub;
 use crate::journal::{Entry, Kind};
 use crate::quote::quote;
 use crate::registry::Agent;
-use crate::verdict;
-use crate::violation::{self, Culprit, Key};
+use crate::violation::{self, Culprit, Key, has_token, line_without_secrets};
 use crate::web::request::{AgentRequest, content_length};
 use crate::web::{GATEWAY, LONG_POLL};
+use crate::{longpoll, verdict};
+
+/// Paths that bear nobody's secret.
+const ROUTES: [&str; 3] = [GATEWAY, "/api/v1/agent/commands", "/api/v1/agent/events"];
+/// Most digits that are told of a poll's parameter.
+const MAX_DIGITS: usize = 6;
+/// Most parameters that are told.
+const MAX_PAIRS: usize = 4;
+
+/// A request to the agents' side, as it is told, and whose it is.
+pub(super) struct Told {
+    line: Bytes,
+    agent: Option<Arc<Agent>>,
+    peer: SocketAddr,
+}
+
+impl Told {
+    pub(super) fn of(hub: &Hub, request: &AgentRequest, peer: SocketAddr) -> Self {
+        let line = asked(request.method(), request.uri());
+        let is_known =
+            [Method::GET, Method::POST].contains(request.method()) && ROUTES.contains(&request.uri().path());
+        let without_secrets = || line_without_secrets(&line, &hub.registry.agents()).into();
+        Self {
+            line: if is_known { line.clone() } else { without_secrets() },
+            agent: verdict::bearer(request.headers()).and_then(|token| hub.registry.by_token(token)),
+            peer,
+        }
+    }
+}
+
+/// Whether the path is one that agents have.
+pub(super) fn is_agents(path: &str) -> bool {
+    path == GATEWAY || path.starts_with(LONG_POLL)
+}
 
 /// Notes what is wrong with a request to one of the agents' paths.
-pub(super) fn judge(hub: &Hub, request: &AgentRequest) {
-    let path = request.uri().path();
-    if path != GATEWAY && !path.starts_with(LONG_POLL) {
-        return;
-    }
-    let agent = whose(hub, request);
-    let who = Culprit { session: None, agent: agent.as_ref() };
-    let asked = asked(request.method(), request.uri());
-    let raw = Some(&asked);
-    hub.violations.note_all(who, violation::judge_request(request.uri(), request.headers()), raw);
+pub(super) fn judge(hub: &Hub, request: &AgentRequest, told: &Told) {
+    let who = Culprit { session: None, agent: told.agent.as_ref() };
+    let is_token = |text: &str| hub.registry.known_token(text).is_some();
+    let bears_token = request.uri().query().is_some_and(|query| has_token(query, is_token));
+    let line = String::from_utf8_lossy(&told.line);
+    let raw = Some(&told.line);
+    hub.violations.note_all(who, violation::judge_request(&line, bears_token, request.headers()), raw);
     let Some((key, post)) = long_poll_key(hub, request) else { return };
     let (refusals, now) = (&hub.violations.refusals, Instant::now());
     hub.violations.note_all(who, refusals.arrived(key, post, now), raw);
@@ -39,44 +69,81 @@ pub(super) fn judge(hub: &Hub, request: &AgentRequest) {
     hub.violations.note_all(who, found, raw);
 }
 
-/// The agent of a request's token.
-pub(super) fn whose(hub: &Hub, request: &AgentRequest) -> Option<Arc<Agent>> {
-    verdict::bearer(request.headers()).and_then(|token| hub.registry.by_token(token))
-}
-
-/// The request as it was asked for, without what may be a token.
+/// The request as it was asked for. Of its query only what polls have is told, where it is a number: whatever
+/// else stands there may be a token.
 pub(crate) fn asked(method: &Method, uri: &Uri) -> Bytes {
-    let what = match uri.query() {
-        Some(query) if !violation::has_token(query) => format!("{method} {}?{query}", uri.path()),
-        _ => format!("{method} {}", uri.path()),
+    let Some(query) = uri.query() else { return format!("{method} {}", uri.path()).into() };
+    let is_told = |pair: &&str| {
+        let number = pair.strip_prefix("wait=").or_else(|| pair.strip_prefix("max_frames="));
+        let digits = number.map(|number| number.strip_prefix('-').unwrap_or(number));
+        digits.is_some_and(|digits| {
+            (1..=MAX_DIGITS).contains(&digits.len()) && digits.bytes().all(|byte| byte.is_ascii_digit())
+        })
     };
-    what.into()
+    let told = query.split('&').filter(is_told);
+    let rest = query.split('&').any(|pair| !is_told(&pair)).then_some("…");
+    let told: Vec<_> = told.take(MAX_PAIRS).chain(rest).collect();
+    format!("{method} {}?{}", uri.path(), told.join("&")).into()
 }
 
-/// Journals what a request to the agents' side is refused with.
-pub(super) fn note_refusal(
-    hub: &Hub,
-    peer: SocketAddr,
-    (asked, agent): (&Bytes, Option<&Arc<Agent>>),
-    status: StatusCode,
-) {
+/// Journals what a request to the agents' side is refused with. Peers wait for a disk that is slower.
+pub(super) async fn note_refusal(hub: &Hub, told: &Told, status: StatusCode) {
     if status.is_client_error() || status.is_server_error() {
-        let detail = format!("{}: {}", quote(&String::from_utf8_lossy(asked)), status.as_u16());
-        let entry = Entry::of_peer(Kind::Handshake, "http", peer, &detail, hub.now());
-        hub.journal.record(entry.of_agent(agent));
+        let detail = format!("{}: {}", quote(&String::from_utf8_lossy(&told.line)), status.as_u16());
+        let entry = Entry::of_peer(Kind::Handshake, "http", told.peer, &detail, hub.now());
+        hub.journal.record(entry.of_agent(told.agent.as_ref()));
+        hub.journal.relieved().await;
     }
 }
 
-/// Whose long-poll request it is, and whether it is a post; nobody's unless that is looked at.
+/// Whose long-poll request it is, by token and session, and whether it is a post; nobody's unless that is looked
+/// at.
 pub(super) fn long_poll_key(hub: &Hub, request: &AgentRequest) -> Option<(Key, bool)> {
     let looked_at = hub.violations.is_strict() && request.uri().path().starts_with(LONG_POLL);
     let token = verdict::bearer(request.headers()).filter(|_| looked_at)?;
-    Some((Key::of(token), request.method() == Method::POST))
+    // No header's value has a line's end.
+    let key = Key::of(&format!("{token}\n{}", longpoll::nonce(request.headers())));
+    Some((key, request.method() == Method::POST))
 }
 
 pub(super) fn remember_wait(hub: &Hub, key: Key, post: bool, response: &Response<Body>) {
     let told = response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok());
     if let Some(seconds) = told.and_then(|text| text.parse().ok()) {
         hub.violations.refusals.wait(key, post, Duration::from_secs(seconds), Instant::now());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+
+    use futures_util::FutureExt;
+
+    use super::*;
+    use crate::{Brain, Options};
+
+    #[tokio::test]
+    async fn who_is_refused_waits_for_a_disk_that_is_slower() {
+        let dir = tempfile::tempdir().unwrap();
+        let options = Options {
+            tls: false,
+            state_dir: Some(dir.path().to_owned()),
+            journal_bytes: Some(1 << 30),
+            ..Options::default()
+        };
+        let brain = Brain::start(options, TcpListener::bind("127.0.0.1:0").unwrap()).await.unwrap();
+        let hub = &brain.hub;
+        let told = Told { line: "GET /".into(), agent: None, peer: brain.local_addr() };
+        let refusal = || note_refusal(hub, &told, StatusCode::FORBIDDEN);
+        refusal().await;
+        let stalled = hub.journal.stalled().unwrap();
+        let large = Bytes::from(vec![b'x'; 64 << 10]);
+        for _ in 0..600 {
+            hub.journal.record(Entry::new(Kind::FrameIn, "x", hub.now()).with(&large));
+        }
+        let mut waiting = Box::pin(refusal());
+        assert!(waiting.as_mut().now_or_never().is_none());
+        drop(stalled);
+        waiting.await;
     }
 }

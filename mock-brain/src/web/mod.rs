@@ -28,7 +28,7 @@ use crate::listener::Ticket;
 use crate::proxy::{self, LetGo, Passage};
 use crate::stream::Stream;
 use crate::stream::served::{Pace, Served};
-use conduct::{judge, long_poll_key, remember_wait};
+use conduct::{Told, is_agents, judge, long_poll_key, note_refusal, remember_wait};
 use request::{REQUEST_ID, request_id};
 use response::NO_REQUEST_ID;
 use route::route;
@@ -130,33 +130,38 @@ async fn answer(
             return Ok(page);
         }
     };
-    judge(hub, &request);
-    let (line, agent, address) =
-        (asked(request.method(), request.uri()), conduct::whose(hub, &request), peer.address);
-    let told = |response: Response<Body>| {
-        conduct::note_refusal(hub, address, (&line, agent.as_ref()), response.status());
-        response
-    };
-    if wants_upgrade(&request) && !through.is_stripped {
+    let is_upgrade = wants_upgrade(&request) && !through.is_stripped;
+    let is_agents = is_agents(request.uri().path());
+    let told = (is_agents || is_upgrade).then(|| Told::of(hub, &request, peer.address));
+    if let Some(told) = told.as_ref().filter(|_| is_agents) {
+        judge(hub, &request, told);
+    }
+    if is_upgrade {
         // Neither the Host rule nor the headers of normal answers apply to upgrades.
-        return Ok(told(if request.uri().path() == GATEWAY {
+        let response = if request.uri().path() == GATEWAY {
             gateway::accept(hub, peer, request, through.handshake.as_ref())
         } else {
             closing(text(StatusCode::FORBIDDEN, ""))
-        }));
+        };
+        return Ok(noted(hub, told.as_ref(), response).await);
     }
     let id = request_id(request.headers());
-    let is_agents = request.uri().path() == GATEWAY || request.uri().path().starts_with(LONG_POLL);
     let long_poll = long_poll_key(hub, &request);
-    let mut response = route(hub, peer, request, &id).await;
-    if is_agents {
-        response = told(response);
-    }
+    let response = route(hub, peer, request, &id).await;
+    let mut response = noted(hub, told.as_ref(), response).await;
     if let Some((key, post)) = long_poll {
         remember_wait(hub, key, post, &response);
     }
     finish(&mut response, &id, through.is_old);
     Ok(response)
+}
+
+/// An answer, noted if it refuses a request to the agents' side.
+async fn noted(hub: &Hub, told: Option<&Told>, response: Response<Body>) -> Response<Body> {
+    if let Some(told) = told {
+        note_refusal(hub, told, response.status()).await;
+    }
+    response
 }
 
 /// The headers that every answer bears.

@@ -1,9 +1,12 @@
 //! Agents that come and go: minting, revoking, new tokens.
 
+use std::path::Path;
+
 use mock_brain::{Brain, Options};
 use serde_json::{Value as Json, json};
 
 use crate::cli::{Serve, told};
+use crate::kill::online_with;
 use crate::longpoll::{POLL, Poller};
 use crate::support::{Agent, closed, hello, listener, plain, within};
 
@@ -99,4 +102,83 @@ fn from_the_command_line() {
     for bad in [&["agent", "revoke", "x"][..], &["agent", "add", "w 2"], &["project", "add", "No Slug"]] {
         assert_eq!(told(dir.path(), bad).0, 1, "{bad:?}");
     }
+}
+
+fn json_of(dir: &Path, args: &[&str]) -> Json {
+    serde_json::from_str(&told(dir, args).1).unwrap()
+}
+
+/// Makes an agent of the first one's name in another project; the settings of both, the new one's first.
+fn namesakes(dir: &Path) -> [Json; 2] {
+    assert_eq!(told(dir, &["project", "add", "shop"]).0, 0);
+    let shop = json_of(dir, &["agent", "add", "demo-agent", "--project", "shop", "--json"]);
+    let demo = json_of(dir, &["env", "--json"]);
+    assert_ne!(shop["Z4J_AGENT_ID"], demo["Z4J_AGENT_ID"]);
+    [shop, demo]
+}
+
+#[test]
+fn a_name_that_several_have_is_not_enough() {
+    let dir = tempfile::tempdir().unwrap();
+    let _serve = Serve::start(dir.path(), &["--no-tls"]);
+    let run = |args: &[&str]| told(dir.path(), args);
+    let json = |args: &[&str]| json_of(dir.path(), args);
+    let [shop, demo] = namesakes(dir.path());
+    for refused in [
+        &["agent", "revoke", "demo-agent"][..],
+        &["agent", "token", "demo-agent"],
+        &["env", "--agent", "demo-agent"],
+        &["command", "send", "x", "--agent", "demo-agent"],
+        &["sessions", "--agent", "demo-agent"],
+        &["violations", "--agent", "demo-agent"],
+        &["wait", "--connected", "--agent", "demo-agent"],
+    ] {
+        let (code, _, error) = run(refused);
+        let both = error.contains("say demo/demo-agent or shop/demo-agent");
+        assert_eq!((code, both), (1, true), "{refused:?}: {error}");
+    }
+    for (name, expected) in [
+        ("demo/demo-agent", &demo),
+        ("shop/demo-agent", &shop),
+        (demo["Z4J_AGENT_ID"].as_str().unwrap(), &demo),
+        (shop["Z4J_AGENT_ID"].as_str().unwrap(), &shop),
+    ] {
+        assert_eq!(&json(&["env", "--agent", name, "--json"]), expected, "{name}");
+    }
+    assert_eq!(run(&["env", "--agent", "shop/nobody"]).0, 1);
+
+    assert_eq!(run(&["agent", "revoke", "shop/demo-agent"]).0, 0);
+    assert_eq!(json(&["env", "--agent", "demo-agent", "--json"]), demo, "the one that is not revoked");
+    assert_eq!(run(&["agent", "revoke", "demo-agent"]).0, 0);
+    let (code, _, error) = run(&["agent", "token", "demo-agent"]);
+    assert_eq!((code, error.contains("shop/demo-agent")), (1, true), "{error}");
+    assert_eq!(run(&["agent", "token", "shop/demo-agent"]).0, 0);
+    let again = json(&["env", "--agent", "demo-agent", "--json"]);
+    assert_eq!(again["Z4J_AGENT_ID"], shop["Z4J_AGENT_ID"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_agents_of_one_name_do_is_told_apart() {
+    let dir = tempfile::tempdir().unwrap();
+    let serve = Serve::start(dir.path(), &["--no-tls", "--strict"]);
+    let run = |args: &[&str]| told(dir.path(), args);
+    let [shop, _] = namesakes(dir.path());
+    let mut agent = online_with(&shop, &serve, &hello()).await;
+    assert_eq!(run(&["command", "send", "x", "--agent", "shop/demo-agent"]).0, 0);
+    assert_eq!(agent.hear().await.frame()["payload"]["action"], "x");
+    agent.say_signed(&json!({"v": 2, "type": "heartbeat", "id": "h", "odd": 1, "payload": {}})).await;
+    agent.batch(json!([])).await;
+    for (name, count) in [("shop/demo-agent", 1), ("demo/demo-agent", 0)] {
+        for list in ["sessions", "violations"] {
+            let listed = json_of(dir.path(), &[list, "--agent", name, "--json"]);
+            assert_eq!(listed["items"].as_array().unwrap().len(), count, "{list} {name}");
+        }
+        let (_, lines, _) =
+            run(&["journal", "export", "--agent", name, "--kind", "session", "--type", "accepted"]);
+        assert_eq!(lines.lines().count(), count, "{name}");
+        let (code, ..) = run(&["wait", "--connected", "--agent", name, "--timeout", "10ms"]);
+        assert_eq!(code == 0, count == 1, "{name}");
+    }
+    assert_eq!(run(&["agent", "revoke", "shop/demo-agent"]).0, 0);
+    assert_eq!(agent.hear().await, closed(4003));
 }

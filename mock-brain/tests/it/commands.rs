@@ -6,6 +6,7 @@ use mock_brain::{Brain, CommandState, Limits, NewCommand, Options};
 use serde_json::{Value as Json, json};
 
 use crate::cli::{Serve, told};
+use crate::kill::{online, online_with};
 use crate::longpoll::{POLL, PROBE, Poller, parsed};
 use crate::support::{Agent, hello_with, listener, plain, request, with_limits, within};
 
@@ -280,4 +281,45 @@ fn from_the_command_line() {
     }
     let (code, _, error) = told(dir.path(), &["command", "send", "x", "--agent", "nobody"]);
     assert_eq!((code, error.contains("demo-agent")), (1, true), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_brain_forgot_is_no_violation() {
+    let dir = tempfile::tempdir().unwrap();
+    let options = ["--no-tls", "--memory"];
+    let count = || {
+        let (_, listed, _) = told(dir.path(), &["violations", "--json", "--rule", "command.unknown"]);
+        serde_json::from_str::<Json>(&listed).unwrap()["items"].as_array().unwrap().len()
+    };
+    let result = |id: &str| answer(id, "command_result", &json!({"status": "success"}));
+    let mut serve = Serve::start(dir.path(), &options);
+    let mut agent = online(dir.path(), &serve).await;
+    let mut ids = Vec::new();
+    for forgets in ["a reset", "a restart"] {
+        assert_eq!(told(dir.path(), &["command", "send", "x"]).0, 0);
+        let id = agent.hear().await.frame()["id"].as_str().unwrap().to_owned();
+        if forgets == "a reset" {
+            assert_eq!(told(dir.path(), &["reset"]).0, 0);
+        } else {
+            serve.kill();
+            serve = Serve::start(dir.path(), &options);
+            agent = online(dir.path(), &serve).await;
+        }
+        agent.say_signed(&result(&id)).await;
+        agent.batch(json!([])).await;
+        assert_eq!(count(), 0, "{forgets}");
+        ids.push(id);
+    }
+    let mut other = ids[0].clone().into_bytes();
+    other[0] = if other[0] == b'0' { b'1' } else { b'0' };
+    agent.say_signed(&result(std::str::from_utf8(&other).unwrap())).await;
+    agent.batch(json!([])).await;
+    assert_eq!(count(), 1, "it was never issued");
+    assert_eq!(told(dir.path(), &["agent", "add", "other"]).0, 0);
+    let (_, env, _) = told(dir.path(), &["env", "--agent", "other", "--format", "json"]);
+    let env: Json = serde_json::from_str(&env).unwrap();
+    let mut agent = online_with(&env, &serve, &hello_with("worker_id", json!("w2"))).await;
+    agent.say_signed(&result(&ids[0])).await;
+    agent.batch(json!([])).await;
+    assert_eq!(count(), 2, "it was issued to another agent");
 }

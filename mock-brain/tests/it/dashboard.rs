@@ -7,8 +7,8 @@ use std::path::Path;
 use serde_json::{Value as Json, json};
 
 use crate::cli::{Serve, told};
-use crate::kill::online;
-use crate::support::{DEADLINE, event};
+use crate::kill::{online, online_as};
+use crate::support::{DEADLINE, Heard, event, hello_with};
 
 /// A browser of sorts: it knows the dashboard's address, and has its cookie.
 struct Browser {
@@ -167,6 +167,12 @@ fn it_opens_by_the_link_and_not_otherwise() {
         assert!(!answer.body.contains(&token) && !answer.body.contains(&secret));
     }
     assert_eq!(browser.ask("GET /?agent=nobody", "", "").status, 404);
+    assert_eq!(told(dir.path(), &["project", "add", "shop"]).0, 0);
+    assert_eq!(told(dir.path(), &["agent", "add", "demo-agent", "--project", "shop"]).0, 0);
+    assert_eq!(browser.ask("GET /?agent=demo-agent", "", "").status, 409, "which one?");
+    assert!(browser.page().body.contains("href=\"/?agent=shop%2Fdemo-agent#connect-title\""));
+    let other = browser.ask("GET /?agent=shop%2Fdemo-agent", "", "").body;
+    assert!(other.contains("--agent shop/demo-agent") && other.contains("demo%2Fdemo-agent"), "{other}");
 }
 
 #[test]
@@ -285,7 +291,18 @@ async fn what_agents_say_is_text_on_the_page_and_live() {
     leaky["data"] = json!({ "task_name": own, "environ": own });
     agent.batch(json!([leaky])).await;
     assert_eq!(told(dir.path(), &["command", "send", "<i>do</i>", "--target", "task:<i>:<i>t</i>"]).0, 0);
+    let id = agent.hear().await.frame()["id"].clone();
+    let result = json!({"v": 2, "type": "command_result", "id": id, "payload": {
+        "status": "failed", "error": format!("failed: {own}"), "result": {"environ": own},
+    }});
+    agent.say_signed(&result).await;
+    assert_eq!(told(dir.path(), &["command", "send", "x", "--param", &format!("own={own}")]).0, 0);
+    let mut parting = online_as(dir.path(), &serve, &hello_of(&own)).await;
+    parting.say_signed(&json!({"v": 2, "type": own, "id": "x", "payload": {}})).await;
+    assert!(matches!(parting.hear().await, Heard::Close(1011, _)));
     let mut seen = live.until("sessions", "&lt;script&gt;");
+    seen += &browser.follow(0).until("commands", "failed: &lt;redacted&gt;");
+    seen += &browser.follow(0).until("sessions", "by brain");
     seen += &browser.follow(0).until("events", "&lt;img src=x&gt;");
     seen += &browser.follow(0).until("violations", "&lt;b&gt;bold");
     seen += &browser.follow(0).until("commands", "&lt;i&gt;do");
@@ -301,8 +318,19 @@ async fn what_agents_say_is_text_on_the_page_and_live() {
     let (_, rest) = revealed.split_once("</details>").unwrap();
     for secret in secrets(dir.path()) {
         let secret = secret.trim_end_matches('=');
-        assert!(![&seen, page, rest].iter().any(|text| text.contains(secret)), "no secret is in a stream");
+        for text in [seen.as_str(), page, rest] {
+            let found =
+                text.find(secret).map(|at| &text[text.floor_char_boundary(at.saturating_sub(600))..at]);
+            assert_eq!(found, None, "no secret is in a stream");
+        }
     }
+}
+
+/// A hello that tells what it should not.
+fn hello_of(own: &str) -> Json {
+    let mut hello = hello_with("worker_id", json!(own));
+    hello["payload"]["engines"] = json!([own]);
+    hello
 }
 
 #[tokio::test]

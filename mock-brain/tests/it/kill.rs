@@ -19,8 +19,17 @@ fn start(dir: &Path) -> Serve {
 }
 
 pub(crate) async fn online(dir: &Path, serve: &Serve) -> Agent {
+    online_as(dir, serve, &hello()).await
+}
+
+/// As whoever says this hello.
+pub(crate) async fn online_as(dir: &Path, serve: &Serve, hello: &Json) -> Agent {
     let (_, env, _) = told(dir, &["env", "--format", "json"]);
-    let env: Json = serde_json::from_str(&env).unwrap();
+    online_with(&serde_json::from_str(&env).unwrap(), serve, hello).await
+}
+
+/// As the agent of these settings.
+pub(crate) async fn online_with(env: &Json, serve: &Serve, hello: &Json) -> Agent {
     let url = serve.announced["url"].as_str().unwrap();
     let address = url.trim_start_matches("http://").trim_end_matches('/');
     let stream = within(TcpStream::connect(address)).await.unwrap();
@@ -28,7 +37,7 @@ pub(crate) async fn online(dir: &Path, serve: &Serve) -> Agent {
     let authorization = format!("Bearer {}", env["Z4J_TOKEN"].as_str().unwrap());
     let secret = env["Z4J_HMAC_SECRET"].as_str().unwrap();
     let mut agent = Agent::dial(stream, &url, &authorization, secret).await.unwrap();
-    agent.greet(&hello()).await;
+    agent.greet(hello).await;
     agent
 }
 

@@ -282,7 +282,7 @@ async fn long_poll_requests_are_judged() {
     assert!(!format!("{:?}", brain.violations()).contains("secret-token"));
     let raw: Vec<_> =
         brain.violations().into_iter().map(|violation| violation.raw.unwrap_or_default()).collect();
-    assert_eq!(raw[2..], ["GET /api/v1/agent/commands?wait=99", "GET /api/v1/agent/commands"]);
+    assert_eq!(raw[2..], ["GET /api/v1/agent/commands?wait=99", "GET /api/v1/agent/commands?wait=0&…"]);
     let bad = silent.frame(&heartbeat()).replace("\"buffer_size\":3", "\"buffer_size\":4");
     assert_eq!(silent.post(&[bad]).await.0, 409);
     for _ in 0..4 {
@@ -304,6 +304,26 @@ async fn long_poll_requests_are_judged() {
     let good = poller.heartbeat();
     assert_eq!(poller.post(&[good, "garbage".to_owned()]).await.0, 200);
     assert_eq!(rules(&brain)[6..], ["frame.malformed"]);
+}
+
+#[tokio::test]
+async fn workers_of_one_token_are_not_to_blame_for_each_other() {
+    let brain = strict().await;
+    let (refused, other) = (Poller::new(&brain, "refused"), Poller::new(&brain, "other"));
+    for poller in [&refused, &other] {
+        assert_eq!(poller.get(PROBE).await.0, 200);
+    }
+    brain.set_fault("http.status(code=429, retry_after=30) at poll first 1".parse().unwrap()).unwrap();
+    assert_eq!(refused.get(POLL).await.0, 429);
+    assert_eq!(other.get(POLL).await.0, 200);
+    let large = "x".repeat(9_000);
+    for poller in [&refused, &other] {
+        let headers = poller.headers() + "Content-Type: application/json\r\n";
+        assert_eq!(request(&brain, "POST /api/v1/agent/events", &headers, &large).await.0, 413);
+    }
+    assert_eq!(rules(&brain), [""; 0]);
+    assert_eq!(refused.get(POLL).await.0, 200);
+    assert_eq!(rules(&brain), ["longpoll.retry-after"]);
 }
 
 #[tokio::test]

@@ -5,6 +5,7 @@
 
 mod answer;
 mod delivery;
+mod id;
 mod record;
 mod records;
 
@@ -78,10 +79,9 @@ impl Commands {
         if let Some(gone) = inner.make_room()? {
             self.journal.forget(Table::Commands, gone);
         }
-        let id = Uuid::new_v4();
         let engine = parts.engine().map(str::to_owned);
         let info = CommandInfo {
-            id: id.to_string(),
+            id: id::new(agent).to_string(),
             agent_name: agent.name.clone(),
             agent_id: agent.id.to_string(),
             project_id: agent.project.id.to_string(),
@@ -151,6 +151,11 @@ impl Commands {
         let inner = lock(&self.inner);
         let serial = inner.by_id.get(&Uuid::try_parse(id).ok()?)?;
         Some(inner.records.get(serial)?.info.status.is_final())
+    }
+
+    /// Whether a command of that id was once issued to this agent; it may be forgotten.
+    pub(crate) fn was_issued(&self, agent: &Agent, id: &str) -> bool {
+        id::was_issued(agent, id)
     }
 
     /// Forgets all commands, also those that wait. What comes of those that were sent is nobody's.
