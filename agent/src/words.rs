@@ -76,7 +76,6 @@ pub(crate) fn assignment(name: &str, value: &str) -> String {
 
 /// A URL of a configuration or a peer, without what may be secret in it: user, password, query, fragment.
 pub(crate) fn public_url(url: &str) -> String {
-    let url = url.split(['?', '#']).next().unwrap_or_default();
     let is_slash = |c: char| c == '/' || c == '\\';
     let scheme = url.split_once(':').map(|(scheme, _)| scheme).filter(|scheme| {
         !scheme.is_empty() && scheme.chars().all(|c| c.is_ascii_alphanumeric() || "+-.".contains(c))
@@ -89,13 +88,10 @@ pub(crate) fn public_url(url: &str) -> String {
     let (head, rest) = url.split_at(start);
     let slashes = rest.len() - rest.trim_start_matches(is_slash).len();
     let (slashes, rest) = rest.split_at(slashes);
-    let (authority, path) = rest.split_at(rest.find(is_slash).unwrap_or(rest.len()));
-    let host = authority.rsplit('@').next().unwrap_or_default();
-    // A password may hold a slash as well.
-    match path.rsplit_once('@') {
-        Some((_, after)) => format!("{head}{slashes}{after}"),
-        None => format!("{head}{slashes}{host}{path}"),
-    }
+    // A password that somebody forgot to encode may hold all of these.
+    let rest = rest.rsplit('@').next().unwrap_or_default();
+    let rest = rest.split(['?', '#']).next().unwrap_or_default();
+    format!("{head}{slashes}{rest}")
 }
 
 /// `CaUsedAsEndEntity { … }` as words: `ca used as end entity`.
@@ -148,6 +144,8 @@ mod tests {
             ("https:\\\\me:pw@h.example", "https:\\\\h.example"),
             ("me:pw@h.example", "h.example"),
             ("https://me:p/w@h.example/x", "https://h.example/x"),
+            ("https://me:p#w@h.example/x", "https://h.example/x"),
+            ("https://me:p?w@h.example/x?y#z", "https://h.example/x"),
             ("/login?next=1", "/login"),
             ("h.example:8443/x", "h.example:8443/x"),
         ] {

@@ -144,7 +144,9 @@ fn completions(shell: Shell) -> ExitCode {
 
 /// Runs an event loop until a future is done; `Err` is an exit code, and why has been said.
 fn event_loop<F: Future>(future: F) -> Result<F::Output, ExitCode> {
-    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+    let built =
+        descriptors().and_then(|()| tokio::runtime::Builder::new_current_thread().enable_all().build());
+    let runtime = match built {
         Ok(runtime) => runtime,
         Err(error) => {
             complain(&format!("no event loop: {error}"));
@@ -158,6 +160,11 @@ fn event_loop<F: Future>(future: F) -> Result<F::Output, ExitCode> {
     // getaddrinfo cannot be called off: a slow one must not hold up the end.
     runtime.shutdown_background();
     Ok(output)
+}
+
+/// Whether an event loop can have the descriptors that it takes: where signals get none, it ends the process.
+fn descriptors() -> std::io::Result<()> {
+    (0..4).map(|_| std::os::unix::net::UnixStream::pair()).collect::<Result<Vec<_>, _>>().map(drop)
 }
 
 /// A write over `LimitFSIZE=` kills the process unless the signal has a handler (setrlimit(2)); with one it

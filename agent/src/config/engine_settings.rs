@@ -73,7 +73,15 @@ struct ActionTable {
     timeout: Option<Spanned<String>>,
     output_bytes: Option<Spanned<u64>>,
     #[serde(default)]
-    env: BTreeMap<Spanned<String>, String>,
+    env: BTreeMap<Spanned<String>, EnvValue>,
+}
+
+/// What a variable is given; other things than text are not told, since it may be a secret.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum EnvValue {
+    Text(String),
+    Other(serde::de::IgnoredAny),
 }
 
 /// Reads the table `engine`.
@@ -183,15 +191,19 @@ fn output_bytes(bytes: Option<Spanned<u64>>, place: &Place<'_>) -> Result<usize,
 }
 
 fn variables(
-    env: BTreeMap<Spanned<String>, String>,
+    env: BTreeMap<Spanned<String>, EnvValue>,
     place: &Place<'_>,
 ) -> Result<BTreeMap<String, String>, ConfigError> {
     let mut variables = BTreeMap::new();
     for (name, value) in env {
         let text = name.get_ref();
+        let refuse = |problem: &str| {
+            let problem = format!("`{}` {problem}", text.escape_debug());
+            place.refuse(name.span().start, &problem, "write env = { NAME = \"value\" }")
+        };
+        let EnvValue::Text(value) = value else { return Err(refuse("is given something that is no text")) };
         if text.is_empty() || text.contains(['=', '\0']) || value.contains('\0') {
-            let problem = format!("`{}` cannot be a variable", text.escape_debug());
-            return Err(place.refuse(name.span().start, &problem, "write env = { NAME = \"value\" }"));
+            return Err(refuse("cannot be a variable"));
         }
         variables.insert(name.into_inner(), value);
     }
@@ -240,6 +252,11 @@ mod tests {
             (action("argv = ['/bin/echo']\ntimeout = '2h'"), "is no time above 0 and up to 1h"),
             (action("argv = ['/bin/echo']\noutput_bytes = 0"), "out of bounds"),
             (action("argv = ['/bin/echo']\nenv = { 'a=b' = 'x' }"), "`a=b` cannot be a variable"),
+            (
+                action("argv = ['/bin/echo']\nenv = { PIN = 123456 }"),
+                "`PIN` is given something that is no text",
+            ),
+            (action("argv = ['/bin/echo']\nenv = { PIN = { a = [1.5] } }"), "`PIN` is given something"),
         ] {
             let refused = parse(&text).err().unwrap_or_default();
             assert!(refused.contains(wanted), "{text}: {refused}");

@@ -5,7 +5,6 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use regex::RegexBuilder;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use uuid::Uuid;
@@ -14,6 +13,7 @@ use super::source::Setting;
 use super::{BrainUrl, ConfigError};
 use crate::environment::Environment;
 use crate::files;
+use crate::redaction::{PatternsOf, check_patterns};
 use crate::words::errno_text;
 
 /// Longest file of certificates, in bytes.
@@ -22,8 +22,6 @@ const MAX_CA_BYTES: u64 = 16 << 20;
 const MAX_ITEMS: usize = 64;
 /// Longest item of a list, in characters.
 const MAX_ITEM_CHARS: usize = 512;
-/// Largest program that a pattern may compile to, in bytes.
-const MAX_PATTERN_PROGRAM: usize = 1 << 20;
 
 /// What a setting may hold.
 pub(crate) trait Kind: Sync + 'static {
@@ -310,7 +308,7 @@ pub(crate) fn is_word(text: &str) -> bool {
 }
 
 /// Regular expressions, separated by commas outside the file.
-pub(crate) struct Patterns;
+pub(crate) struct Patterns(pub(crate) PatternsOf);
 
 impl Kind for Patterns {
     type Value = Vec<String>;
@@ -322,18 +320,15 @@ impl Kind for Patterns {
 
     fn read(&self, setting: &Setting, _: &Environment) -> Result<Vec<String>, ConfigError> {
         let items = items(setting)?;
-        for item in &items {
-            if let Err(error) = RegexBuilder::new(item).size_limit(MAX_PATTERN_PROGRAM).build() {
-                let error = error.to_string();
-                let reason = error.lines().last().unwrap_or_default().trim_start_matches("error: ");
-                let fix = format!(
-                    "correct it (syntax of the Rust regex crate: no look-around, no back-references), or \
-                     remove it from {}",
-                    setting.name
-                );
-                return Err(setting.invalid(&format!("{item:?} is no regular expression: {reason}"), &fix));
-            }
-        }
+        // As the agent will compile them: what is good here is good there.
+        check_patterns(self.0, &items).map_err(|error| {
+            let fix = format!(
+                "correct it (syntax of the Rust regex crate: no look-around, no back-references), or remove it \
+                 from {}",
+                setting.name
+            );
+            setting.invalid(&error.problem(), &fix)
+        })?;
         Ok(items)
     }
 }

@@ -168,6 +168,28 @@ fn a_secret_that_this_user_cannot_read_is_told_by_owner_and_mode() -> std::io::R
     Ok(())
 }
 
+/// It is not shown, for it may be the secret itself.
+#[test]
+fn what_an_env_file_leaves_around_the_path_of_a_secret_is_told() -> Result<(), Box<dyn std::error::Error>> {
+    let dir = tempfile::tempdir()?;
+    let file = dir.path().join("token");
+    fs::write(&file, "from-file")?;
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o600))?;
+    for (left, words) in [
+        (format!("\"{}\"", file.display()), "it begins with a quote"),
+        (format!("{}\r", file.display()), "it ends in a carriage return"),
+    ] {
+        let error = refusal(&environment(&[("Z4J_TOKEN", ""), ("Z4J_TOKEN_FILE", &left)]));
+        let text = error.map(|error| format!("{error}; {}", error.fix())).unwrap_or_default();
+        assert!(text.starts_with(&format!("Z4J_TOKEN_FILE: {words}")), "{text}");
+        assert!(!text.contains(&file.display().to_string()), "{text}");
+    }
+    let variables = [("Z4J_TOKEN", ""), ("Z4J_TOKEN_FILE", &format!("{} ", file.display()))];
+    let config = resolve(&environment(&variables), &ConfigFlags::default())?.config;
+    assert_eq!(config.token.bearer(), "Bearer from-file");
+    Ok(())
+}
+
 #[test]
 fn dev_mode_is_never_taken_from_the_environment() -> Result<(), ConfigError> {
     let asked = environment(&[("Z4J_DEV_MODE", "true")]);
@@ -278,8 +300,10 @@ fn a_bad_value_names_setting_value_and_bounds() {
         ("Z4J_LOG_FORMAT", "xml", "text or json"),
         ("Z4J_WORKER_ROLE", "a role of more than thirty-two characters", "at most 32 characters"),
         ("Z4J_ENGINES", "celery,R Q", "\"R Q\" is no such name"),
-        ("Z4J_REDACTION_EXTRA_KEY_PATTERNS", "a,(b", "\"(b\" is no regular expression: unclosed group"),
+        ("Z4J_REDACTION_EXTRA_KEY_PATTERNS", "a,(b", "\"(b\": it is no regular expression: unclosed group"),
+        ("Z4J_REDACTION_EXTRA_KEY_PATTERNS", "(?x)foo # b", "unclosed group"),
         ("Z4J_REDACTION_EXTRA_VALUE_PATTERNS", "(?=a)", "look-around"),
+        ("Z4J_REDACTION_EXTRA_VALUE_PATTERNS", "(?:tok_[a-z]+)?", "it matches the empty text"),
         ("Z4J_STOP_TIMEOUT", "1h", "at most 600s"),
         ("Z4J_DISABLED", "perhaps", "none of true, false"),
         ("Z4J_CONFIG", "/nonexistent/z4j.toml", "ENOENT"),

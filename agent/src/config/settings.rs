@@ -9,6 +9,7 @@ use super::kind::{
 };
 use super::source::{Reader, Setting};
 use super::{ConfigError, LogFormat, LogLevel, Transport};
+use crate::redaction::PatternsOf;
 
 /// What is known of a setting, whatever its kind.
 #[derive(Clone, Copy, Debug)]
@@ -191,10 +192,10 @@ settings! {
         Choice { words: &[("text", LogFormat::Text), ("json", LogFormat::Json)], told: 2, any_case: true },
         "text or json").default("text");
     KEY_PATTERNS: Patterns = Spec::new(
-        ("redaction_extra_key_patterns", "Z4J_REDACTION_EXTRA_KEY_PATTERNS"), "PATTERNS", Patterns,
+        ("redaction_extra_key_patterns", "Z4J_REDACTION_EXTRA_KEY_PATTERNS"), "PATTERNS", Patterns(PatternsOf::Keys),
         "More keys whose values are redacted");
     VALUE_PATTERNS: Patterns = Spec::new(
-        ("redaction_extra_value_patterns", "Z4J_REDACTION_EXTRA_VALUE_PATTERNS"), "PATTERNS", Patterns,
+        ("redaction_extra_value_patterns", "Z4J_REDACTION_EXTRA_VALUE_PATTERNS"), "PATTERNS", Patterns(PatternsOf::Values),
         "More values that are redacted");
     MAX_PAYLOAD_BYTES: Number = Spec::new(("max_payload_bytes", "Z4J_MAX_PAYLOAD_BYTES"), "BYTES",
         Number { least: 128, most: 8_192 }, "Longest string in an event; longer ones are cut").default("8192");

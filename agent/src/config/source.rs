@@ -186,7 +186,7 @@ impl<'a> Reader<'a> {
         if let Some(setting) = self.find(value)? {
             return Ok(Some(setting));
         }
-        if let Some(path) = self.environment.path(file.variable) {
+        if let Some(path) = self.path_of_secret(file)? {
             let origin = Origin::Environment(file.variable);
             return self.read_secret(value, file.variable, &path, origin);
         }
@@ -201,6 +201,16 @@ impl<'a> Reader<'a> {
             }
             None => Ok(None),
         }
+    }
+
+    /// The path that a variable names. What is wrong with it is told without it: it may be the secret itself.
+    fn path_of_secret(&self, file: Meta) -> Result<Option<PathBuf>, ConfigError> {
+        let Some(path) = self.environment.path(file.variable) else { return Ok(None) };
+        let Some(text) = path.to_str() else { return Ok(Some(path)) };
+        let origin = Origin::Environment(file.variable);
+        let hidden = Meta { secret: true, ..file };
+        let tidy = Setting::new(hidden, file.variable.to_owned(), text, origin).tidy()?;
+        Ok(tidy.map(|setting| PathBuf::from(setting.value)))
     }
 
     fn read_secret(

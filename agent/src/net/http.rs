@@ -12,6 +12,8 @@ use super::route::{Duplex, Route};
 const MAX_HEAD_BYTES: usize = 64 * 1024;
 /// Longest body that is read, in bytes; the rest is left.
 const MAX_BODY_BYTES: usize = 64 * 1024;
+/// Most interim answers before the final one.
+const MAX_INTERIM: u32 = 16;
 /// Most header lines; their bytes are bounded as well.
 const MAX_HEADERS: usize = 1024;
 
@@ -110,7 +112,7 @@ pub(crate) async fn read_head(
     stream: &mut dyn Duplex,
     budget: &Budget,
 ) -> Result<(Answer, Vec<u8>), Failure> {
-    let mut bytes = Vec::with_capacity(2048);
+    let (mut bytes, mut interim) = (Vec::with_capacity(2048), 0);
     let read = async {
         loop {
             if stream.read_buf(&mut bytes).await.map_err(|error| Break::from_io(&error))? == 0 {
@@ -121,6 +123,10 @@ pub(crate) async fn read_head(
             while let Some((answer, length)) = parse_head(&bytes)? {
                 // Interim answers announce the final one, 101 alone is final (RFC 9110, 15.2).
                 if matches!(answer.status, 100 | 102..=199) {
+                    interim += 1;
+                    if interim > MAX_INTERIM {
+                        return Err(Failure::TooLong);
+                    }
                     bytes.drain(..length);
                     continue;
                 }
@@ -178,36 +184,37 @@ pub(crate) async fn read_body(
     let length = answer.header("content-length").and_then(|value| value.trim().parse::<usize>().ok());
     // Chunks say themselves where they end (RFC 9112, 6.3).
     let most = length.filter(|_| !chunked).unwrap_or(MAX_BODY_BYTES).min(MAX_BODY_BYTES);
+    let (mut content, mut taken, mut done) = (Vec::new(), 0, false);
     let read = async {
-        while !(bytes.len() >= most || chunked && bytes.ends_with(b"\r\n\r\n") && unchunk(&bytes).1) {
-            if !matches!(stream.read_buf(&mut bytes).await, Ok(1..)) {
+        loop {
+            if chunked {
+                (taken, done) = unchunk(&bytes, taken, &mut content);
+            }
+            if done || bytes.len() >= most || !matches!(stream.read_buf(&mut bytes).await, Ok(1..)) {
                 break;
             }
         }
     };
     let _ = budget.bound(read).await;
-    if chunked {
-        bytes = unchunk(&bytes).0;
-    }
-    bytes.truncate(most);
-    answer.body = bytes;
+    answer.body = if chunked { content } else { bytes };
+    answer.body.truncate(most);
 }
 
-/// The content of chunks (RFC 9112, 7.1), as far as they are complete, and whether the last one is there.
-fn unchunk(mut bytes: &[u8]) -> (Vec<u8>, bool) {
-    let mut out = Vec::new();
-    while let Ok(httparse::Status::Complete((start, length))) = httparse::parse_chunk_size(bytes) {
-        let Some(end) = usize::try_from(length).ok().and_then(|length| start.checked_add(length)) else {
-            break;
-        };
+/// Takes the content of the chunks (RFC 9112, 7.1) behind `taken`, as far as they are complete. Gives up to where
+/// that was, and whether the last one is there.
+fn unchunk(bytes: &[u8], mut taken: usize, content: &mut Vec<u8>) -> (usize, bool) {
+    while let Some(rest) = bytes.get(taken..)
+        && let Ok(httparse::Status::Complete((start, length))) = httparse::parse_chunk_size(rest)
+    {
         if length == 0 {
-            return (out, true);
+            return (taken, true);
         }
-        let Some(chunk) = bytes.get(start..end) else { break };
-        out.extend_from_slice(chunk);
-        bytes = bytes.get(end + 2..).unwrap_or_default();
+        let end = usize::try_from(length).ok().and_then(|length| start.checked_add(length));
+        let Some((end, chunk)) = end.and_then(|end| Some((end, rest.get(start..end)?))) else { break };
+        content.extend_from_slice(chunk);
+        taken += end + 2;
     }
-    (out, false)
+    (taken, false)
 }
 
 /// One request over a connection of its own.
@@ -240,9 +247,16 @@ mod tests {
 
     #[test]
     fn chunks_are_joined() {
-        assert_eq!(unchunk(b"3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n"), (b"abcde".to_vec(), true));
-        assert_eq!(unchunk(b"5\r\nab"), (Vec::new(), false));
-        assert_eq!(unchunk(b"ffffffffffffffff\r\nab"), (Vec::new(), false));
+        let whole = b"3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n";
+        for cut in 0..whole.len() {
+            let mut content = Vec::new();
+            let (taken, _) = unchunk(&whole[..cut], 0, &mut content);
+            let (_, done) = unchunk(whole, taken, &mut content);
+            assert_eq!((content.as_slice(), done), (&b"abcde"[..], true), "{cut}");
+        }
+        for never in [&b"5\r\nab"[..], b"ffffffffffffffff\r\nab", b"x"] {
+            assert_eq!(unchunk(never, 0, &mut Vec::new()), (0, false));
+        }
     }
 
     #[tokio::test]
@@ -254,6 +268,9 @@ mod tests {
         let read = read_head(&mut stream, &budget).await;
         let read = read.map(|(answer, rest)| (answer.status, answer.headers.len(), rest));
         assert_eq!(read, Ok((200, 500, b"rest".to_vec())));
+        let endless = "HTTP/1.1 100 Continue\r\n\r\n".repeat(100);
+        let mut stream = tokio::io::join(endless.as_bytes(), tokio::io::sink());
+        assert_eq!(read_head(&mut stream, &budget).await.map(|_| ()), Err(Failure::TooLong));
         let mut stream = tokio::io::join(&b"HTTP/1.1 200 OK\r\nSer"[..], tokio::io::sink());
         let cut = read_head(&mut stream, &budget).await.map(|_| ());
         assert_eq!(cut, Err(Failure::Broken(Break::Closed)));

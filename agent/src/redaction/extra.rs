@@ -36,6 +36,37 @@ pub(crate) enum RedactionError {
     Defaults(String),
 }
 
+impl RedactionError {
+    /// What is wrong, for who names the setting already.
+    pub(crate) fn problem(&self) -> String {
+        match self {
+            Self::Pattern { pattern, problem, .. } => format!("{pattern:?}: {problem}"),
+            Self::Together { problem, .. } => format!("the patterns cannot be combined: {problem}"),
+            Self::Defaults(_) => self.to_string(),
+        }
+    }
+}
+
+/// What patterns are matched with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum PatternsOf {
+    /// Names of keys.
+    Keys,
+    /// Values.
+    Values,
+}
+
+/// Whether patterns of the operator's can be used.
+///
+/// # Errors
+/// Which cannot, and why.
+pub(crate) fn check_patterns(of: PatternsOf, patterns: &[String]) -> Result<(), RedactionError> {
+    match of {
+        PatternsOf::Keys => ExtraKeys::new(patterns).map(drop),
+        PatternsOf::Values => ExtraValues::new(patterns).map(drop),
+    }
+}
+
 /// Patterns for names of keys.
 #[derive(Debug)]
 pub(super) struct ExtraKeys(RegexSet);
@@ -109,7 +140,7 @@ fn problem(error: &regex::Error) -> String {
         _ => {
             let text = error.to_string();
             let last = text.lines().last().unwrap_or_default();
-            last.trim_start_matches("error: ").to_owned()
+            format!("it is no regular expression: {}", last.trim_start_matches("error: "))
         }
     }
 }

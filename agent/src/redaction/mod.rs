@@ -12,8 +12,8 @@ mod values;
 
 use z4j_protocol::{Object, Value};
 
-pub(crate) use extra::RedactionError;
 use extra::{ExtraKeys, ExtraValues};
+pub(crate) use extra::{PatternsOf, RedactionError, check_patterns};
 use values::ValueMatcher;
 
 /// What stands in place of what was there.

@@ -82,7 +82,11 @@ fn extra_keys_as_the_reference() {
 #[test]
 fn extra_patterns_that_cannot_be_used_are_named() {
     let cases = [
-        (vec!["ok", "("], vec![], "Z4J_REDACTION_EXTRA_KEY_PATTERNS: pattern 2, \"(\": unclosed group"),
+        (
+            vec!["ok", "("],
+            vec![],
+            "Z4J_REDACTION_EXTRA_KEY_PATTERNS: pattern 2, \"(\": it is no regular expression: unclosed group",
+        ),
         (vec!["a)|(?:b"], vec![], "unopened group"),
         (vec![], vec!["(?=x)"], "look-around"),
         (vec![], vec!["x{1000}{1000}"], "use smaller repetitions"),

@@ -1,16 +1,28 @@
 //! The end of what a program complained about, without what is secret in it.
 //!
-//! Owns how free text is redacted: line by line, so that one secret does not hide the reason, and `NAME=value`
-//! and `name: value` as a key with its value.
+//! Owns how free text is redacted: line by line, so that one secret does not hide the reason, with names and their
+//! values (`NAME=value`, `name: value`, `--name value`), and with what goes on over several lines.
 
 use z4j_protocol::Value;
 
 use super::super::Redact;
 use super::output::{Output, STDERR_BYTES};
+use crate::redaction::MARKER;
 use crate::words::printable;
 
-/// What stands in place of a secret (protocol.md, redaction).
-const HIDDEN: &str = "[REDACTED]";
+/// Around keys and certificates (RFC 7468).
+const PEM_BEGIN: &str = "-----BEGIN";
+const PEM_END: &str = "-----END";
+
+/// What the next lines are.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Next {
+    Shown,
+    /// The next one is a value, or the rest of one.
+    Hidden,
+    /// All are, up to one that has this.
+    HiddenUntil(&'static str),
+}
 
 /// The end of stderr as one line; what a cut may have left half of is left out.
 pub(super) fn shown(output: &Output, redact: &Redact) -> String {
@@ -20,33 +32,65 @@ pub(super) fn shown(output: &Output, redact: &Redact) -> String {
     } else {
         &text
     };
-    let lines: Vec<String> = whole.lines().map(|line| clean(line, redact)).collect();
-    printable(lines.join("\n").as_bytes(), STDERR_BYTES)
+    printable(clean(whole, redact).join("\n").as_bytes(), STDERR_BYTES)
+}
+
+/// The lines, with a marker in place of each run of those that are hidden.
+fn clean(text: &str, redact: &Redact) -> Vec<String> {
+    let (mut out, mut next) = (Vec::<String>::new(), Next::Shown);
+    for line in text.lines() {
+        let ends_pem = line.contains(PEM_END);
+        if ends_pem && next == Next::Shown && !line.contains(PEM_BEGIN) {
+            // Its beginning was cut off.
+            out.clear();
+        }
+        let is_hidden = next != Next::Shown || ends_pem || line.contains(PEM_BEGIN);
+        next = match next {
+            Next::HiddenUntil(end) if !line.contains(end) => next,
+            _ if is_hidden && (ends_pem || !line.contains(PEM_BEGIN)) => Next::Shown,
+            _ if is_hidden => Next::HiddenUntil(PEM_END),
+            _ => {
+                let (line, next) = clean_line(line, redact);
+                out.push(line);
+                next
+            }
+        };
+        if is_hidden && out.last().is_none_or(|last| last != MARKER) {
+            out.push(MARKER.to_owned());
+        }
+    }
+    out
 }
 
 /// A line without the values of sensitive names; nothing of it, where it has a secret that bears no name.
-fn clean(line: &str, redact: &Redact) -> String {
+fn clean_line(line: &str, redact: &Redact) -> (String, Next) {
     let whole = redacted(line.into(), redact);
     if whole != line {
-        return whole;
+        return (whole, Next::Shown);
     }
-    let (mut out, mut before) = (String::with_capacity(line.len()), "");
-    for (at, word) in line.split(' ').enumerate() {
-        if at > 0 {
-            out.push(' ');
+    let (mut out, mut before, mut at) = (String::with_capacity(line.len()), "", 0);
+    for part in line.split_inclusive(char::is_whitespace) {
+        let word = part.trim_end();
+        let rest = &line[at + word.len()..];
+        at += part.len();
+        let Some(value_at) = value_in(word, before, redact) else {
+            out.push_str(part);
+            before = if word.is_empty() { before } else { word };
+            continue;
+        };
+        out.push_str(&word[..value_at]);
+        let value = &word[value_at..];
+        if value.is_empty() || is_scheme(value) || open_quote(value).is_some() {
+            let rest = if open_quote(value).is_some() { value } else { rest.trim() };
+            let space = if value.is_empty() { " " } else { "" };
+            let next = if rest.is_empty() { Next::Hidden } else { Next::Shown };
+            return (out + space + MARKER, open_quote(rest).map_or(next, Next::HiddenUntil));
         }
-        let value_at = value_in(word, before, redact);
-        out.push_str(&word[..value_at.unwrap_or(word.len())]);
-        if let Some(value_at) = value_at {
-            if is_open(&word[value_at..]) {
-                let space = if value_at == word.len() { " " } else { "" };
-                return out + space + HIDDEN;
-            }
-            out.push_str(HIDDEN);
-        }
+        out.push_str(MARKER);
+        out.push_str(&part[word.len()..]);
         before = word;
     }
-    out
+    (out, Next::Shown)
 }
 
 /// Where the value of a sensitive name begins in a word: behind `NAME=` and `NAME:`, or at its end, where the
@@ -56,23 +100,44 @@ fn value_in(word: &str, before: &str, redact: &Redact) -> Option<usize> {
         let name = name.trim_matches(|c: char| !c.is_alphanumeric());
         !name.is_empty() && redacted_under(name, redact)
     };
-    if matches!(word, "=" | ":") && is_sensitive(before) || word.starts_with("--") && is_sensitive(word) {
+    let stands_alone = matches!(word, "=" | "==" | ":");
+    if stands_alone && is_sensitive(before) || word.starts_with("--") && is_sensitive(word) {
         return Some(word.len());
     }
+    if let Some(rest) = word.strip_prefix(['=', ':'])
+        && is_sensitive(before)
+    {
+        return Some(word.len() - rest.len());
+    }
+    let separators = ['?', '&', ';', ',', '/', '{', '(', '[', '<', '|', '=', ':'];
     let mut ends = word.match_indices(['=', ':']);
     ends.find_map(|(end, separator)| {
-        let start =
-            word[..end].rfind(['?', '&', ';', ',', '/', '{', '(', '=', ':']).map_or(0, |start| start + 1);
+        let start = word[..end].rfind(separators).map_or(0, |start| start + 1);
         is_sensitive(&word[start..end]).then_some(end + separator.len())
     })
 }
 
-/// Whether a value goes on behind its first word: that is a scheme of HTTP's, or a quote is not closed.
-fn is_open(value: &str) -> bool {
-    let quote = value.chars().next().filter(|first| matches!(first, '"' | '\''));
-    let is_scheme =
-        ["basic", "bearer", "digest", "token"].iter().any(|word| value.eq_ignore_ascii_case(word));
-    value.is_empty() || is_scheme || quote.is_some_and(|quote| !value[1..].contains(quote))
+/// The quote that a value begins with and that does not end in it.
+fn open_quote(value: &str) -> Option<&'static str> {
+    let quote = match value.as_bytes().first()? {
+        b'"' => "\"",
+        b'\'' => "'",
+        _ => return None,
+    };
+    let mut rest = value[1..].chars();
+    while let Some(c) = rest.next() {
+        match c {
+            '\\' => _ = rest.next(),
+            c if quote.starts_with(c) => return None,
+            _ => {}
+        }
+    }
+    Some(quote)
+}
+
+/// Whether a value is a scheme of HTTP's, behind which the value comes.
+fn is_scheme(value: &str) -> bool {
+    ["basic", "bearer", "digest", "token"].iter().any(|word| value.eq_ignore_ascii_case(word))
 }
 
 fn redacted_under(name: &str, redact: &Redact) -> bool {
@@ -83,7 +148,7 @@ fn redacted_under(name: &str, redact: &Redact) -> bool {
 
 fn redacted(mut value: Value, redact: &Redact) -> String {
     redact(&mut value);
-    value.as_str().unwrap_or(HIDDEN).to_owned()
+    value.as_str().unwrap_or(MARKER).to_owned()
 }
 
 #[cfg(test)]
@@ -113,11 +178,30 @@ mod tests {
             ),
             ("{\"password\": \"hunter2\", \"user\": \"u\"}", Some("{\"password\": [REDACTED]")),
             ("{\"password\":\"hunter2\"}", Some("{\"password\":[REDACTED]")),
+            ("password  =  hunter2 x", Some("password  = [REDACTED]")),
+            ("password\t=\thunter2", Some("password\t= [REDACTED]")),
+            ("password =hunter2 x", Some("password =[REDACTED] x")),
+            (
+                "{\"user\":\"u\",\"password\":\"ab\\\" hunter4\"}",
+                Some("{\"user\":\"u\",\"password\":[REDACTED]"),
+            ),
+            ("user=a|password=hunter5", Some("user=a|password=[REDACTED]")),
+            (
+                "  \"password\":\n    \"hunter2\"\nit failed",
+                Some("  \"password\": [REDACTED]\n[REDACTED]\nit failed"),
+            ),
+            ("password: \"one\nbelow\" x\nit failed", Some("password: [REDACTED]\n[REDACTED]\nit failed")),
+            (
+                "no\n-----BEGIN PRIVATE KEY-----\nMIIabc\nMIIxyz\n-----END PRIVATE KEY-----\ngood",
+                Some("no\n[REDACTED]\ngood"),
+            ),
+            ("MIIxyz\nMIIabc==\n-----END PRIVATE KEY-----\nit failed", Some("[REDACTED]\nit failed")),
+            ("a\n-----BEGIN X-----\nMIIabc", Some("a\n[REDACTED]")),
             ("tokens left: 3, key not found: a:b", Some("tokens left: 3, key not found: a:b")),
             ("  indented  text", Some("  indented  text")),
         ] {
-            let shown = clean(line, &redact);
-            for secret in ["abc", "hunter2", "words", "one'", "xyz", "dXNl"] {
+            let shown = clean(line, &redact).join("\n");
+            for secret in ["abc", "hunter", "words", "one'", "xyz", "dXNl", "MII", "below"] {
                 assert!(!shown.contains(secret), "{line}: {shown}");
             }
             if let Some(wanted) = wanted {
