@@ -8,6 +8,7 @@ mod longpoll;
 mod names;
 mod network;
 mod notes;
+mod place;
 mod proxy;
 mod tls;
 mod upgrade;
