@@ -188,7 +188,14 @@ fn a_process_without_free_descriptors_blames_nobody() -> Outcome {
     let attempts = vec![Attempt { address: BRAIN, failure, forbidden: false }];
     let mut evidence = connected();
     evidence.tcp = timed(TcpEvidence::Failed { attempts, local: LocalNetwork::default() });
-    let finding = &judge(&case(&config, &account), &evidence).probes[2];
+    let mut case = case(&config, &account);
+    let finding = &judge(&case, &evidence).probes[2];
     assert_eq!((finding.status, finding.fix.as_deref()), (Status::Unknown, Some("LimitNOFILE=65536")));
+    // It is shown where only what waits for it was asked for, and is no success to who is strict.
+    case.selected = vec![ProbeName::Websocket];
+    let report = judge(&case, &evidence);
+    let shown = [("tcp", Status::Unknown, None), ("websocket", Status::Skip, None)];
+    assert_eq!(codes(&report), shown);
+    assert_eq!((report.is_good(false), report.is_good(true)), (true, false));
     Ok(())
 }
