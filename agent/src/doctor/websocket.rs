@@ -91,7 +91,7 @@ async fn with_longpoll(
     probe: &Probe<'_>,
     secret: &HmacSecret,
 ) -> WebsocketEvidence {
-    let trip = || longpoll::round_trip(probe.route, probe.config, secret, probe.clock);
+    let trip = || longpoll::round_trip(probe.route, probe.config, secret, probe.clock, DECLINED);
     let mut round_trip = trip().await;
     if round_trip.is_conflict() {
         // A brain that forgot the session takes the next one, as it would from an agent; a wrong secret stays.

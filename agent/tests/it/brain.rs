@@ -48,10 +48,12 @@ pub(crate) fn read_head(stream: &mut dyn Stream) -> String {
 }
 
 /// Reads the body of a request: closing with unread data would reset the connection.
-pub(crate) fn read_body(stream: &mut dyn Stream, head: &str) {
+pub(crate) fn read_body(stream: &mut dyn Stream, head: &str) -> String {
     let length = head.lines().find_map(|line| line.strip_prefix("Content-Length: "));
     let length = length.and_then(|length| length.trim().parse().ok()).unwrap_or(0);
-    let _ = std::io::copy(&mut stream.take(length), &mut std::io::sink());
+    let mut body = String::new();
+    let _ = stream.take(length).read_to_string(&mut body);
+    body
 }
 
 /// Answers each request with the text that a function has for its path.
@@ -133,7 +135,7 @@ pub(crate) fn secure(
 }
 
 #[expect(clippy::disallowed_methods, reason = "the server's clock")]
-fn now(manners: Manners) -> Timestamp {
+pub(crate) fn now(manners: Manners) -> Timestamp {
     Timestamp::from(std::time::SystemTime::now()).plus_seconds(manners.ahead)
 }
 

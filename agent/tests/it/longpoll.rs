@@ -2,8 +2,10 @@
 
 use std::io::Write;
 
-use crate::brain::{http, read_body, read_head, serve, serve_http, switching};
-use crate::world::{Outcome, World, notes};
+use z4j_protocol::{Binding, FrameType, HmacSecret, Signer, Value};
+
+use crate::brain::{Manners, http, now, read_body, read_head, serve, serve_http, switching};
+use crate::world::{Outcome, SECRET, World, notes};
 
 const IDS: &str = "x-z4j-agent-id: 44c7ca73-5a51-496c-84a8-8e60a719ff98\r\n\
                    x-z4j-project-id: fb76ac03-c5fe-4c21-95cc-b9d59cf3f2bc\r\n";
@@ -36,6 +38,58 @@ fn a_round_trip_over_longpoll_is_reported_in_its_own_words() -> Outcome {
     assert_eq!(notes(&report), ["note.project-unverified"]);
     world.set("Z4J_PROJECT_ID", "00000000-0000-4000-8000-000000000000");
     assert_eq!(world.failures(&[])?, ["ws.project-mismatch"]);
+    Ok(())
+}
+
+const AGENT: &str = "44c7ca73-5a51-496c-84a8-8e60a719ff98";
+const PROJECT: &str = "fb76ac03-c5fe-4c21-95cc-b9d59cf3f2bc";
+
+/// What a brain of old answers to a probe: 0 frames is not enough for it, and with one it hands out a command.
+/// It names no ids.
+fn probed_of_old(path: &str, head: &str) -> Outcome<String> {
+    if path.ends_with("max_frames=0") {
+        return Ok(http("422 Unprocessable Entity", "{}"));
+    }
+    let nonce = head.lines().find_map(|line| line.strip_prefix("X-Z4J-Session-Nonce: "));
+    let ids = Binding {
+        agent_id: AGENT.into(),
+        project_id: PROJECT.into(),
+        session_id: nonce.unwrap_or_default().into(),
+    };
+    let command = Value::from_serialize(&serde_json::json!({
+        "action": "retry_task", "target": {"type": "task", "id": "t"}, "parameters": {}, "timeout_seconds": 60,
+    }))?;
+    let id = "4c5f2f0e-3e1b-4d7e-9a51-0c2f3f1f9d11";
+    let mut signer = Signer::new(&HmacSecret::parse(SECRET)?, ids);
+    let frame = signer.sign(FrameType::Command, id, command, now(Manners::default()), [1; 16])?;
+    Ok(http("200 OK", &serde_json::json!({ "frames": [frame] }).to_string()))
+}
+
+#[test]
+fn a_brain_of_old_is_good_to_the_doctor_as_it_is_to_the_agent() -> Outcome {
+    let (sender, posts) = std::sync::mpsc::channel();
+    let port = serve(move |mut stream| {
+        let head = read_head(&mut stream);
+        let body = read_body(&mut stream, &head);
+        let path = head.split(' ').nth(1).unwrap_or_default();
+        let answer = if path == "/api/v1/agent/events" {
+            let _ = sender.send(body);
+            http("200 OK", TAKEN)
+        } else {
+            probed_of_old(path, &head).unwrap_or_default()
+        };
+        let _ = stream.write_all(answer.as_bytes());
+    })?;
+    let mut world = World::new(&format!("http://127.0.0.1:{port}/"))?;
+    world.set("Z4J_TRANSPORT", "longpoll").set("Z4J_PROJECT_ID", PROJECT);
+    assert_eq!(world.failures(&[])?, ["ws.not-a-brain"]);
+    world.set("Z4J_AGENT_ID", AGENT);
+    let report = world.doctor(&[])?;
+    assert_eq!(report["probes"][4]["status"], "ok", "{report:#}");
+    let posts: Vec<String> = posts.try_iter().collect();
+    assert_eq!(posts.len(), 2, "{posts:?}");
+    assert!(posts[0].contains("command_ack") && posts[0].contains("received by z4j doctor"), "{posts:?}");
+    assert!(posts[1].contains("event_batch"), "{posts:?}");
     Ok(())
 }
 

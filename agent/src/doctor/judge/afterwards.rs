@@ -1,5 +1,7 @@
 //! What the answer to the first request says of TLS.
 
+use rustls::AlertDescription;
+
 use super::super::evidence::{TrialEnd, WebsocketEvidence};
 use super::{Case, Verdict, upgrade};
 use crate::net::Break;
@@ -22,9 +24,7 @@ pub(super) fn judge(case: &Case<'_>, session: &Session, later: &WebsocketEvidenc
     };
     match failure {
         Some(Failure::NotHttp(head)) if is_http2(head) => Some(h2_only(case, "it answers in HTTP/2")),
-        Some(Failure::Broken(broken @ (Break::Alert(_) | Break::Closed | Break::Reset)))
-            if session.asks_client =>
-        {
+        Some(Failure::Broken(broken)) if session.asks_client && misses_certificate(broken) => {
             Some(client_cert_required(case, &broken.to_string()))
         }
         _ => answer.filter(|answer| wants_certificate(answer)).map(|answer| {
@@ -34,6 +34,22 @@ pub(super) fn judge(case: &Case<'_>, session: &Session, later: &WebsocketEvidenc
             )
         }),
     }
+}
+
+/// Whether a connection ended as from a server that asked for a certificate and does not do without. One that
+/// merely asks closes for reasons of its own. An alert can be lost to the reset that follows it, since such a
+/// server leaves our request unread.
+pub(super) const fn misses_certificate(broken: &Break) -> bool {
+    matches!(
+        broken,
+        Break::Reset
+            | Break::Alert(
+                AlertDescription::CertificateRequired
+                    | AlertDescription::HandshakeFailure
+                    | AlertDescription::BadCertificate
+                    | AlertDescription::AccessDenied
+            )
+    )
 }
 
 /// Whether bytes begin with a SETTINGS frame, as every HTTP/2 server does (RFC 9113, 3.4 and 6.5).

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use nix::libc;
 
 use super::super::evidence::{BufferEvidence, BufferOutcome, Space};
+use super::place::{is_an_agents, is_of_many};
 use super::{Case, Verdict};
 use crate::environment::user_flag;
 use crate::mounts::Mount;
@@ -67,7 +68,12 @@ pub(super) fn judge(case: &Case<'_>, seen: &BufferEvidence) -> Verdict {
         BufferOutcome::Foreign(owner) => Verdict::fail(
             "buffer.owned-by-other",
             format!("{} is {owner}, not by {}", seen.path.display(), case.account.user_text()),
-            format!("sudo chown {} {}", case.account.chown_spec(), word(&seen.path)),
+            // In a directory of many users it is somebody's; elsewhere it was left over from another user's run.
+            if seen.path.parent().is_none_or(|dir| is_of_many(dir, None)) {
+                elsewhere(case, STATE_DIRECTORY)
+            } else {
+                format!("sudo chown {} {}", case.account.chown_spec(), word(&seen.path))
+            },
         ),
     };
     let verdict = verdict.with("path", text(&seen.path)).with("uid", case.account.uid);
@@ -227,7 +233,11 @@ fn fix(case: &Case<'_>, seen: &BufferEvidence, kind: &Kind<'_>, refusal: &Refusa
         Kind::OwnedByOther if case.account.uid == 0 && refusal.owner.is_some() => {
             refusal.owner.map(|owner| as_owner(case, owner)).unwrap_or_default()
         }
-        Kind::OwnedByOther => format!("sudo chown -R {} {component}", case.account.chown_spec()),
+        Kind::OwnedByOther if is_not_to_be_changed(refusal) => elsewhere(case, STATE_DIRECTORY),
+        Kind::OwnedByOther => {
+            let all = if is_an_agents(&refusal.component, case.account.uid) { "-R " } else { "" };
+            format!("sudo chown {all}{} {component}", case.account.chown_spec())
+        }
         Kind::ReadOnly(mount) if mount.superblock_read_only => {
             format!("sudo mount -o remount,rw {}", word(&mount.point))
         }
@@ -260,18 +270,27 @@ fn elsewhere(case: &Case<'_>, lines: &str) -> String {
     format!("{lines}{unset}")
 }
 
+/// Whether a change of the refusing component's owner or mode would break others. Both follow links.
+fn is_not_to_be_changed(refusal: &Refusal) -> bool {
+    [&refusal.component, &refusal.real_component].iter().any(|path| is_of_many(path, refusal.owner))
+}
+
 /// What lets the user write to a place that permissions keep closed.
 fn open_up(case: &Case<'_>, refusal: &Refusal) -> String {
     let (component, wanted) = (word(&refusal.component), word(&refusal.wanted));
     let (user, group) = (case.account.user_text(), case.account.group_text());
     match refusal.cause {
+        Cause::NotADirectory | Cause::Link if is_of_many(&refusal.component, None) => {
+            elsewhere(case, STATE_DIRECTORY)
+        }
         Cause::NotADirectory | Cause::Link => {
             let mut old = refusal.component.clone().into_os_string();
             old.push(".old");
             format!("sudo mv {component} {}", word(Path::new(&old)))
         }
+        Cause::OpenToOthers if is_not_to_be_changed(refusal) => elsewhere(case, STATE_DIRECTORY),
         Cause::OpenToOthers => format!("sudo chmod 0700 {component}"),
-        _ if refusal.component == refusal.wanted => {
+        _ if refusal.component == refusal.wanted && !is_not_to_be_changed(refusal) => {
             format!("sudo chown {} {wanted} && sudo chmod 0700 {wanted}", case.account.chown_spec())
         }
         // Only the last component is missing, and it could be reached: it is made for the user.

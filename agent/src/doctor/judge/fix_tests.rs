@@ -33,6 +33,45 @@ fn root_is_never_told_to_take_the_services_directory() -> Outcome {
 }
 
 #[test]
+fn what_is_the_systems_or_everybodys_is_left_as_it_is() -> Outcome {
+    let account = account();
+    let mut config = config("https://tasks.example.com/")?;
+    config.buffer_path = Some("b.sqlite".into());
+    let denied = Cause::Errno(libc::EACCES);
+    let closed = |component: &str, cause: Cause, uid, mode| {
+        let refusal =
+            crate::paths::Refusal { wanted: component.into(), ..refusal(component, cause, uid, mode) };
+        BufferOutcome::Explicit(refusal)
+    };
+    for (component, cause, uid, mode) in [
+        ("/", Cause::ForeignOwner, 0, 0o755),
+        ("/etc", Cause::ForeignOwner, 0, 0o755),
+        ("/usr/local/share/z", Cause::ForeignOwner, 0, 0o755),
+        ("/var/lib", Cause::ForeignOwner, 0, 0o755),
+        ("/srv/drop/off", Cause::ForeignOwner, 0, 0o1777),
+        ("/tmp", Cause::OpenToOthers, 33, 0o1777),
+        ("/etc/passwd", Cause::NotADirectory, 0, 0o644),
+        ("/lib", Cause::Link, 0, 0o755),
+        ("/opt", denied, 33, 0o500),
+    ] {
+        let finding = buffer_fix(&case(&config, &account), closed(component, cause, uid, mode), None);
+        let fix = finding.fix.unwrap_or_default();
+        assert!(!fix.contains(&format!("{component} ")) && !fix.ends_with(component), "{component}: {fix}");
+        assert!(fix.contains("Environment=Z4J_HOME=") && fix.contains("Unset"), "{component}: {fix}");
+    }
+    let foreign = BufferOutcome::Foreign(crate::paths::Owner { uid: 0, gid: 0, mode: 0o644 });
+    let mut seen = buffer(foreign, None);
+    seen.path = "/etc/passwd".into();
+    let report = judge(&case(&config, &account), &Evidence { buffer: timed(seen), ..Evidence::default() });
+    assert!(report.probes[0].fix.as_ref().is_some_and(|fix| fix.starts_with("StateDirectory=")));
+    // Only what is in an agent's own directory is an agent's.
+    let finding =
+        buffer_fix(&case(&config, &account), closed("/srv/data/x", Cause::ForeignOwner, 0, 0o755), None);
+    assert_eq!(finding.fix.as_deref(), Some("sudo chown www-data:www-data /srv/data/x"));
+    Ok(())
+}
+
+#[test]
 fn a_fix_moves_everything_that_stands_in_the_way() -> Outcome {
     let account = account();
     let mut config = config("https://tasks.example.com/")?;
@@ -149,7 +188,14 @@ fn a_process_without_free_descriptors_blames_nobody() -> Outcome {
     let attempts = vec![Attempt { address: BRAIN, failure, forbidden: false }];
     let mut evidence = connected();
     evidence.tcp = timed(TcpEvidence::Failed { attempts, local: LocalNetwork::default() });
-    let finding = &judge(&case(&config, &account), &evidence).probes[2];
+    let mut case = case(&config, &account);
+    let finding = &judge(&case, &evidence).probes[2];
     assert_eq!((finding.status, finding.fix.as_deref()), (Status::Unknown, Some("LimitNOFILE=65536")));
+    // It is shown where only what waits for it was asked for, and is no success to who is strict.
+    case.selected = vec![ProbeName::Websocket];
+    let report = judge(&case, &evidence);
+    let shown = [("tcp", Status::Unknown, None), ("websocket", Status::Skip, None)];
+    assert_eq!(codes(&report), shown);
+    assert_eq!((report.is_good(false), report.is_good(true)), (true, false));
     Ok(())
 }

@@ -46,7 +46,9 @@ pub(super) fn failure(case: &Case<'_>, seen: &WebsocketEvidence, round_trip: &Ro
             ),
             format!("correct Z4J_BRAIN_URL={}", case.config.brain_url.as_str()),
         ),
-        (200, _) if !is_batch => not_a_brain(case, "its answer to a long-poll request names no agent"),
+        (200, _) if !is_batch => {
+            not_a_brain(case, "its answer to a long-poll request names no agent or holds no frames")
+        }
         _ => http_status(answer),
     })
 }

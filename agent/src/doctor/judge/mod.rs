@@ -8,6 +8,7 @@ mod longpoll;
 mod names;
 mod network;
 mod notes;
+mod place;
 mod proxy;
 mod tls;
 mod upgrade;
@@ -212,13 +213,13 @@ fn was_reset(evidence: &Evidence) -> bool {
     tls || http
 }
 
-/// The findings that were asked for, and the failures that those wait for.
+/// The findings that were asked for, and what those wait for: a failure, or what could not be looked at.
 fn shown(case: &Case<'_>, findings: Vec<Finding>) -> Vec<Finding> {
     let selected = |finding: &Finding| case.selected.contains(&finding.name);
     let waits = findings.iter().any(|finding| selected(finding) && finding.status == Status::Skip);
-    // Only the probes of the network wait for each other, so what failed there is what is waited for.
-    let is_cause =
-        |finding: &Finding| waits && finding.status == Status::Fail && finding.name != ProbeName::BufferPath;
+    // Only the probes of the network wait for each other, so what is not good there is what is waited for.
+    let is_bad = |finding: &Finding| matches!(finding.status, Status::Fail | Status::Unknown);
+    let is_cause = |finding: &Finding| waits && is_bad(finding) && finding.name != ProbeName::BufferPath;
     findings.into_iter().filter(|finding| selected(finding) || is_cause(finding)).collect()
 }
 

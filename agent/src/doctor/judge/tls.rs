@@ -3,7 +3,7 @@
 use rustls::AlertDescription;
 
 use super::super::evidence::{TlsEvidence, WebsocketEvidence};
-use super::afterwards::{client_cert_required, h2_only};
+use super::afterwards::{client_cert_required, h2_only, misses_certificate};
 use super::names::{date, list};
 use super::{Case, OUT_OF_TIME, Verdict, afterwards, certificate};
 use crate::net::Break;
@@ -101,7 +101,7 @@ fn bad(case: &Case<'_>, failed: &Failed, source: &str, kin: bool) -> Verdict {
         Failure::Broken(Break::Alert(AlertDescription::NoApplicationProtocol)) => {
             h2_only(case, "it refuses http/1.1 with the TLS alert NoApplicationProtocol")
         }
-        Failure::Broken(broken @ (Break::Alert(_) | Break::Closed | Break::Reset)) if failed.asks_client => {
+        Failure::Broken(broken) if failed.asks_client && misses_certificate(broken) => {
             client_cert_required(case, &broken.to_string())
         }
         Failure::Broken(broken) => aborted(case, broken, failed),

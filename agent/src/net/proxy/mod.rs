@@ -213,11 +213,34 @@ fn read_failure(failure: http::Failure) -> Failure {
     }
 }
 
-/// `Proxy-Authenticate: Basic realm="x"` → `Basic`.
+/// `Proxy-Authenticate: Negotiate, Basic realm="x"` → `Negotiate` and `Basic`.
 pub(crate) fn schemes(answer: &http::Answer) -> Vec<String> {
     let values = answer.headers.iter().filter(|(name, _)| name == "proxy-authenticate");
-    let words = values.filter_map(|(_, value)| value.split_whitespace().next());
-    words.map(|word| printable(word.as_bytes(), 20)).collect()
+    let parts = values.flat_map(|(_, value)| list_members(value));
+    parts.filter_map(scheme).map(|word| printable(word.as_bytes(), 20)).collect()
+}
+
+/// The members of a list: a comma inside quotes ends none (RFC 9110, 5.6.1 and 5.6.4).
+fn list_members(value: &str) -> Vec<&str> {
+    let (mut quoted, mut escaped) = (false, false);
+    let ends = |c: char| {
+        match c {
+            _ if escaped => escaped = false,
+            '\\' if quoted => escaped = true,
+            '"' => quoted = !quoted,
+            _ => {}
+        }
+        c == ',' && !quoted
+    };
+    value.split(ends).collect()
+}
+
+/// The scheme with which a member of a list of challenges begins; none if it is one more parameter of the
+/// challenge before it, `NAME = VALUE` (RFC 9110, 11.6.1 and 11.2).
+fn scheme(member: &str) -> Option<&str> {
+    let member = member.trim_start();
+    let (word, rest) = member.split_at(member.find([' ', '\t', '=']).unwrap_or(member.len()));
+    (!word.is_empty() && !rest.trim_start().starts_with('=')).then_some(word)
 }
 
 impl Credentials {

@@ -117,6 +117,24 @@ async fn a_tunnel_carries_what_the_brain_says() -> Outcome {
     Ok(())
 }
 
+#[test]
+fn every_challenge_is_read_wherever_it_stands() {
+    for (lines, expected) in [
+        (&["Negotiate, Basic realm=\"corp\""][..], &["Negotiate", "Basic"][..]),
+        (&["Basic realm=\"corp, Digest, \\\" NTLM, x\", charset=\"UTF-8\""], &["Basic"]),
+        (
+            &["Digest realm=\"x\", qop = \"auth,auth-int\" ,nonce=\"y==\",Basic realm=\"z\""],
+            &["Digest", "Basic"],
+        ),
+        (&["NTLM TlRMTVNTUAAC==", ",, basic"], &["NTLM", "basic"]),
+        (&[""], &[]),
+    ] {
+        let headers = lines.iter().map(|line| ("proxy-authenticate".to_owned(), (*line).to_owned()));
+        let answer = http::Answer { headers: headers.collect(), ..http::Answer::default() };
+        assert_eq!(schemes(&answer), expected, "{lines:?}");
+    }
+}
+
 #[tokio::test]
 async fn a_proxy_that_says_no_is_quoted() -> Outcome {
     let answered = |status, reason: &str, schemes: &[&str]| Failure::Answered {

@@ -17,10 +17,14 @@ use crate::net::budget::Budget;
 use crate::net::exchange::{self, is_quiet};
 use crate::net::http::{Answer, Failure, Request};
 use crate::net::route::Duplex;
+use crate::transport::longpoll::Ask;
 
 /// How long each step of connecting may take.
 const EACH_STEP: Duration = Duration::from_secs(10);
 const ALL_STEPS: Duration = Duration::from_secs(120);
+
+/// How long the connect probe may take.
+const PROBE: Duration = Duration::from_secs(10);
 
 /// Why there is no answer.
 #[derive(Debug)]
@@ -46,6 +50,14 @@ pub(super) struct Line {
     environment: Arc<Environment>,
     kept: Option<Box<dyn Duplex>>,
     journey: Option<Journey>,
+}
+
+impl Ask for Line {
+    type Failure = LineFailure;
+
+    async fn ask(&mut self, request: &Request) -> Result<Answer, LineFailure> {
+        self.request(request, PROBE).await
+    }
 }
 
 impl Line {

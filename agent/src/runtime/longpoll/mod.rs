@@ -26,14 +26,12 @@ use super::Link;
 use super::failure::Failure;
 use super::silence::Silence;
 use crate::doctor::diagnosis::Journey;
-use crate::net::http::{self, Answer, Request};
+use crate::net::http::{self, Answer};
 use crate::transport::longpoll::RoundTrip;
 use crate::transport::{longpoll, random_bytes};
 use line::{Line, LineFailure};
 use size::{BELIEF, Sizes};
 
-/// How long the probe may take.
-const PROBE: Duration = Duration::from_secs(10);
 /// How long a request for commands asks the brain to wait, at first, in seconds.
 const FIRST_WAIT: u64 = 30;
 
@@ -119,43 +117,18 @@ pub(super) async fn open(link: &Link) -> Result<Opened, Failure> {
     headers.push(("X-Z4J-Retry-Contracts", retry_contracts(link)));
     let prefix = link.config.brain_url.prefix().to_owned();
     let mut line = Line::new(link);
-    let mut answer = None;
-    // Brains of old do not take 0 for max_frames.
-    for frames in [0, 1] {
-        let target = format!("{prefix}/api/v1/agent/commands?wait=0&max_frames={frames}");
-        let request = Request { method: "GET", target, headers: headers.clone(), body: None };
-        let got = line.request(&request, PROBE).await;
-        let got = got.map_err(|failed| unanswered(link, line.journey(), failed, None))?;
-        let is_refused = got.status == 422;
-        answer = Some(got);
-        if !is_refused {
-            break;
-        }
-    }
-    let probe = answer.unwrap_or_default();
+    let probe = longpoll::probe(&mut line, &prefix, &headers).await;
+    let probe = probe.map_err(|failed| unanswered(link, line.journey(), failed, None))?;
     let Some(journey) = line.journey().cloned() else {
         return Err(Failure::uncoded(crate::status::FailureClass::Connection, "no probe was answered"));
     };
-    let Some((agent_id, project_id)) = ids(link, &probe) else {
+    let Some((agent_id, project_id)) = longpoll::identity(&link.config, &probe) else {
         let round_trip = RoundTrip { probe: Ok(probe.clone()), batch: None };
         let diagnosis = link.patient().failed_longpoll(&journey, round_trip);
         return Err(Failure::answered(&probe, diagnosis));
     };
     let binding = Binding { agent_id, project_id, session_id: nonce };
     Ok(Opened { binding, headers, prefix, probe, journey, line })
-}
-
-/// Who this agent is: as the brain tells, or else as it is configured.
-fn ids(link: &Link, probe: &Answer) -> Option<(String, String)> {
-    // Anything may answer 200; a brain answers with frames.
-    let is_brains = probe.status == 200 && probe.json().is_some_and(|body| body["frames"].is_array());
-    if !is_brains {
-        return None;
-    }
-    longpoll::ids(probe).or_else(|| {
-        let agent = link.config.agent_id?;
-        Some((agent.to_string(), link.config.project_uuid()?.to_string()))
-    })
 }
 
 /// The engines whose retries go by reference, as the header wants them.
