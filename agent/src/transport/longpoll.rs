@@ -58,7 +58,7 @@ pub(crate) fn identity(config: &Config, answer: &Answer) -> Option<(String, Stri
 }
 
 /// The frames in an answer to a request for commands, each a text.
-fn frames(answer: &Answer) -> Option<Vec<String>> {
+pub(crate) fn frames(answer: &Answer) -> Option<Vec<String>> {
     let body = answer.json()?;
     let frames = body.get("frames")?.as_array()?;
     Some(frames.iter().filter_map(|frame| frame.as_str().map(str::to_owned)).collect())

@@ -162,7 +162,7 @@ impl Session<'_> {
         }
     }
 
-    async fn frame(&mut self, text: &str) -> Result<(), Failure> {
+    pub(super) async fn frame(&mut self, text: &str) -> Result<(), Failure> {
         match self.signed.read(text.as_bytes()) {
             Ok(Event::Command { id, command }) => {
                 if !self.stopping {

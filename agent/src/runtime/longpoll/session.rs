@@ -29,6 +29,7 @@ use crate::buffer::{Limit, Loss};
 use crate::doctor::diagnosis::Journey;
 use crate::net::http::{Answer, Request};
 use crate::transport::frame_id;
+use crate::transport::longpoll::frames;
 use crate::transport::session::Signed;
 
 /// Largest amount of events that is read at once, in bytes.
@@ -161,6 +162,10 @@ enum Never {}
 impl Session<'_> {
     async fn converse(&mut self, orders: &mut Instructions) -> Result<Never, Exit> {
         self.queue_results().await;
+        // A brain of old answers the probe with a command, if it has one.
+        for frame in frames(&self.probe).unwrap_or_default().iter().take(MAX_COMMANDS) {
+            self.frame(frame).await?;
+        }
         loop {
             self.start();
             if self.post.is_none() {

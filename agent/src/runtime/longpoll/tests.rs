@@ -190,6 +190,35 @@ async fn a_command_is_acked_and_answered() -> Outcome {
     Ok(())
 }
 
+/// A brain of old wants to hand one command out at least, also in answer to the probe.
+#[tokio::test]
+async fn a_command_that_the_probe_brings_is_carried_out() -> Outcome {
+    let seen = Arc::new(Mutex::new(Seen::default()));
+    let theirs = Arc::clone(&seen);
+    let port = serve_http(move |asked: Asked| {
+        if asked.target.ends_with("max_frames=0") {
+            return Reply::Text(http("422 Unprocessable Content", "{}"));
+        }
+        let answered = brain_answer(&theirs, |_, _| None, &asked);
+        if !asked.target.ends_with("max_frames=1") {
+            return answered.into();
+        }
+        let frame = command(&lock(&theirs).nonce).unwrap_or_default();
+        Reply::Text(http("200 OK", &serde_json::json!({ "frames": [frame] }).to_string()))
+    })
+    .await?;
+    let agent = Agent::start(port, "longpoll", 0).await?;
+    let mut status = agent.buffer.status();
+    soon(async {
+        while !lock(&seen).kinds.contains(&FrameType::CommandResult) {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await?;
+    soon(status.wait_for(|status| status.unsettled_results == 0)).await??;
+    agent.stop().await
+}
+
 #[tokio::test]
 async fn a_result_that_no_brain_takes_is_tried_often_and_counted() -> Outcome {
     const COMMAND: &str = "4c5f2f0e-3e1b-4d7e-9a51-0c2f3f1f9d11";
