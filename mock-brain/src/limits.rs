@@ -33,6 +33,11 @@ impl TryFrom<String> for Time {
     }
 }
 
+/// The largest frame that is read at all, in bytes.
+pub(crate) const LARGEST_FRAME: u32 = 16 << 20;
+/// The smallest limit on frames: a hello fits, with room for what agents put into it.
+const SMALLEST_FRAME: u64 = 1 << 12;
+
 /// A size on the command line.
 pub(crate) fn bytes(text: &str) -> Result<NonZeroU64, String> {
     text.parse().map_err(|_| format!("a number of bytes is expected, from 1 to {}", u64::MAX))
@@ -87,10 +92,23 @@ impl LimitSettings {
         }
     }
 
-    pub(crate) fn resolve(&self) -> Limits {
+    /// The limits.
+    ///
+    /// # Errors
+    /// Which key says what no brain can keep, and why.
+    pub(crate) fn resolve(&self) -> Result<Limits, (&'static str, String)> {
+        if let Some(bytes) =
+            self.max_frame.filter(|bytes| !(SMALLEST_FRAME..=u64::from(LARGEST_FRAME)).contains(&bytes.get()))
+        {
+            let words = format!(
+                "{bytes} is not from {SMALLEST_FRAME} to {LARGEST_FRAME}, what agents can be held to"
+            );
+            return Err(("max-frame", words));
+        }
+
         let default = Limits::default();
         let time = |set: Option<Time>, default| set.map_or(default, |Time(time)| time);
-        Limits {
+        Ok(Limits {
             body_bytes: self.max_body.map_or(default.body_bytes, NonZeroU64::get),
             frame_bytes: self.max_frame.map_or(default.frame_bytes, NonZeroU64::get),
             connections: self.max_connections.map_or(default.connections, NonZeroUsize::get),
@@ -101,6 +119,6 @@ impl LimitSettings {
             ping: time(self.ping_interval, default.ping),
             command: time(self.command_timeout, default.command),
             ..default
-        }
+        })
     }
 }

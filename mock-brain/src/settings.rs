@@ -254,7 +254,7 @@ impl Settings {
             faults,
             seed: self.seed.unwrap_or_default(),
         };
-        let limits = self.limits.resolve();
+        let limits = self.limits.resolve().map_err(|(key, words)| origin.complaint(key, &words))?;
         Ok(Resolved { listen, control, state_dir, options, limits, origin: self.origin })
     }
 }

@@ -36,15 +36,17 @@ pub(super) async fn list(State(api): State<Arc<Api>>) -> Json<Items<CommandInfo>
 /// Send a command; it waits for its agent.
 #[utoipa::path(post, path = "/mock/v1/commands", operation_id = "send_command", tag = "commands", request_body = NewCommand,
     responses((status = 200, description = "the command as it stands", body = CommandInfo),
+        (status = 500, description = "the journal cannot be written: journal", body = ApiError),
         (status = "4XX", description = "refused: what, why and the way out", body = ApiError)))]
 pub(super) async fn send(
     State(api): State<Arc<Api>>,
     body: Result<Json<NewCommand>, JsonRejection>,
 ) -> Result<Json<CommandInfo>, Refusal> {
     let Json(command) = body.map_err(|error| Refusal::unreadable(error.body_text()))?;
+    api.hub.journal.check()?;
     let info = api.hub.send_command(command)?;
     // What was answered is not lost.
-    api.hub.journal.flushed().await;
+    api.hub.journal.written().await?;
     Ok(Json(info))
 }
 

@@ -122,6 +122,11 @@ impl From<RegistryError> for Refusal {
             RegistryError::Token | RegistryError::State(StateError::Slug(_) | StateError::AgentName(_)) => {
                 ErrorCode::BadValue
             }
+            // The directory of a brain that runs cannot be chosen anew.
+            RegistryError::State(StateError::Io { path, error }) => {
+                let words = format!("state directory {path:?}: {error}; make room or mend that");
+                return Self::new(ErrorCode::State, words);
+            }
             RegistryError::State(_) => ErrorCode::State,
         };
         Self::new(code, error)

@@ -103,9 +103,10 @@ pub(crate) struct Reset {
 /// right. Projects, agents, certificates, logins and live sessions stay.
 #[utoipa::path(post, path = "/mock/v1/reset", operation_id = "reset", tag = "brain",
     responses((status = 200, description = "what a reset leaves", body = Reset),
+        (status = 500, description = "the journal cannot be written: journal", body = ApiError),
         (status = "4XX", description = "refused: what, why and the way out", body = ApiError)))]
-pub(super) async fn reset(State(api): State<Arc<Api>>) -> Json<Reset> {
-    api.hub.reset().await;
+pub(super) async fn reset(State(api): State<Arc<Api>>) -> Result<Json<Reset>, Refusal> {
+    api.hub.reset().await?;
     tracing::info!("reset");
-    Json(Reset { sessions: api.hub.sessions.live() })
+    Ok(Json(Reset { sessions: api.hub.sessions.live() }))
 }

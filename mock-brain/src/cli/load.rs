@@ -142,6 +142,11 @@ pub(super) fn run(args: &Args, environment: &Environment) -> Result<(), Failure>
 }
 
 async fn drive(args: &Args, environment: &Environment) -> Result<(), Failure> {
+    if let Some(path) = &args.svg {
+        // Not only after all the work.
+        let opened = std::fs::OpenOptions::new().create(true).append(true).open(path);
+        opened.map_err(|error| Failure::usage(format!("--svg {path:?}: {error}")))?;
+    }
     let found = find(args, environment).await?;
     let Found { target, identities, minted } = found;
     if args.agents as usize > SLOTS * identities.len() {
@@ -214,16 +219,19 @@ async fn find(args: &Args, environment: &Environment) -> Result<Found, Failure> 
     let secret = secret.map_err(|error| Failure::usage(format!("--secret or Z4J_HMAC_SECRET: {error}")))?;
     let project = args.project.clone().or_else(|| own.project_id.clone());
     let at = |url: &str, ca: Option<&Path>| Target::new(url, ca, args.plaintext).map_err(Failure::usage);
-    let need_url = || Failure::usage("which brain? say its address, or set Z4J_BRAIN_URL");
     if let Some(path) = &args.tokens {
+        let brain = Named::find(args, environment, url, ca).await?;
+        let project = project.or(brain.project);
         let identities =
             load::read_tokens(path, secret.as_ref(), project.as_deref()).map_err(Failure::usage)?;
-        let target = at(&url.ok_or_else(need_url)?, ca.as_deref())?;
+        let target = at(&brain.url, brain.ca.as_deref())?;
         return Ok(Found { target, identities, minted: None });
     }
     if let (Some(email), Some(file)) = (&args.login, &args.password_file) {
-        let target = at(&url.ok_or_else(need_url)?, ca.as_deref())?;
         let login = Login { email: email.clone(), password: password(file)? };
+        let brain = Named::find(args, environment, url, ca).await?;
+        let target = at(&brain.url, brain.ca.as_deref())?;
+        let project = project.or(brain.project);
         return by_rest(args, target, login, project.as_deref().unwrap_or("default")).await;
     }
     if let (Some(token), Some(url), false) = (token.clone(), &url, args.mint) {
@@ -252,6 +260,35 @@ async fn find(args: &Args, environment: &Environment) -> Result<Found, Failure> 
         vec![Identity { token, secret, project: project.or(own.project) }]
     };
     Ok(Found { target, identities, minted: None })
+}
+
+/// A brain that somebody named, or else the one that runs on the state directory.
+struct Named {
+    url: String,
+    ca: Option<PathBuf>,
+    /// The running one's first project.
+    project: Option<String>,
+}
+
+impl Named {
+    async fn find(
+        args: &Args,
+        environment: &Environment,
+        url: Option<String>,
+        ca: Option<PathBuf>,
+    ) -> Result<Self, Failure> {
+        if let Some(url) = url {
+            return Ok(Self { url, ca, project: None });
+        }
+        let client = args.state_dir.client(environment).map_err(|error| Failure {
+            line: format!("{}; or say the address of another one", error.line),
+            ..error
+        })?;
+        let answer = client.ask::<EnvAnswer>(Method::GET, "/mock/v1/env", None).await?;
+        let ca = args.ca.clone().or(answer.ca_file.map(PathBuf::from));
+        let project = load::identity(answer.credentials).map_err(Failure::no)?.project;
+        Ok(Self { url: answer.brain_url, ca, project })
+    }
 }
 
 async fn by_rest(args: &Args, target: Target, login: Login, project: &str) -> Result<Found, Failure> {

@@ -18,6 +18,7 @@ use tokio_tungstenite::tungstenite::{Error, Message};
 use z4j_protocol::close;
 
 use crate::hub::Limits;
+use crate::limits::LARGEST_FRAME;
 use crate::stream::framing::Framing;
 use crate::stream::served::Served;
 use crate::verdict::Closing;
@@ -27,7 +28,7 @@ use crate::voice::Quirks;
 /// Most bytes of a ping (RFC 6455, 5.5).
 const MAX_CONTROL: usize = 125;
 /// Largest message that is read at all.
-const MAX_MESSAGE: usize = 16 << 20;
+const MAX_MESSAGE: usize = LARGEST_FRAME as usize;
 /// Read buffer of a connection, in bytes: all of it is resident, and there may be thousands. A longer message
 /// gets a buffer of its own.
 const READ_BUFFER: usize = 4 << 10;

@@ -22,7 +22,7 @@ use crate::admission::{Admission, Hosts};
 use crate::clock;
 use crate::commands::Commands;
 use crate::fault::table::FaultTable;
-use crate::journal::{Entry, Journal, Kind};
+use crate::journal::{Entry, Journal, JournalError, Kind};
 use crate::listener::Listener;
 use crate::longpoll::sessions::LongPollSessions;
 use crate::pki::{Pki, PkiError, Profile};
@@ -163,7 +163,11 @@ impl Hub {
     }
 
     /// Forgets what was seen, clears the faults and sets the clock right. Live sessions go on.
-    pub(crate) async fn reset(&self) {
+    ///
+    /// # Errors
+    /// The journal cannot be written.
+    pub(crate) async fn reset(&self) -> Result<(), JournalError> {
+        self.journal.check()?;
         self.journal.ready().await;
         self.clear_faults(None);
         self.clock_offset.store(0, Ordering::Relaxed);
@@ -171,8 +175,9 @@ impl Hub {
         self.sessions.forget_ended();
         self.commands.clear();
         self.violations.clear();
-        self.journal.flushed().await;
+        let written = self.journal.written().await;
         self.ordered();
+        written
     }
 }
 

@@ -64,6 +64,8 @@ pub(super) struct Shared {
     pub(super) wake: Condvar,
     pub(super) committed: watch::Sender<Mark>,
     pub(super) ready: watch::Sender<bool>,
+    /// Why nothing can be written, as long as that is so.
+    pub(super) failing: watch::Sender<Option<String>>,
 }
 
 /// The journal on disk.
@@ -142,11 +144,27 @@ impl Disk {
         let _ = self.shared.committed.subscribe().wait_for(|committed| *committed >= mark).await;
     }
 
+    /// Why nothing can be written now.
+    pub(super) fn failure(&self) -> Option<JournalError> {
+        let failing = self.shared.failing.borrow();
+        failing.as_deref().map(|reason| JournalError::unwritten(&self.path, reason))
+    }
+
+    /// Returns once everything up to a mark is safe, or with why that cannot be.
+    pub(super) async fn written(&self, mark: Mark) -> Result<(), JournalError> {
+        let mut failing = self.shared.failing.subscribe();
+        tokio::select! {
+            biased;
+            () = self.committed(mark) => Ok(()),
+            _ = failing.wait_for(Option::is_some) => self.failure().map_or(Ok(()), Err),
+        }
+    }
+
     pub(super) fn changes(&self) -> watch::Receiver<Mark> {
         self.shared.committed.subscribe()
     }
 
-    /// Asks the thread something. It writes first what was noted before.
+    /// Asks the thread something. It writes first what was noted before, if it can.
     fn ask<T: Send + 'static>(
         &self,
         question: impl FnOnce(&mut File) -> rusqlite::Result<T> + Send + 'static,
@@ -157,9 +175,10 @@ impl Disk {
             let _ = answer.send(question(file));
         });
         let mut queue = lock(&self.shared.queue);
-        if !queue.closed {
-            queue.asks.push(ask);
+        if queue.closed {
+            return Err(JournalError::system(&self.path, &mpsc::RecvError));
         }
+        queue.asks.push(ask);
         drop(queue);
         self.shared.wake.notify_one();
         match answered.recv() {
@@ -238,5 +257,40 @@ impl Disk {
 impl Drop for Disk {
     fn drop(&mut self) {
         self.close();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Kind;
+    use super::*;
+    use crate::clock;
+
+    fn forbid(disk: &Disk, writing: bool) {
+        let pragma = format!("PRAGMA query_only = {}", u8::from(writing));
+        disk.ask(move |file| file.connection.execute_batch(&pragma)).unwrap();
+    }
+
+    #[tokio::test]
+    async fn what_cannot_be_written_keeps_nobody_from_reading_or_ending() {
+        let dir = tempfile::tempdir().unwrap();
+        let disk = Disk::open(dir.path(), 1 << 30, &Arc::default()).unwrap();
+        let note = || disk.push(|_| Entry::new(Kind::Handshake, "hello", clock::now()));
+        let seen = || disk.page(&Wanted { limit: 9, ..Wanted::default() }).map(|page| page.items.len());
+        assert!(disk.written(note()).await.is_ok());
+        forbid(&disk, true);
+        let mark = note();
+        let error = disk.written(mark).await.unwrap_err().to_string();
+        assert!(error.contains("it cannot be written: ") && error.contains("make room"), "{error}");
+        assert!(disk.failure().is_some());
+        assert_eq!(seen().unwrap(), 1, "what is there can be read");
+        forbid(&disk, false);
+        disk.committed(mark).await;
+        assert!(disk.failure().is_none());
+        assert_eq!(seen().unwrap(), 2);
+        forbid(&disk, true);
+        assert!(disk.written(note()).await.is_err());
+        disk.close();
+        assert!(seen().is_err());
     }
 }

@@ -125,6 +125,10 @@ impl JournalError {
         Self { path: path.to_owned(), reason: error.to_string(), way_out }
     }
 
+    pub(super) fn unwritten(path: &Path, reason: &str) -> Self {
+        Self { path: path.to_owned(), reason: format!("it cannot be written: {reason}"), way_out: CHECK }
+    }
+
     pub(super) fn foreign(path: &Path, reason: &str) -> Self {
         Self { path: path.to_owned(), reason: reason.to_owned(), way_out: MOVE_AWAY }
     }

@@ -123,6 +123,28 @@ impl Journal {
         }
     }
 
+    /// Returns once everything is safe that was noted before.
+    ///
+    /// # Errors
+    /// Nothing can be written now; what was noted is written as soon as that works.
+    pub(crate) async fn written(&self) -> Result<(), JournalError> {
+        match &self.0 {
+            Backing::Memory(_) => Ok(()),
+            Backing::Disk(disk) => disk.written(disk.mark()).await,
+        }
+    }
+
+    /// Whether things can be written, as far as is known.
+    ///
+    /// # Errors
+    /// Why they cannot.
+    pub(crate) fn check(&self) -> Result<(), JournalError> {
+        match &self.0 {
+            Backing::Memory(_) => Ok(()),
+            Backing::Disk(disk) => disk.failure().map_or(Ok(()), Err),
+        }
+    }
+
     /// Returns at once, unless the disk is slower than the peers: then once it has caught up.
     pub(crate) async fn relieved(&self) {
         if let Backing::Disk(disk) = &self.0

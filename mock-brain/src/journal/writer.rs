@@ -2,7 +2,8 @@
 //!
 //! Owns group commit: all that waits goes into one transaction, and what comes meanwhile into the next, so
 //! that groups grow with the load and nobody waits for a timer. Questions are answered after that, and see
-//! what was noted before them. What cannot be written is tried again, and nobody is told that it is safe.
+//! what was noted before them. What cannot be written is tried again, and nobody is told that it is safe; questions
+//! are answered meanwhile, from what is.
 
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError};
@@ -58,25 +59,25 @@ impl Writer {
             tracing::warn!(%error, path = ?self.file.path, "the new journal is not on the disk yet");
         }
         loop {
-            let group = self.next();
+            let mut group = self.next();
             // Before it is written: the file does not shrink again.
             let entries: u64 = group.work.iter().map(Work::weight).sum();
             self.bound(entries + self.things.growth(&group.work));
-            let written = self.write_or_wait(&group.work);
+            let written = self.write_or_wait(&mut group);
             if written {
                 // A group of questions alone is no news: whoever reads must not wake whoever waits.
                 self.shared
                     .committed
                     .send_if_modified(|mark| std::mem::replace(mark, group.mark) != group.mark);
             }
-            for ask in group.asks {
-                ask(&mut self.file);
-            }
+            self.answer(&mut group.asks);
             if group.closed || !written {
                 break;
             }
             self.bound(0);
         }
+        // Nobody is to wait for an answer that will not come.
+        lock(&self.shared.queue).asks.clear();
         let File { connection, path, .. } = self.file;
         if let Err((_, error)) = connection.close() {
             tracing::warn!(%error, ?path, "the journal was not closed");
@@ -98,26 +99,38 @@ impl Writer {
         }
     }
 
+    fn answer(&mut self, asks: &mut Vec<Ask>) {
+        for ask in asks.drain(..) {
+            ask(&mut self.file);
+        }
+    }
+
     /// Writes, however often it takes; `false` if the journal was closed meanwhile.
-    fn write_or_wait(&mut self, work: &[Work]) -> bool {
+    fn write_or_wait(&mut self, group: &mut Group) -> bool {
         let mut told = false;
-        while let Err(error) = self.write(work) {
+        while let Err(error) = self.write(&group.work) {
             if !told {
                 tracing::error!(%error, path = ?self.file.path, "the journal cannot be written; batches wait");
                 told = true;
             }
+            self.shared.failing.send_replace(Some(error.to_string()));
             let until = Instant::now() + RETRY;
-            let mut queue = lock(&self.shared.queue);
-            while Instant::now() < until && !queue.closed {
-                let left = until.saturating_duration_since(Instant::now());
-                let waited = self.shared.wake.wait_timeout(queue, left);
-                queue = waited.unwrap_or_else(PoisonError::into_inner).0;
-            }
-            if queue.closed {
-                return false;
+            while Instant::now() < until {
+                self.answer(&mut group.asks);
+                let mut queue = lock(&self.shared.queue);
+                if queue.asks.is_empty() && !queue.closed {
+                    let left = until.saturating_duration_since(Instant::now());
+                    let waited = self.shared.wake.wait_timeout(queue, left);
+                    queue = waited.unwrap_or_else(PoisonError::into_inner).0;
+                }
+                if queue.closed {
+                    return false;
+                }
+                group.asks = std::mem::take(&mut queue.asks);
             }
         }
         if told {
+            self.shared.failing.send_replace(None);
             tracing::info!(path = ?self.file.path, "the journal can be written again");
         }
         true

@@ -168,6 +168,10 @@ fn usage_is_told_with_a_way_out() {
             "{text}"
         );
     }
+    for bytes in ["1", "4095", "16777217"] {
+        let (code, _, error) = told(dir, &["serve", "--max-frame", bytes]);
+        assert!(code == 2 && error.contains("is not from 4096 to 16777216"), "{error}");
+    }
     for flag in ["--max-body", "--max-frame", "--journal-max"] {
         let (code, _, error) = told(dir, &["serve", flag, "0"]);
         assert!(code == 2 && error.contains("from 1 to 18446744073709551615"), "{error}");
