@@ -365,3 +365,33 @@ async fn a_proxy_that_says_when_to_come_again_is_to_be_heeded() {
     assert_eq!(poller.get(PROBE).await.0, 200);
     assert_eq!(rules(&brain), ["longpoll.retry-after"]);
 }
+
+#[tokio::test]
+async fn what_a_proxy_answers_is_judged_as_well() {
+    let brain = strict().await;
+    let poller = Poller::new(&brain, "n");
+    set(&brain, "http.status(code=429, retry_after=60) first 4");
+    for _ in 0..4 {
+        assert_eq!(poller.get(PROBE).await.0, 429);
+    }
+    assert_eq!(rules(&brain), ["longpoll.retry-after"; 3]);
+    // What gets no answer of HTTP at all, and what is the brain's below a path only.
+    for fault in ["http.status(code=503)", "http.empty", "ws.path(prefix=/z4j)"] {
+        let (brain, agent) = (strict().await, "/api/v1/agent/commands?wait=0&max_frames=0&token=x");
+        set(&brain, fault);
+        for prefix in ["", "/z4j"] {
+            Poller::new(&brain, "n").get(&format!("GET {prefix}{agent}")).await;
+        }
+        let expected = if fault.starts_with("ws.path") { 2 } else { 1 };
+        assert_eq!(rules(&brain), vec!["http.token-in-query"; expected], "{fault}");
+    }
+    // The size of a body that a proxy refuses for another reason is not learned.
+    let brain = strict().await;
+    set(&brain, "http.status(code=503) first 1");
+    let headers = Poller::new(&brain, "n").headers() + "Content-Type: application/json\r\n";
+    for status in [503, 413] {
+        let line = "POST /api/v1/agent/events";
+        assert_eq!(request(&brain, line, &headers, &"x".repeat(9_000)).await.0, status);
+    }
+    assert_eq!(rules(&brain), [""; 0]);
+}
