@@ -57,7 +57,7 @@ impl<'s> Site<'s> {
     fn is_at(&self, spec: &FaultSpec) -> bool {
         let who = match &spec.who {
             None => true,
-            Some(Who::Agent(name)) => self.agent.is_some_and(|agent| agent.name == *name),
+            Some(Who::Agent(name)) => self.agent.is_some_and(|agent| agent.is_called(name)),
             Some(Who::Token(digits)) => {
                 self.agent.is_some_and(|agent| agent.token_fingerprint().starts_with(digits.as_str()))
             }

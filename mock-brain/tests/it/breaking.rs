@@ -307,13 +307,23 @@ async fn meant_for_one_worker_or_agent() {
     let brain = plain().await;
     let other = brain.add_agent("other", None).unwrap();
     set(&brain, "ws.close(code=4429) at hello who=worker:w2");
-    set(&brain, "ws.close(code=4408) at upgrade who=agent:other");
     Agent::online(&brain).await;
     let mut agent = Agent::connect(&brain).await;
     agent.say(hello_with("worker_id", json!("w2")).to_string()).await;
     assert_eq!(agent.hear().await, Heard::Close(4429, String::new()));
+    let project = other.project_id.clone();
+    let names = ["other".to_owned(), format!("{project}/other"), other.agent_id.to_uppercase()];
+    for (name, code) in names.into_iter().zip([4408, 4409, 4410]) {
+        brain.clear_faults();
+        set(&brain, &format!("ws.close(code={code}) at upgrade who=agent:{name}"));
+        Agent::online(&brain).await;
+        let mut agent = Agent::connect_with(&brain, &format!("Bearer {}", other.token)).await;
+        assert_eq!(agent.hear().await, Heard::Close(code, String::new()), "{name}");
+    }
+    brain.clear_faults();
+    set(&brain, "ws.close(code=4408) at upgrade who=agent:elsewhere/other");
     let mut agent = Agent::connect_with(&brain, &format!("Bearer {}", other.token)).await;
-    assert_eq!(agent.hear().await, Heard::Close(4408, String::new()));
+    agent.greet(&hello()).await;
 }
 
 #[tokio::test]
