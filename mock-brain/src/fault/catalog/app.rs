@@ -144,7 +144,8 @@ pub(super) const ENTRIES: &[Entry] = &[
     plain(
         Fault::LongPoll(LongPoll::SessionLost),
         &[Point::Post, Point::Poll],
-        "The brain has forgotten the session, as another worker of it would: 409.",
+        "The brain has forgotten the session, as another worker of it would: 409, but for a probe, \
+         which begins one anew and is not counted.",
         "longpoll.session-lost first 1",
     ),
 ];
