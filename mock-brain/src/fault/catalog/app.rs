@@ -109,7 +109,8 @@ pub(super) const ENTRIES: &[Entry] = &[
         "ack.late",
         &[Point::Ack],
         &[DELAY],
-        "The batch is stored, and its acknowledgement and those behind it come later.",
+        "The batch is stored, and its acknowledgement and those behind it come later, and so does what a \
+         fault has come in their place.",
         "ack.late(delay=2s) every 5",
         |values| Some(Fault::Ack(Ack::Late(values.time("delay")?))),
     ),
