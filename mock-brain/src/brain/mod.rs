@@ -81,13 +81,15 @@ impl Brain {
         if timeout(STOP_TIMEOUT, busy.wait_for(|count| *count == 0)).await.is_err() {
             tracing::warn!("some connections did not end in time");
         }
-        self.hub.journal.close();
+        // The rest is done as it is dropped.
     }
 }
 
 impl Drop for Brain {
     fn drop(&mut self) {
         self.hub.stop.send_replace(true);
+        // They have no connection whose end would be theirs.
+        self.hub.longpoll.end_all(&self.hub);
         // Before the lock goes: the next brain of the directory opens the file.
         self.hub.journal.close();
     }

@@ -345,9 +345,9 @@ impl<'t> Parser<'t> {
             return if entry.counted { Ok(times) } else { Err(self.error(word, uncounted(entry))) };
         }
         self.at = before;
-        let message = "a number of strikes or a time is expected, such as 3 or 10s";
-        let time = duration::parse(self.here().text).ok_or_else(|| self.error(word, message))?;
-        Ok(Lasts::Time(time))
+        let message = "a number of strikes or a time, above 0, is expected, such as 3 or 10s";
+        let time = duration::parse(self.here().text).filter(|time| !time.is_zero());
+        time.map(Lasts::Time).ok_or_else(|| self.error(word, message))
     }
 
     /// The value after `key=`, and the place of it.

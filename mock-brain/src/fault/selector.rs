@@ -89,7 +89,7 @@ impl fmt::Display for Lasts {
 /// Whom a fault strikes; others pass by, and are not counted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Who {
-    /// The agent of a name.
+    /// Agents of a name; the one of `PROJECT/NAME` or of a UUID.
     Agent(String),
     /// A worker, by the id in its hello.
     Worker(String),

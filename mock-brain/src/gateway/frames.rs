@@ -27,7 +27,7 @@ use crate::voice::{Ear, Pen, with_bad_signature};
 
 /// The id in an acknowledgement that is for nothing.
 const WRONG_ID: &str = "nobody-sent-this";
-/// Most acknowledgements that are late at a time; more are lost.
+/// Most acknowledgements that are late at a time; more are lost, with what was to become of them.
 const MAX_LATE: usize = 10_000;
 
 /// A session after its hello_ack.
@@ -50,8 +50,8 @@ struct Late {
     /// From when on it may be sent.
     due: Instant,
     ack: EventBatchAck,
-    /// What becomes of it then.
-    fault: Option<Fault>,
+    /// What becomes of it then, or of the session.
+    struck: Result<Option<Fault>, Ending>,
 }
 
 impl<'s, 'h> Established<'s, 'h> {
@@ -116,7 +116,13 @@ impl<'s, 'h> Established<'s, 'h> {
     /// Carries out a fault at this point: an end, or an error frame. Returns one that is the caller's.
     async fn strike(&mut self, point: Point, from: u64, to: u64) -> Result<Option<Fault>, Ending> {
         let fault = self.session.strike(point, from, to)?;
-        match &fault {
+        self.send_fault(fault.as_ref()).await?;
+        Ok(fault)
+    }
+
+    /// Sends what a fault has sent for itself.
+    async fn send_fault(&mut self, fault: Option<&Fault>) -> Result<(), Ending> {
+        match fault {
             Some(Fault::Ws(Ws::ErrorFrame { code, fatal })) => {
                 let message = "fault ws.error-frame";
                 let text = self.pen.error(&self.session.id, code, message, *fatal, self.session.now());
@@ -125,7 +131,7 @@ impl<'s, 'h> Established<'s, 'h> {
             Some(Fault::Ws(Ws::Frame(kind))) => self.session.send_raw(&bad_frame::bytes(*kind)).await?,
             _ => {}
         }
-        Ok(fault)
+        Ok(())
     }
 
     /// Sends what waits for this agent, oldest first.
@@ -259,35 +265,39 @@ impl<'s, 'h> Established<'s, 'h> {
         }
     }
 
-    async fn acknowledge(&mut self, mut ack: EventBatchAck, frame: &Frame) -> Result<(), Ending> {
+    async fn acknowledge(&mut self, ack: EventBatchAck, frame: &Frame) -> Result<(), Ending> {
         self.acks += 1;
-        let fault = self.strike(Point::Ack, self.acks - 1, self.acks).await?;
-        let mut wait = Duration::ZERO;
-        match &fault {
-            Some(Fault::Ws(Ws::Frame(BadFrame::Fragmented))) => {}
-            Some(Fault::Ack(Ack::Drop) | Fault::Ws(Ws::ErrorFrame { .. } | Ws::Frame(_))) => return Ok(()),
-            Some(Fault::Ack(Ack::WrongId)) => WRONG_ID.clone_into(&mut ack.acked_id),
-            Some(Fault::Ack(Ack::Late(delay))) => wait = *delay,
-            _ => {}
-        }
+        let struck = self.session.strike(Point::Ack, self.acks - 1, self.acks);
+        let wait = match &struck {
+            Ok(Some(Fault::Ack(Ack::Late(delay)))) => *delay,
+            _ => Duration::ZERO,
+        };
         if wait.is_zero() && self.late.is_empty() {
-            self.send_ack(&ack, fault.as_ref()).await?;
-            if fault.is_none() {
+            let is_good = matches!(struck, Ok(None));
+            self.send_ack(ack, struck?).await?;
+            if is_good {
                 self.session.proved = true;
                 self.conduct.acked(frame, clock::now());
             }
         } else if self.late.len() < MAX_LATE {
-            self.late.push_back(Late { due: Instant::now() + wait, ack, fault });
+            self.late.push_back(Late { due: Instant::now() + wait, ack, struck });
         }
         Ok(())
     }
 
-    /// Sends an acknowledgement as the fault leaves it.
-    async fn send_ack(&mut self, ack: &EventBatchAck, fault: Option<&Fault>) -> Result<(), Ending> {
-        let text = self.pen.ack(ack, self.session.now()).map_err(|error| unsendable(&error))?;
-        self.say(FrameType::EventBatchAck, text, fault).await?;
+    /// Sends an acknowledgement as the fault leaves it, or what comes in its place.
+    async fn send_ack(&mut self, mut ack: EventBatchAck, fault: Option<Fault>) -> Result<(), Ending> {
+        self.send_fault(fault.as_ref()).await?;
+        match &fault {
+            Some(Fault::Ws(Ws::Frame(BadFrame::Fragmented))) => {}
+            Some(Fault::Ack(Ack::Drop) | Fault::Ws(Ws::ErrorFrame { .. } | Ws::Frame(_))) => return Ok(()),
+            Some(Fault::Ack(Ack::WrongId)) => WRONG_ID.clone_into(&mut ack.acked_id),
+            _ => {}
+        }
+        let text = self.pen.ack(&ack, self.session.now()).map_err(|error| unsendable(&error))?;
+        self.say(FrameType::EventBatchAck, text, fault.as_ref()).await?;
         if let Some(Fault::Ack(Ack::Twice)) = fault {
-            let text = self.pen.ack(ack, self.session.now()).map_err(|error| unsendable(&error))?;
+            let text = self.pen.ack(&ack, self.session.now()).map_err(|error| unsendable(&error))?;
             self.session.send(FrameType::EventBatchAck, text).await?;
         }
         Ok(())
@@ -296,7 +306,7 @@ impl<'s, 'h> Established<'s, 'h> {
     /// Sends the acknowledgements whose time has come, in their order.
     async fn send_late(&mut self) -> Result<(), Ending> {
         while let Some(late) = self.late.pop_front_if(|late| late.due <= Instant::now()) {
-            self.send_ack(&late.ack, late.fault.as_ref()).await?;
+            self.send_ack(late.ack, late.struck?).await?;
         }
         Ok(())
     }

@@ -37,7 +37,7 @@ use sessions::{Invalidated, Use};
 
 pub(crate) use body::is_json;
 pub(crate) use header::nonce;
-pub(crate) use query::decoded;
+pub(crate) use query::{decoded, is_probe};
 
 /// Answers a poll: at once if there are commands for it, else once there are, or when its time is over.
 pub(crate) async fn commands(

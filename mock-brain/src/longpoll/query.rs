@@ -18,6 +18,11 @@ impl Poll {
     }
 }
 
+/// Whether the query of a poll makes it a probe.
+pub(crate) fn is_probe(query: &str) -> bool {
+    poll(query).is_ok_and(|poll| poll.is_probe())
+}
+
 /// Reads `wait` (0..=60, default 30) and `max_frames` (0..=500, default 50).
 pub(super) fn poll(query: &str) -> Result<Poll, serde_json::Value> {
     let value = |name| {

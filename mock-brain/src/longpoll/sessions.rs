@@ -181,6 +181,13 @@ impl LongPollSessions {
         });
     }
 
+    /// Ends all of them, as a brain does that stops.
+    pub(crate) fn end_all(&self, hub: &Hub) {
+        for entry in lock(&self.0).drain().flat_map(|(_, nonces)| nonces.into_values()) {
+            entry.end(hub, ClosedBy::Brain, "the brain stops");
+        }
+    }
+
     /// Verifies a frame in a session that was entered. A failed signature leaves a tombstone.
     pub(crate) fn verify(
         &self,
@@ -278,6 +285,15 @@ impl Entry {
         hub.session_ended(serial, ClosedBy::Brain, Some(&closing));
         tracing::info!(session = %id, %peer, code = CONFLICT, detail = %refusal, "long-poll session ended");
     }
+
+    /// Lists the end of a session that no refusal ended before.
+    fn end(self, hub: &Hub, by: ClosedBy, why: &str) {
+        let live = matches!(self.session, Session::Live(_));
+        if let Some((serial, id)) = self.listed.filter(|_| live) {
+            hub.session_ended(serial, by, None);
+            tracing::info!(session = %id, by = by.as_str(), detail = why, "long-poll session ended");
+        }
+    }
 }
 
 /// A request at work on a session, until it is dropped.
@@ -310,11 +326,7 @@ fn evict(hub: &Hub, nonces: &mut Nonces) -> Result<(), Invalidated> {
 
 fn forget(hub: &Hub, nonces: &mut Nonces, which: impl Fn(&Entry) -> bool) {
     for (_, entry) in nonces.extract_if(|_, entry| which(entry)) {
-        let live = matches!(entry.session, Session::Live(_));
-        if let Some((serial, id)) = entry.listed.filter(|_| live) {
-            hub.session_ended(serial, ClosedBy::Network, None);
-            tracing::info!(session = %id, "long-poll session ended: not used any more");
-        }
+        entry.end(hub, ClosedBy::Network, "not used any more");
     }
 }
 

@@ -47,6 +47,11 @@ impl Agent {
         format!("{}/{}", self.project.slug, self.name)
     }
 
+    /// Whether a name means it: its own, which agents of other projects may have too, its full one, or its UUID.
+    pub(crate) fn is_called(&self, name: &str) -> bool {
+        self.name == name || self.full_name() == name || Uuid::try_parse(name).is_ok_and(|id| id == self.id)
+    }
+
     /// Whether it is the agent of that name, of that project where one is told.
     pub(crate) fn is_told_as(&self, name: Option<&str>, project_id: Option<&str>) -> bool {
         name == Some(self.name.as_str()) && project_id.is_none_or(|id| id == self.project.id.to_string())

@@ -66,7 +66,7 @@ impl Sessions {
             if info.ended_at.is_none() {
                 info.ended_at = Some(clock::now().to_string());
                 info.closed_by = Some(ClosedBy::Network);
-                info.detail = Some("the brain that had it was killed".to_owned());
+                info.detail = Some("the brain that had it went without ending it".to_owned());
                 journal.put(Table::Sessions, serial, &info);
             }
             inner.listed.insert(serial, info);

@@ -46,27 +46,42 @@ impl Told {
             peer,
         }
     }
+
+    fn who(&self) -> Culprit<'_> {
+        Culprit { session: None, agent: self.agent.as_ref() }
+    }
 }
 
 /// Whether the path is one that agents have.
-pub(super) fn is_agents(path: &str) -> bool {
+fn is_agents(path: &str) -> bool {
     path == GATEWAY || path.starts_with(LONG_POLL)
 }
 
-/// Notes what is wrong with a request to one of the agents' paths.
-pub(super) fn judge(hub: &Hub, request: &AgentRequest, told: &Told) {
-    let who = Culprit { session: None, agent: told.agent.as_ref() };
+/// A request to one of the agents' paths, once what is wrong with it is noted.
+pub(super) fn judged(hub: &Hub, request: &AgentRequest, peer: SocketAddr) -> Option<Told> {
+    let told = is_agents(request.uri().path()).then(|| Told::of(hub, request, peer))?;
+    note(hub, request, &told);
+    Some(told)
+}
+
+fn note(hub: &Hub, request: &AgentRequest, told: &Told) {
+    let who = told.who();
     let is_token = |text: &str| hub.registry.known_token(text).is_some();
     let bears_token = request.uri().query().is_some_and(|query| has_token(query, is_token));
     let line = String::from_utf8_lossy(&told.line);
     let raw = Some(&told.line);
     hub.violations.note_all(who, violation::judge_request(&line, bears_token, request.headers()), raw);
     let Some((key, post)) = long_poll_key(hub, request) else { return };
-    let (refusals, now) = (&hub.violations.refusals, Instant::now());
-    hub.violations.note_all(who, refusals.arrived(key, post, now), raw);
+    hub.violations.note_all(who, hub.violations.refusals.arrived(key, post, Instant::now()), raw);
+}
+
+/// Notes a body that is too large after one that was refused for that. Only where the brain itself answers: from a
+/// proxy's answer no agent learns a size.
+pub(super) fn judge_size(hub: &Hub, request: &AgentRequest, told: &Told) {
     let length = content_length(request.headers()).filter(|length| *length > hub.limits.body_bytes);
-    let found = length.and_then(|length| refusals.too_large(key, length, now));
-    hub.violations.note_all(who, found, raw);
+    let (Some(length), Some((key, _))) = (length, long_poll_key(hub, request)) else { return };
+    let found = hub.violations.refusals.too_large(key, length, Instant::now());
+    hub.violations.note_all(told.who(), found, Some(&told.line));
 }
 
 /// The request as it was asked for. Of its query only what polls have is told, where it is a number: whatever

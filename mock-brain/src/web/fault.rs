@@ -9,8 +9,8 @@ use serde_json::json;
 use crate::fault::table::Site;
 use crate::fault::{Fault, Http, LongPoll, Point};
 use crate::hub::Hub;
-use crate::web::Peer;
 use crate::web::response::{detail, domain_error};
+use crate::web::{AgentRequest, Peer};
 use crate::{longpoll, proxy, verdict};
 
 /// A fault at one of the points of a request.
@@ -37,11 +37,14 @@ pub(super) async fn refused(
     hub: &Hub,
     peer: &Peer,
     point: Point,
-    headers: &HeaderMap,
+    request: &AgentRequest,
     id: &str,
 ) -> Option<Response<Body>> {
-    let struck = struck(hub, peer, point, headers, |fault| match fault {
-        Fault::Http(_) | Fault::LongPoll(LongPoll::SessionLost) => Some(fault.clone()),
+    // A probe begins a session, and is good with a brain that has lost one: that is how agents come back.
+    let is_probe = || point == Point::Poll && longpoll::is_probe(request.uri().query().unwrap_or_default());
+    let struck = struck(hub, peer, point, request.headers(), |fault| match fault {
+        Fault::Http(_) => Some(fault.clone()),
+        Fault::LongPoll(LongPoll::SessionLost) if !is_probe() => Some(fault.clone()),
         _ => None,
     })?;
     match struck {

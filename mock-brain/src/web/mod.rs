@@ -28,7 +28,7 @@ use crate::listener::Ticket;
 use crate::proxy::{self, LetGo, Passage};
 use crate::stream::Stream;
 use crate::stream::served::{Pace, Served};
-use conduct::{Told, is_agents, judge, long_poll_key, note_refusal, remember_wait};
+use conduct::{Told, judge_size, judged, long_poll_key, note_refusal, remember_wait};
 use request::{REQUEST_ID, request_id};
 use response::NO_REQUEST_ID;
 use route::route;
@@ -121,6 +121,8 @@ async fn answer(
     mut request: AgentRequest,
     pace: &Pace,
 ) -> Result<Response<Body>, LetGo> {
+    // What an agent asks is judged as it asks it, whoever answers.
+    let before = judged(hub, &request, peer.address);
     let through = match proxy::pass(hub, &peer, &mut request, pace).await? {
         Passage::Through(through) => through,
         Passage::Answered(page) => {
@@ -131,10 +133,11 @@ async fn answer(
         }
     };
     let is_upgrade = wants_upgrade(&request) && !through.is_stripped;
-    let is_agents = is_agents(request.uri().path());
-    let told = (is_agents || is_upgrade).then(|| Told::of(hub, &request, peer.address));
-    if let Some(told) = told.as_ref().filter(|_| is_agents) {
-        judge(hub, &request, told);
+    // Below a prefix that the way takes off, the path is an agents' one only now.
+    let told = before.or_else(|| judged(hub, &request, peer.address));
+    let told = told.or_else(|| is_upgrade.then(|| Told::of(hub, &request, peer.address)));
+    if let Some(told) = &told {
+        judge_size(hub, &request, told);
     }
     if is_upgrade {
         // Neither the Host rule nor the headers of normal answers apply to upgrades.

@@ -33,14 +33,12 @@ pub(super) async fn route(hub: &Arc<Hub>, peer: Peer, request: AgentRequest, id:
     match path.as_str() {
         "/api/v1/health" if is_get => json_response(StatusCode::OK, &json!({ "status": "ok" })),
         "/api/v1/health/ready" if is_get => json_response(StatusCode::OK, &json!({ "status": "ready" })),
-        "/api/v1/agent/commands" if is_get => {
-            match refused(hub, &peer, Point::Poll, request.headers(), id).await {
-                Some(refusal) => refusal,
-                None => longpoll::commands(hub, &peer, &request, id).await,
-            }
-        }
+        "/api/v1/agent/commands" if is_get => match refused(hub, &peer, Point::Poll, &request, id).await {
+            Some(refusal) => refusal,
+            None => longpoll::commands(hub, &peer, &request, id).await,
+        },
         "/api/v1/agent/events" if request.method() == Method::POST => {
-            match refused(hub, &peer, Point::Post, request.headers(), id).await {
+            match refused(hub, &peer, Point::Post, &request, id).await {
                 Some(refusal) => refusal,
                 None => longpoll::events(hub, &peer, request, id).await,
             }

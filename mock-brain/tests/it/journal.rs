@@ -5,11 +5,12 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Stdio;
 
-use mock_brain::{Brain, CommandState, NewCommand, Options, StoredEvent};
+use mock_brain::{Brain, ClosedBy, CommandState, NewCommand, Options, StoredEvent};
 use serde_json::{Value as Json, json};
 
 use crate::cli::{Serve, program, told};
 use crate::kill::{listed, online};
+use crate::longpoll::{PROBE, Poller};
 use crate::support::{Agent, at, closed, event, hello_with, listener, plain, start, within};
 
 fn options(dir: &Path, bytes: u64) -> Options {
@@ -106,6 +107,29 @@ async fn a_restart_keeps_what_was_seen() {
     assert_eq!(other.hear().await.frame()["id"], pending.id, "it still waits for its agent");
     assert_eq!(brain.sessions().len(), 3);
     within(brain.stop()).await;
+}
+
+#[tokio::test]
+async fn a_brain_that_stops_ends_its_long_poll_sessions() {
+    for is_dropped in [false, true] {
+        let dir = tempfile::tempdir().unwrap();
+        let brain = start(options(dir.path(), 1 << 30)).await;
+        let mut poller = Poller::new(&brain, "n");
+        assert_eq!(poller.get(PROBE).await.0, 200);
+        let frames = [poller.heartbeat(), poller.heartbeat()];
+        assert_eq!(poller.post(&frames).await.0, 200);
+        assert_eq!(brain.live_sessions(), 1);
+        if is_dropped {
+            drop(brain);
+        } else {
+            within(brain.stop()).await;
+        }
+        let brain = start(options(dir.path(), 1 << 30)).await;
+        let sessions = brain.sessions();
+        let session = &sessions[0];
+        assert_eq!((sessions.len(), session.frames, session.heartbeats), (1, 2, 2));
+        assert_eq!((session.closed_by, &session.detail), (Some(ClosedBy::Brain), &None));
+    }
 }
 
 #[tokio::test]

@@ -198,6 +198,26 @@ async fn a_failed_signature_takes_a_probe_with_a_fresh_nonce() {
 }
 
 #[tokio::test]
+async fn a_lost_session_is_begun_anew_by_a_probe() {
+    let brain = plain().await;
+    let mut poller = Poller::new(&brain, "n1");
+    brain.set_fault("longpoll.session-lost at poll first 1".parse().unwrap()).unwrap();
+    assert_eq!(poller.get(PROBE).await.0, 200);
+    assert_eq!(brain.fault_strikes(), 0, "a probe is no arrival of it");
+    for status in [409, 200] {
+        assert_eq!(poller.get(POLL).await.0, status);
+    }
+    brain.set_fault("longpoll.session-lost at poll".parse().unwrap()).unwrap();
+    brain.set_fault("longpoll.session-lost at post".parse().unwrap()).unwrap();
+    for nonce in ["n2", "n3"] {
+        poller = Poller::new(&brain, nonce);
+        assert_eq!(poller.get("GET /api/v1/agent/commands?max_frames=0&wait=%30").await.0, 200);
+        let frames = [poller.heartbeat()];
+        assert_eq!((poller.get(POLL).await.0, poller.post(&frames).await.0), (409, 409));
+    }
+}
+
+#[tokio::test]
 async fn a_brain_with_another_secret_signs_and_verifies_with_it() {
     let brain = plain().await;
     let mut poller = Poller::new(&brain, "n1");

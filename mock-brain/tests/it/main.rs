@@ -3,6 +3,8 @@
 //! Nothing here sleeps to synchronise or uses a fixed port; whatever waits has a deadline (`support::within`).
 
 #[cfg(test)]
+mod acks;
+#[cfg(test)]
 mod admission;
 #[cfg(test)]
 mod agents;

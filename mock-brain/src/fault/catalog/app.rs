@@ -109,7 +109,8 @@ pub(super) const ENTRIES: &[Entry] = &[
         "ack.late",
         &[Point::Ack],
         &[DELAY],
-        "The batch is stored, and its acknowledgement and those behind it come later.",
+        "The batch is stored, and its acknowledgement and those behind it come later, and so does what a \
+         fault has come in their place.",
         "ack.late(delay=2s) every 5",
         |values| Some(Fault::Ack(Ack::Late(values.time("delay")?))),
     ),
@@ -144,7 +145,8 @@ pub(super) const ENTRIES: &[Entry] = &[
     plain(
         Fault::LongPoll(LongPoll::SessionLost),
         &[Point::Post, Point::Poll],
-        "The brain has forgotten the session, as another worker of it would: 409.",
+        "The brain has forgotten the session, as another worker of it would: 409, but for a probe, \
+         which begins one anew and is not counted.",
         "longpoll.session-lost first 1",
     ),
 ];
