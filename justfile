@@ -51,7 +51,7 @@ chaos ROUNDS="200" SEED="20261124": build
     Z4J_CHAOS_ROUNDS="{{ ROUNDS }}" Z4J_CHAOS_SEED="{{ SEED }}" cargo test --package e2e --test it --locked -- --ignored --nocapture chaos::
 
 # Measure what this project promises, in release builds: `bench`, or one of `bench bounds`, `bench agent`, `bench brain`.
-bench *NAMES:
+bench *NAMES: _interop-venv
     cargo build --workspace --bins --locked --release
     for name in ${@:-bounds agent brain}; do cargo bench --package e2e --bench "$name" --locked; done
 

@@ -19,7 +19,7 @@ const LIMIT: Duration = Duration::from_secs(60);
 /// Events a second that it acknowledges; none without the packages. The batches are smaller than ours are given,
 /// so that some of them are acknowledged within the run.
 pub(crate) fn measure(table: &mut Table) -> anyhow::Result<Option<f64>> {
-    let program = programs()?.parent().context("a target folder")?.join("interop/venv/bin/z4j");
+    let program = programs()?.parent().context("a target folder")?.join("interop/1.13.0/bin/z4j");
     if !program.exists() {
         return Ok(None);
     }
