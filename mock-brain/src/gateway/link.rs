@@ -31,7 +31,7 @@ const MAX_CONTROL: usize = 125;
 const MAX_MESSAGE: usize = LARGEST_FRAME as usize;
 /// Read buffer of a connection, in bytes: all of it is resident, and there may be thousands. A longer message
 /// gets a buffer of its own.
-const READ_BUFFER: usize = 4 << 10;
+const READ_BUFFER: usize = 3 << 10;
 /// Most bytes that wait to be written: a frame of ours (commands are bounded), and what pongs there is room for.
 /// Peers may ping as fast as they like and read nothing.
 const MAX_UNSENT: usize = 2 << 20;
