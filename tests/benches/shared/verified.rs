@@ -5,7 +5,12 @@ use std::time::Duration;
 use nix::time::{ClockId, clock_gettime};
 use z4j_protocol::{Binding, FrameType, HmacSecret, Signer, Timestamp, Value, Verifier};
 
-/// Verifies batches of 500 events for half a second: megabytes of frames a second of this thread's processor time.
+/// How often it is measured. Other guests of the machine's host take from what a thread is said to have used, and
+/// never add to it: the best one counts.
+const TRIES: u32 = 5;
+
+/// Verifies batches of 500 events for half a second, a few times: megabytes of frames a second of this thread's
+/// processor time.
 pub(crate) fn megabytes_per_second() -> anyhow::Result<f64> {
     let secret = HmacSecret::from_bytes(vec![7; 32])?;
     let text = || "0".to_owned();
@@ -16,13 +21,16 @@ pub(crate) fn megabytes_per_second() -> anyhow::Result<f64> {
     let now = Timestamp::from_unix_micros(0);
     let frame =
         Signer::new(&secret, binding.clone()).sign(FrameType::EventBatch, "b", payload, now, [0; 16])?;
-    let started = cpu()?;
-    let mut bytes = 0;
-    while cpu()? - started < Duration::from_millis(500) {
-        Verifier::new(&secret, binding.clone()).verify(frame.as_bytes(), now)?;
-        bytes += frame.len();
+    let mut best = 0.0_f64;
+    for _ in 0..TRIES {
+        let (started, mut bytes) = (cpu()?, 0);
+        while cpu()? - started < Duration::from_millis(500) {
+            Verifier::new(&secret, binding.clone()).verify(frame.as_bytes(), now)?;
+            bytes += frame.len();
+        }
+        best = best.max(f64::from(u32::try_from(bytes)?) / 1e6 / (cpu()? - started).as_secs_f64());
     }
-    Ok(f64::from(u32::try_from(bytes)?) / 1e6 / (cpu()? - started).as_secs_f64())
+    Ok(best)
 }
 
 /// What this thread has used so far: others on the machine do not count.
