@@ -265,13 +265,9 @@ impl Orphan {
                 return Ok(());
             }
         };
-        let record = own.record(&store.buffer_id)?;
-        let lost = store.counters.loss;
-        let untold = lost.minus(store.counters.told.max(record.loss));
         own.write(Durability::Full, |own| {
             own.take_commands(commands, now)?;
-            own.counters.loss = own.counters.loss.plus(untold);
-            own.note(&Record { loss: lost, ..record }, now)
+            own.take_loss(&store.buffer_id, (store.counters.loss, store.counters.told), now)
         })?;
         let (path, id) = (store.path.clone(), store.buffer_id.clone());
         store.abandon();

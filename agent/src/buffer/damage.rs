@@ -8,7 +8,6 @@ use rusqlite::Connection;
 use rusqlite::config::DbConfig;
 
 use super::lock::{Blocked, Lock};
-use super::records::Record;
 use super::store::{Counters, Durability, Store, connect, load};
 use super::{Bounds, Loss, events, files, first_page, room, salvage as rows};
 
@@ -177,7 +176,5 @@ fn count_lost(
         events: unreadable + evicted,
         command_results: 0,
     });
-    let record = own.record(buffer_id)?;
-    own.counters.loss = own.counters.loss.plus(lost.minus(theirs.told.max(record.loss)));
-    own.note(&Record { loss: lost, ..record }, now)
+    own.take_loss(buffer_id, (lost, theirs.told), now)
 }

@@ -60,6 +60,18 @@ impl Store {
         Ok(())
     }
 
+    /// Counts what another buffer's process had `lost`, but for what it told or what was taken before.
+    pub(super) fn take_loss(
+        &mut self,
+        buffer_id: &str,
+        (lost, told): (Loss, Loss),
+        now: i64,
+    ) -> rusqlite::Result<()> {
+        let record = self.record(buffer_id)?;
+        self.counters.loss = self.counters.loss.plus(lost.minus(told.max(record.loss)));
+        self.note(&Record { loss: lost, ..record }, now)
+    }
+
     /// Forgets a buffer whose files are gone, and others that nobody has seen for long.
     pub(super) fn forget(&self, buffer_id: &str, now: i64) -> rusqlite::Result<()> {
         let sql = "DELETE FROM adopted WHERE buffer_id = ?1 OR abs(?2 - at) > ?3";

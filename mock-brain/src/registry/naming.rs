@@ -5,8 +5,6 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use uuid::Uuid;
-
 use crate::lock::lock;
 use crate::registry::{Agent, Registry, RegistryError};
 
@@ -51,18 +49,14 @@ impl Registry {
 }
 
 fn meant(agents: &[Arc<Agent>], name: &str) -> Vec<Arc<Agent>> {
-    let those = |is: &dyn Fn(&Agent) -> bool| -> Vec<_> {
-        agents.iter().filter(|agent| is(agent)).cloned().collect()
-    };
-    let of_project = name.split_once('/').map_or_else(Vec::new, |(slug, name)| {
-        those(&|agent| agent.project.slug == slug && agent.name == name)
-    });
-    if !of_project.is_empty() {
-        return of_project;
+    let mut meant: Vec<_> = agents.iter().filter(|agent| agent.is_called(name)).cloned().collect();
+    let rather: [fn(&Agent, &str) -> bool; 2] =
+        [|agent, name| agent.full_name() == name, |agent, name| agent.name == name];
+    for is_rather in rather {
+        if meant.iter().any(|agent| is_rather(agent, name)) {
+            meant.retain(|agent| is_rather(agent, name));
+            break;
+        }
     }
-    let of_name = those(&|agent| agent.name == name);
-    match Uuid::try_parse(name) {
-        Ok(id) if of_name.is_empty() => those(&|agent| agent.id == id),
-        _ => of_name,
-    }
+    meant
 }

@@ -3,6 +3,7 @@
 //! No shell stands between: what a command says is data in an argument, and the whole command is on the
 //! program's standard input. Owns how long it runs and what its output means.
 
+mod named;
 mod output;
 mod process;
 mod tail;

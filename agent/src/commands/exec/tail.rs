@@ -1,11 +1,10 @@
 //! The end of what a program complained about, without what is secret in it.
 //!
-//! Owns how free text is redacted: line by line, so that one secret does not hide the reason, with names and their
-//! values (`NAME=value`, `name: value`, `--name value`), and with what goes on over several lines.
-
-use z4j_protocol::Value;
+//! Owns how free text is redacted: line by line, so that one secret does not hide the reason, and what goes on over
+//! several lines. Where a value stands in a line is `named`'s.
 
 use super::super::Redact;
+use super::named::{is_scheme, open_quote, redacted, value_in};
 use super::output::{Output, STDERR_BYTES};
 use crate::redaction::MARKER;
 use crate::words::printable;
@@ -93,64 +92,6 @@ fn clean_line(line: &str, redact: &Redact) -> (String, Next) {
     (out, Next::Shown)
 }
 
-/// Where the value of a sensitive name begins in a word: behind `NAME=` and `NAME:`, or at its end, where the
-/// value is what follows (`--NAME`, and `=` behind a NAME of its own).
-fn value_in(word: &str, before: &str, redact: &Redact) -> Option<usize> {
-    let is_sensitive = |name: &str| {
-        let name = name.trim_matches(|c: char| !c.is_alphanumeric());
-        !name.is_empty() && redacted_under(name, redact)
-    };
-    let stands_alone = matches!(word, "=" | "==" | ":");
-    if stands_alone && is_sensitive(before) || word.starts_with("--") && is_sensitive(word) {
-        return Some(word.len());
-    }
-    if let Some(rest) = word.strip_prefix(['=', ':'])
-        && is_sensitive(before)
-    {
-        return Some(word.len() - rest.len());
-    }
-    let separators = ['?', '&', ';', ',', '/', '{', '(', '[', '<', '|', '=', ':'];
-    let mut ends = word.match_indices(['=', ':']);
-    ends.find_map(|(end, separator)| {
-        let start = word[..end].rfind(separators).map_or(0, |start| start + 1);
-        is_sensitive(&word[start..end]).then_some(end + separator.len())
-    })
-}
-
-/// The quote that a value begins with and that does not end in it.
-fn open_quote(value: &str) -> Option<&'static str> {
-    let quote = match value.as_bytes().first()? {
-        b'"' => "\"",
-        b'\'' => "'",
-        _ => return None,
-    };
-    let mut rest = value[1..].chars();
-    while let Some(c) = rest.next() {
-        match c {
-            '\\' => _ = rest.next(),
-            c if quote.starts_with(c) => return None,
-            _ => {}
-        }
-    }
-    Some(quote)
-}
-
-/// Whether a value is a scheme of HTTP's, behind which the value comes.
-fn is_scheme(value: &str) -> bool {
-    ["basic", "bearer", "digest", "token"].iter().any(|word| value.eq_ignore_ascii_case(word))
-}
-
-fn redacted_under(name: &str, redact: &Redact) -> bool {
-    let mut object = Value::object([(name, "-".into())]);
-    redact(&mut object);
-    object.get(name).and_then(Value::as_str) != Some("-")
-}
-
-fn redacted(mut value: Value, redact: &Redact) -> String {
-    redact(&mut value);
-    value.as_str().unwrap_or(MARKER).to_owned()
-}
-
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
@@ -158,10 +99,14 @@ mod tests {
     use super::*;
     use crate::redaction::Redactor;
 
+    fn redact() -> Redact {
+        let redactor = Redactor::new(&[], &[], 8_192).unwrap();
+        Arc::new(move |value| redactor.redact(value))
+    }
+
     #[test]
     fn a_value_goes_to_its_end() {
-        let redactor = Redactor::new(&[], &[], 8_192).unwrap();
-        let redact: Redact = Arc::new(move |value| redactor.redact(value));
+        let redact = redact();
         for (line, wanted) in [
             ("> Authorization: Bearer abcdef0123456789abcdef", None),
             ("Authorization: Basic dXNlcjpwYXNz", Some("Authorization: [REDACTED]")),
@@ -212,8 +157,7 @@ mod tests {
 
     #[test]
     fn secrets_go_and_reasons_stay() {
-        let redactor = Redactor::new(&[], &[], 8_192).unwrap();
-        let redact: Redact = Arc::new(move |value| redactor.redact(value));
+        let redact = redact();
         let jwt = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0In0.c2lnbmF0dXJl";
         for (stderr, cut, wanted) in [
             ("no such task\n".to_owned(), false, "no such task".to_owned()),
