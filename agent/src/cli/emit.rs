@@ -69,7 +69,8 @@ pub(super) fn emit(args: &EmitArgs) -> ExitCode {
         Some(path) => match open(path) {
             Ok(file) => Box::new(file),
             Err(error) => {
-                complain(&format!("{}: {}", path.display(), errno_text(&error)));
+                let way_out = "name a file that this user can read, or leave --file out for stdin";
+                complain(&format!("{}: {}; {way_out}", path.display(), errno_text(&error)));
                 return ExitCode::from(USAGE);
             }
         },
